@@ -1,0 +1,48 @@
+# Every target is one command of `python3 -m local`, or one run of pytest in its environment.
+# make only says pass or fail; `python3 -m local --help` has exit codes and --json.
+.DEFAULT_GOAL := help
+.PHONY: help up down status preview outputs check test test-all test-unit lint lock
+
+LOCAL := python3 -m local
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: ## bring everything up, or up to date
+	@$(LOCAL) up
+
+down: ## take everything away again
+	@$(LOCAL) down
+
+status: ## what runs, from where, and whether it is healthy (fails unless all is)
+	@$(LOCAL) status
+
+preview: ## what `up` would change (EXPECT_NO_CHANGES=1: fail where there is a change)
+	@$(LOCAL) preview $(if $(EXPECT_NO_CHANGES),--expect-no-changes)
+
+outputs: ## the stack's outputs as JSON on stdout (SECRETS=1: secret ones too)
+	@$(LOCAL) outputs $(if $(SECRETS),--secrets)
+
+check: ## whether this machine has what `up` needs
+	@$(LOCAL) check
+
+lint: ## ruff and mypy (strict)
+	@$(LOCAL) run -- ruff check .
+	@$(LOCAL) run -- ruff format --check .
+	@$(LOCAL) run -- mypy .
+
+test-unit: ## what needs no stack
+	@$(LOCAL) run -- python -m pytest tests/unit
+
+test: lint ## all but the longest, on the running stack or on one of its own (JUNIT=file.xml)
+	@$(LOCAL) run -- python -m pytest $(if $(JUNIT),--junitxml=$(JUNIT))
+
+test-all: test ## everything
+
+lock: ## compile the requirements.in files anew
+	@$(LOCAL) run -- uv pip compile $(LOCK_FLAGS) requirements.in -o requirements.txt
+	@$(LOCAL) run -- uv pip compile $(LOCK_FLAGS) -c requirements.txt services/token-api/requirements.in \
+		-o services/token-api/requirements.txt
+
+# No index is recorded: pip takes the one that the machine is configured for.
+LOCK_FLAGS := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header

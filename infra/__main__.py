@@ -1,0 +1,3 @@
+from livekit_platform.platform import deploy
+
+deploy()

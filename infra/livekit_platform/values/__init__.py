@@ -1,0 +1,1 @@
+"""Pure functions from configuration to chart values and server configuration. They create nothing."""

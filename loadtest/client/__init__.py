@@ -1,0 +1,1 @@
+"""One WebRTC client in a process of its own, and the handle by which a test or a scenario holds it."""

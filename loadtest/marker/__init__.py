@@ -1,0 +1,1 @@
+"""Marks in the media itself: what a publisher stamps into picture and sound, a subscriber reads back."""

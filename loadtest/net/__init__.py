@@ -1,0 +1,1 @@
+"""Clients as a network sees them: a namespace per client, plugged into the cluster's bridge."""

@@ -1,0 +1,222 @@
+"""The commands behind make. Results go to stdout, what happens meanwhile to stderr.
+
+Exit codes:
+    0  done
+    1  it failed, or (status) not all is healthy
+    2  wrong usage
+    3  the machine lacks something; nothing was touched
+    4  nothing runs, and the command needs a running stack
+    5  preview: there are changes, and none were expected
+    6  another command works on the same stack
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from rich.console import Console
+from rich.table import Table
+
+from common.commands import CommandFailed
+from common.waiting import NeverHappened
+from local import machine, status
+from local.cluster.cluster import Cluster
+from local.lock import Busy, exclusive
+from local.outputs import stack_outputs
+from local.paths import Instance
+from local.stack import Stack
+from local.summary import print_summary
+from local.up import NotReady, given_cluster, up
+
+OK, FAILED, USAGE, NOT_READY, NOT_RUNNING, CHANGES, BUSY = range(7)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What the command line says, typed."""
+
+    command: str
+    json: bool
+    secrets: bool
+    expect_no_changes: bool
+    node: str
+    words: list[str]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; gives its exit code."""
+    arguments = _parse(argv)
+    instance = Instance.current()
+    try:
+        return _COMMANDS[arguments.command](instance, arguments)
+    except NotReady as error:
+        print(error, file=sys.stderr)
+        return NOT_READY
+    except Busy as error:
+        print(error, file=sys.stderr)
+        return BUSY
+    except (CommandFailed, NeverHappened, RuntimeError, OSError) as error:
+        print(f"\n{arguments.command} failed: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; `make {arguments.command}` goes on from here", file=sys.stderr)
+        return 130
+
+
+def _up(instance: Instance, arguments: Arguments) -> int:
+    with exclusive(instance):
+        code = up(instance)
+        if code != 0:
+            print(f"\npulumi up exited with {code}; `make status` says what is not healthy", file=sys.stderr)
+            return FAILED
+        print_summary(instance, as_json=arguments.json)
+    return OK
+
+
+def _down(instance: Instance, _arguments: Arguments) -> int:
+    with exclusive(instance):
+        cluster = Cluster.recorded(instance)
+        if cluster is not None:
+            # The whole cluster goes, and the stack with it: nothing of it lies outside.
+            cluster.remove()
+            return OK
+        stack = Stack(instance)
+        return FAILED if stack.exists and stack.destroy() != 0 else OK
+
+
+def _status(instance: Instance, arguments: Arguments) -> int:
+    cluster = Cluster.recorded(instance)
+    if cluster is None:
+        print("nothing runs: `make up` starts it", file=sys.stderr)
+        return NOT_RUNNING
+    parts = status.of_cluster(cluster)
+    healthy = all(part.healthy for part in parts) and Stack(instance).exists
+    if arguments.json:
+        print(json.dumps({"healthy": healthy, "parts": [part.to_json() for part in parts]}, indent=2))
+    else:
+        table = Table("", "what", "node", "version", "origin", "", box=None, pad_edge=False)
+        for part in parts:
+            mark = "[green]ok[/]" if part.healthy else "[red]not healthy[/]"
+            table.add_row(mark, part.name, part.node, part.version, part.origin, part.detail)
+        Console().print(table)
+    return OK if healthy else FAILED
+
+
+def _preview(instance: Instance, arguments: Arguments) -> int:
+    _require_stack(instance)
+    with exclusive(instance):
+        code = Stack(instance).preview(expect_no_changes=arguments.expect_no_changes)
+    return OK if code == 0 else CHANGES if arguments.expect_no_changes else FAILED
+
+
+def _outputs(instance: Instance, arguments: Arguments) -> int:
+    _require_stack(instance)
+    print(json.dumps(stack_outputs(instance, show_secrets=arguments.secrets), indent=2, sort_keys=True))
+    return OK
+
+
+def _check(_instance: Instance, arguments: Arguments) -> int:
+    problems = [] if given_cluster() else machine.problems()
+    if arguments.json:
+        print(
+            json.dumps([{"what": problem.what, "remedy": problem.remedy} for problem in problems], indent=2)
+        )
+    else:
+        print("\n".join(map(str, problems)) or "this machine has what `make up` needs")
+    return NOT_READY if problems else OK
+
+
+def _enter(instance: Instance, arguments: Arguments) -> int:
+    cluster = Cluster.recorded(instance)
+    nodes = {node.name: node for node in cluster.nodes} if cluster else {}
+    if arguments.node not in nodes:
+        known = ", ".join(nodes) or "none: no cluster runs"
+        print(f"node: given {arguments.node!r}, allowed are {known}", file=sys.stderr)
+        return USAGE
+    return _become(nodes[arguments.node].command(arguments.words or ["sh"]), {})
+
+
+def _run(instance: Instance, arguments: Arguments) -> int:
+    if not arguments.words:
+        print("run: given nothing, allowed is a command: `run -- kubectl get pods`", file=sys.stderr)
+        return USAGE
+    return _become(arguments.words, {**Stack(instance).environment(), **_kubeconfig(instance)})
+
+
+def _kubeconfig(instance: Instance) -> dict[str, str]:
+    given = given_cluster()
+    path = given.kubeconfig if given else instance.kubeconfig
+    return {"KUBECONFIG": str(path)} if path.exists() else {}
+
+
+def _become(command: list[str], variables: dict[str, str]) -> NoReturn:
+    """Replace this process, so that signals and the exit code are the command's own."""
+    environment = {**os.environ, **variables}
+    os.execvpe(command[0], command, environment)  # noqa: S606 - no shell wanted
+
+
+def _require_stack(instance: Instance) -> None:
+    if not Stack(instance).exists:
+        print("no stack is there: `make up` makes one", file=sys.stderr)
+        raise SystemExit(NOT_RUNNING)
+
+
+_COMMANDS: dict[str, Callable[[Instance, Arguments], int]] = {
+    "up": _up,
+    "down": _down,
+    "status": _status,
+    "preview": _preview,
+    "outputs": _outputs,
+    "check": _check,
+    "enter": _enter,
+    "run": _run,
+}
+_HELP = {
+    "up": "bring everything up, or up to date",
+    "down": "take everything away again",
+    "status": "what runs, from where, and whether it is healthy",
+    "preview": "what `up` would change",
+    "outputs": "the stack's outputs as JSON",
+    "check": "whether this machine has what `up` needs",
+    "enter": "a shell, or a command, on a node",
+    "run": "a command with this checkout's Python, tools and kubeconfig",
+}
+
+
+def _parse(argv: list[str] | None) -> Arguments:
+    parser = argparse.ArgumentParser(
+        prog="python3 -m local",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    parsers = {name: commands.add_parser(name, help=_HELP[name]) for name in _COMMANDS}
+    for name in ("up", "status", "check"):
+        parsers[name].add_argument("--json", action="store_true", help="the result as JSON")
+    parsers["outputs"].add_argument("--secrets", action="store_true", help="secret outputs too")
+    parsers["preview"].add_argument(
+        "--expect-no-changes", action="store_true", help="exit with 5 on a change"
+    )
+    parsers["enter"].add_argument("node")
+    parsers["enter"].add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND")
+    parsers["run"].add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND")
+    given = parser.parse_args(argv)
+    return Arguments(
+        command=given.command,
+        json=getattr(given, "json", False),
+        secrets=getattr(given, "secrets", False),
+        expect_no_changes=getattr(given, "expect_no_changes", False),
+        node=getattr(given, "node", ""),
+        words=_without_separator(getattr(given, "words", [])),
+    )
+
+
+def _without_separator(words: list[str]) -> list[str]:
+    """argparse keeps the first `--` among the rest."""
+    return words[1:] if words[:1] == ["--"] else words

@@ -1,0 +1,126 @@
+"""One cgroup per node, in every hierarchy, for cgroup v1 and v2.
+
+Two kubelets that share a cgroup root kill each other's pods as orphans; each gets a root of its
+own. What a node runs beside pods (containerd, the kubelet) is in its leaf `init`, because cgroup
+v2 allows no process in a cgroup whose children have controllers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+from common.waiting import wait_until
+
+_ROOT = Path("/sys/fs/cgroup")
+_INIT = "init"
+
+
+def hierarchies() -> list[Path]:
+    """Mount points with controllers: one on cgroup v2, one per controller on v1.
+
+    Raises:
+        RuntimeError: no usable cgroup file system is mounted.
+    """
+    if (_ROOT / "cgroup.controllers").exists():
+        return [_ROOT]
+    found = [
+        path for path in sorted(_ROOT.glob("*")) if (path / "cgroup.clone_children").exists() or _named(path)
+    ]
+    if not found:
+        raise RuntimeError(f"no cgroup hierarchy is mounted below {_ROOT}: mount cgroup v1 or v2 there")
+    return [path for path in found if not path.is_symlink()]
+
+
+def _named(path: Path) -> bool:
+    """A v1 hierarchy without controllers, such as name=systemd."""
+    return (path / "tasks").exists()
+
+
+def is_v2() -> bool:
+    return (_ROOT / "cgroup.controllers").exists()
+
+
+def create(cgroup: str, node: str) -> list[Path]:
+    """Make the node's cgroup; gives the `cgroup.procs` files that its first process writes itself to."""
+    joined = []
+    for hierarchy in hierarchies():
+        parent = hierarchy
+        for part in (cgroup, node, _INIT):
+            if is_v2():
+                _enable_controllers(parent)
+            child = parent / part
+            child.mkdir(exist_ok=True)
+            _inherit_cpuset(parent, child)
+            parent = child
+        joined.append(parent / "cgroup.procs")
+    return joined
+
+
+def _enable_controllers(parent: Path) -> None:
+    controllers = (parent / "cgroup.controllers").read_text().split()
+    (parent / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in controllers))
+
+
+def _inherit_cpuset(parent: Path, child: Path) -> None:
+    """On v1 a new cpuset is empty, and an empty one lets no process in."""
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        if (child / name).exists() and not (child / name).read_text().strip():
+            with contextlib.suppress(OSError):
+                (child / name).write_text((parent / name).read_text())
+
+
+def processes(cgroup: str) -> set[int]:
+    """Ids of all processes anywhere below a cgroup of ours, such as "cluster/node"."""
+    return {
+        int(line)
+        for hierarchy in hierarchies()
+        for procs in (hierarchy / cgroup).rglob("cgroup.procs")
+        for line in _read(procs).split()
+    }
+
+
+def _read(path: Path) -> str:
+    """A pod's cgroup may go away between being listed and being read."""
+    try:
+        return path.read_text()
+    except (FileNotFoundError, OSError):
+        return ""
+
+
+def end_processes(cgroup: str) -> None:
+    """End whatever runs below a cgroup of ours: only what a node started can be there.
+
+    Raises:
+        NeverHappened: a process is still there after 30 s.
+    """
+
+    def all_gone() -> bool:
+        left = processes(cgroup)
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not left
+
+    wait_until(all_gone, timeout=30, describe=f"the processes in cgroup {cgroup} to end", interval=0.1)
+
+
+def remove(cgroup: str) -> None:
+    """Remove the cluster's cgroups, deepest first.
+
+    Raises:
+        NeverHappened: one is still busy after 20 s.
+    """
+    for hierarchy in hierarchies():
+        top = hierarchy / cgroup
+        if not top.exists():
+            continue
+
+        def gone(top: Path = top) -> bool:
+            for directory, _, _ in os.walk(top, topdown=False):
+                Path(directory).rmdir()
+            return True
+
+        wait_until(gone, timeout=20, describe=f"{top} to be removed", tolerate=(OSError,))

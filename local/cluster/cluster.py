@@ -1,0 +1,188 @@
+"""Making, healing and removing a cluster. Every step looks first whether it is done."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from common.commands import CommandFailed
+from common.waiting import wait_until
+from local.cluster import cgroups, network, node_files
+from local.cluster.kubeadm import API_SERVER_PORT, JoinToken, Versions, cni_config, init_config, join_config
+from local.cluster.node import Node
+from local.cluster.topology import SERVICE_CIDR, Topology, free_subnet
+from local.images import catalog
+from local.paths import Instance, state_root
+
+_MANIFESTS = Path(__file__).parent / "manifests"
+_ADMIN_CONFIG = "/etc/kubernetes/admin.conf"
+_KUBEADM_SECONDS = 600.0
+_READY_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A recorded cluster: it may run, run in part, or be only files after a reboot."""
+
+    instance: Instance
+    topology: Topology
+
+    @classmethod
+    def recorded(cls, instance: Instance) -> Cluster | None:
+        topology = Topology.load(instance.record)
+        return cls(instance, topology) if topology else None
+
+    @classmethod
+    def plan(cls, instance: Instance, node_count: int) -> Cluster:
+        """The recorded cluster, or a new one with a subnet that nothing on this machine uses."""
+        existing = cls.recorded(instance)
+        if existing is not None:
+            return existing
+        with _machine_lock():
+            promised = [t.subnet for p in state_root().glob("*/cluster.json") if (t := Topology.load(p))]
+            subnet = free_subnet([*network.networks_in_use(), *promised])
+            made = cls(instance, Topology(instance.id, subnet, node_count))
+            made.topology.save(instance.record)
+        return made
+
+    @property
+    def nodes(self) -> list[Node]:
+        return [Node(spec, self.instance.nodes / spec.name) for spec in self.topology.nodes]
+
+    @property
+    def control_plane(self) -> Node:
+        return self.nodes[0]
+
+    def kubectl(self, *words: str, timeout: float = 60.0, input: str | None = None) -> str:
+        """`kubectl` on the control-plane node, as administrator; gives its output."""
+        command = ["kubectl", f"--kubeconfig={_ADMIN_CONFIG}", *words]
+        return self.control_plane.run(command, timeout=timeout, input=input).stdout
+
+    def start_nodes(self) -> None:
+        """Cables and node processes; after a reboot the nodes come back with their disks."""
+        network.create(self.topology)
+        layers = [node_files.make(), node_files.ROOTFS.unpack()]
+        for node in self.nodes:
+            node.start(self.topology, layers)
+            address = self.topology.gateway
+            # Nothing answers there: names outside the cluster fail at once instead of after a time-out.
+            node.run(["tee", "/etc/resolv.conf"], input=f"nameserver {address}\n", timeout=10)
+
+    def initialise(self) -> None:
+        """`kubeadm init` on the first node."""
+        node = self.control_plane
+        if not _exists(node, _ADMIN_CONFIG):
+            versions = Versions(catalog.kubernetes_version(), catalog.etcd_tag(), catalog.coredns_tag())
+            _kubeadm(node, "init", init_config(self.topology, versions), "--skip-token-print")
+        self._write_kubeconfig()
+        self._wait_for_api_server()
+
+    def join(self) -> None:
+        """`kubeadm join` on every other node."""
+        for node in self.nodes[1:]:
+            if _exists(node, "/etc/kubernetes/kubelet.conf"):
+                continue
+            printed = self.control_plane.run(
+                ["kubeadm", "token", "create", "--ttl=1h", "--print-join-command"], timeout=60
+            )
+            _kubeadm(node, "join", join_config(self.topology, node.spec, JoinToken.parse(printed.stdout)))
+
+    def connect_pods(self) -> None:
+        """Pod networking: each node's CNI configuration, and routes to the pods of the others."""
+        names = [node.name for node in self.nodes]
+
+        def pod_cidrs() -> dict[str, str]:
+            listed = self.kubectl("get", "nodes", "-o", "yaml")
+            given = {
+                n["metadata"]["name"]: n["spec"].get("podCIDR", "") for n in yaml.safe_load(listed)["items"]
+            }
+            return given if all(given.get(name) for name in names) else {}
+
+        cidrs = wait_until(
+            pod_cidrs, timeout=60, describe="every node to get a pod CIDR", tolerate=(CommandFailed,)
+        )
+        for node in self.nodes:
+            node.run(["mkdir", "-p", "/etc/cni/net.d"], timeout=10)
+            path = "/etc/cni/net.d/10-pods.conflist"
+            node.run(["tee", path], input=cni_config(cidrs[node.name]), timeout=10)
+        network.route_pods(self.topology, cidrs)
+
+    def install_addons(self) -> None:
+        """Network policies and the default storage class."""
+        images = {image.repository.rpartition("/")[2]: image.reference for image in catalog.cluster_images()}
+        for name, values in {
+            "network-policy": {"IMAGE": images["kube-router"], "SERVICE_CIDR": SERVICE_CIDR},
+            "storage": {"IMAGE": images["local-path-provisioner"], "HELPER_IMAGE": images["busybox"]},
+        }.items():
+            manifest = (_MANIFESTS / f"{name}.yaml").read_text()
+            for key, value in values.items():
+                manifest = manifest.replace(f"@{key}@", value)
+            self.kubectl("apply", "-f", "-", input=manifest)
+
+    def wait_ready(self) -> None:
+        """Until every node is Ready and every system workload is rolled out.
+
+        Raises:
+            CommandFailed: with kubectl's last words, when that takes over 5 minutes.
+        """
+        wait = f"--timeout={_READY_SECONDS:.0f}s"
+        self.kubectl("wait", "--for=condition=Ready", "nodes", "--all", wait, timeout=_READY_SECONDS + 30)
+        for workload in (
+            *("kube-system daemonset/kube-proxy", "kube-system daemonset/kube-router"),
+            *("kube-system deployment/coredns", "local-path-storage deployment/local-path-provisioner"),
+        ):
+            namespace, name = workload.split()
+            self.kubectl("-n", namespace, "rollout", "status", name, wait, timeout=_READY_SECONDS + 30)
+
+    def remove(self) -> None:
+        """Take everything away: processes, cgroups, cables, disks. Safe to repeat after a failure."""
+        for node in self.nodes:
+            node.stop(self.topology)
+        cgroups.remove(self.topology.cgroup)
+        network.remove(self.topology)
+        shutil.rmtree(self.instance.root)
+
+    def _write_kubeconfig(self) -> None:
+        content = self.control_plane.run(["cat", _ADMIN_CONFIG], timeout=10).stdout
+        self.instance.kubeconfig.touch(mode=0o600)
+        self.instance.kubeconfig.write_text(content)
+
+    def _wait_for_api_server(self) -> None:
+        wait_until(
+            lambda: self.kubectl("get", "--raw", "/readyz", timeout=10) == "ok",
+            timeout=_READY_SECONDS,
+            describe=f"the API server on {self.topology.control_plane.address}:{API_SERVER_PORT} "
+            f"(logs: {self.control_plane.logs})",
+            tolerate=(CommandFailed,),
+        )
+
+
+def _exists(node: Node, path: str) -> bool:
+    return node.run(["test", "-e", path], timeout=10, check=False).ok
+
+
+def _kubeadm(node: Node, command: str, config: str, *flags: str) -> None:
+    """A failed run is taken back on the node, so that the next one starts from nothing."""
+    path = "/etc/kubernetes/kubeadm.yaml"
+    node.run(["mkdir", "-p", "/etc/kubernetes"], timeout=10)
+    node.run(["tee", path], input=config, timeout=10)
+    try:
+        node.run(["kubeadm", command, f"--config={path}", *flags], timeout=_KUBEADM_SECONDS)
+    except CommandFailed:
+        node.run(["kubeadm", "reset", "--force"], timeout=120, check=False)
+        raise
+
+
+@contextmanager
+def _machine_lock() -> Iterator[None]:
+    """Held while a subnet is chosen: two checkouts must not choose the same."""
+    state_root().mkdir(parents=True, exist_ok=True)
+    with (state_root() / "subnets.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

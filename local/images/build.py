@@ -1,0 +1,120 @@
+"""Turns an image's recipe into blobs in the store, layer by layer, each made once."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from common.commands import run
+from local.images.catalog import (
+    Certificates,
+    DebianFile,
+    Image,
+    Part,
+    Program,
+    PythonPackages,
+    Source,
+    is_importable,
+)
+from local.images.debian import Rootfs, extract_from_package
+from local.images.oci import Descriptor, Store, add_directory, add_file, add_link, add_tree, copy_tar
+from local.paths import cache_dir
+from local.toolchain.venv import PIP_TIMEOUT_SECONDS, python
+
+# What the container runtime mounts over, or what only an installer needs.
+_LEFT_OUT = ("dev/", "proc/", "sys/", "var/cache/", "var/lib/apt/lists/", "var/log/")
+
+
+def store() -> Store:
+    return Store(cache_dir() / "images")
+
+
+def build(image: Image) -> Descriptor:
+    """The image's manifest; layers that an earlier build made are taken as they are.
+
+    Raises:
+        CommandFailed: a package or a module could not be had.
+        FileNotFoundError: a tool of the recipe is not built yet.
+    """
+    target = store()
+    layers = [_layer(target, part) for part in image.parts]
+    return target.image(image.config(), layers)
+
+
+def is_built(image: Image) -> bool:
+    """Whether `build` would find every layer made."""
+    target = store()
+    return all(_recorded(target, part.key) is not None for part in image.parts)
+
+
+def _layer(target: Store, part: Part) -> Descriptor:
+    key = part.key
+    known = _recorded(target, key)
+    if known is not None:
+        return known
+    with tempfile.TemporaryDirectory() as scratch:
+        made = target.put_layer(_writer(part, Path(scratch)))
+    record = _record_path(key)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps(asdict(made)))
+    return made
+
+
+def _record_path(key: str) -> Path:
+    return cache_dir() / "images" / "layers" / f"{key}.json"
+
+
+def _recorded(target: Store, key: str) -> Descriptor | None:
+    path = _record_path(key)
+    if not path.exists():
+        return None
+    layer = Descriptor(**json.loads(path.read_text()))
+    return layer if target.has(layer.digest) else None
+
+
+def _writer(part: Part, scratch: Path) -> Callable[[tarfile.TarFile], None]:
+    """What puts a part's files into a layer."""
+    match part:
+        case Rootfs():
+            source = part.tar if part.tar.exists() else part.build()
+            return lambda tar: _write_rootfs(tar, source)
+        case Program():
+            return lambda tar: _write_file(tar, part.tool.path, part.path, part.links)
+        case DebianFile():
+            file = extract_from_package(part.package, part.member, scratch / "file")
+            return lambda tar: _write_file(tar, file, part.path, part.links)
+        case Certificates():
+            return lambda tar: add_file(tar, part.path, Path("/", part.path).read_bytes())
+        case PythonPackages():
+            _install_packages(part, scratch)
+            return lambda tar: add_tree(tar, scratch, part.path, keep=is_importable)
+        case Source():
+            return lambda tar: add_tree(tar, part.package, part.path, keep=is_importable)
+
+
+def _write_rootfs(tar: tarfile.TarFile, source: Path) -> None:
+    copy_tar(tar, source, keep=lambda name: not name.startswith(_LEFT_OUT))
+    add_directory(tar, "var/log")
+
+
+def _write_file(tar: tarfile.TarFile, source: Path, path: str, links: tuple[str, ...]) -> None:
+    add_file(tar, path, source.read_bytes(), mode=0o755)
+    for link in links:
+        add_link(tar, link, f"/{path}")
+
+
+def _install_packages(part: PythonPackages, target: Path) -> None:
+    """For the image's interpreter, not for the one that runs this."""
+    run(
+        [
+            *(python(), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "--no-compile"),
+            *("--only-binary=:all:", "--implementation=cp", "--python-version=3.11"),
+            *("--platform=manylinux2014_x86_64", "--platform=manylinux_2_28_x86_64"),
+            *("--target", target, "--requirement", part.requirements),
+        ],
+        timeout=PIP_TIMEOUT_SECONDS,
+    )

@@ -1,0 +1,270 @@
+"""The images that a local stack runs, under the names that the charts use.
+
+Where a registry answers, the official image of that name is taken; `recipe` says how to make one
+where none does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from local.images.debian import Rootfs
+from local.images.oci import ImageConfig
+from local.paths import CHECKOUT
+from local.toolchain import go_tools
+from local.toolchain.go_tools import GoTool
+
+NOBODY = "65532:65532"
+
+
+@dataclass(frozen=True)
+class Program:
+    """A built tool at `path`, with further names for it beside it."""
+
+    tool: GoTool
+    path: str
+    links: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return _hash(self.tool.key, self.path, *self.links)
+
+
+@dataclass(frozen=True)
+class DebianFile:
+    """One file of a Debian package, with links to it (as busybox's applets)."""
+
+    package: str
+    member: str
+    path: str
+    links: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return _hash(self.package, self.member, self.path, *self.links)
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """The machine's CA certificates, for a program that calls https addresses."""
+
+    path: str = "etc/ssl/certs/ca-certificates.crt"
+
+    @property
+    def key(self) -> str:
+        return _hash(self.path, Path("/", self.path).read_bytes())
+
+
+@dataclass(frozen=True)
+class PythonPackages:
+    """What a compiled requirements file names, for CPython 3.11, below `path`."""
+
+    requirements: Path
+    path: str
+
+    @property
+    def key(self) -> str:
+        return _hash(self.path, self.requirements.read_bytes())
+
+
+@dataclass(frozen=True)
+class Source:
+    """A Python package of this checkout, below `path`."""
+
+    package: Path
+    path: str
+
+    @property
+    def files(self) -> list[Path]:
+        return [path for path in sorted(self.package.rglob("*")) if path.is_file() and is_importable(path)]
+
+    @property
+    def key(self) -> str:
+        contents = [(str(path.relative_to(self.package)), path.read_bytes()) for path in self.files]
+        return _hash(self.path, *(item for pair in contents for item in pair))
+
+
+def is_importable(path: Path) -> bool:
+    """Leaves out byte code and pip's notes, which record times and paths of this machine."""
+    return "__pycache__" not in path.parts and path.name not in {"RECORD", "direct_url.json", "REQUESTED"}
+
+
+def _hash(*inputs: str | bytes) -> str:
+    digest = hashlib.sha256()
+    for item in inputs:
+        content = item if isinstance(item, bytes) else item.encode()
+        digest.update(f"{len(content)}:".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+Part = Rootfs | Program | DebianFile | Certificates | PythonPackages | Source
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image: its full reference, its layers from the bottom up, and what it runs.
+
+    `ours` marks images that no registry has: they are always built.
+    """
+
+    reference: str
+    parts: tuple[Part, ...]
+    entrypoint: tuple[str, ...]
+    user: str = ""
+    env: dict[str, str] = field(default_factory=dict)
+    ours: bool = False
+
+    @property
+    def repository(self) -> str:
+        return self.reference.rpartition(":")[0]
+
+    @property
+    def tag(self) -> str:
+        return self.reference.rpartition(":")[2]
+
+    def config(self) -> ImageConfig:
+        return ImageConfig(
+            entrypoint=self.entrypoint,
+            user=self.user,
+            env=self.env,
+            labels={
+                "org.opencontainers.image.title": self.repository.rpartition("/")[2],
+                "org.opencontainers.image.version": self.tag,
+                BUILT_HERE_LABEL: "true",
+            },
+        )
+
+
+# The names that go/kubernetes/main.go knows.
+KUBERNETES_NAMES = (
+    "etcd kube-apiserver kube-controller-manager kube-proxy kube-scheduler kubeadm kubectl kubelet"
+).split()
+BUILT_HERE_LABEL = "livekit-platform.built-here"
+
+# One layer for all: a blob that images share is stored and loaded once.
+_KUBERNETES = Program(
+    go_tools.KUBERNETES,
+    "usr/local/bin/kubernetes",
+    tuple(f"usr/local/bin/{name}" for name in KUBERNETES_NAMES),
+)
+_NETFILTER = Rootfs("netfilter", ("conntrack", "ipset", "iproute2", "iptables", "kmod", "procps"))
+_REDIS = Rootfs("redis", ("redis-server",))
+_PYTHON = Rootfs("python", ("ca-certificates", "python3"))
+_TOKEN_API = CHECKOUT / "services" / "token-api"
+# The applets that shells in test pods and the volume provisioner's helper pods call.
+_APPLETS = """
+    cat chmod chown cp date df dirname du echo env false find grep head hostname id ip ls mkdir mktemp mount
+    mv nc netstat nslookup ping printf ps rm rmdir sed sh sleep stat tail test timeout touch tr true umount
+    uname wget
+""".split()
+
+
+def kubernetes_version() -> str:
+    return go_tools.KUBERNETES.version
+
+
+def etcd_tag() -> str:
+    """The registry numbers builds of one etcd version; the first is -0."""
+    etcd = GoTool("kubernetes", ".", go_tools.ETCD_MODULE).version
+    return f"{etcd.removeprefix('v')}-0"
+
+
+def coredns_tag() -> str:
+    return go_tools.COREDNS.version.removeprefix("v")
+
+
+PAUSE_IMAGE = "registry.k8s.io/pause:3.10.1"
+
+
+def cluster_images() -> list[Image]:
+    """What a cluster runs before anything is deployed on it."""
+    version = go_tools.KUBERNETES.version
+    control_plane = [
+        Image(f"registry.k8s.io/{name}:{tag}", (_KUBERNETES,), (f"/usr/local/bin/{name}",))
+        for name, tag in {
+            "kube-apiserver": version,
+            "kube-controller-manager": version,
+            "kube-scheduler": version,
+            "etcd": etcd_tag(),
+        }.items()
+    ]
+    return [
+        *control_plane,
+        Image(
+            f"registry.k8s.io/kube-proxy:{version}",
+            (_NETFILTER, _KUBERNETES),
+            ("/usr/local/bin/kube-proxy",),
+        ),
+        Image(
+            f"docker.io/coredns/coredns:{coredns_tag()}",
+            (Program(go_tools.COREDNS, "coredns"),),
+            ("/coredns",),
+            user=NOBODY,
+        ),
+        Image(PAUSE_IMAGE, (Program(go_tools.PAUSE, "pause"),), ("/pause",), user="65535:65535"),
+        Image(
+            f"docker.io/cloudnativelabs/kube-router:{go_tools.KUBE_ROUTER.version}",
+            (_NETFILTER, Program(go_tools.KUBE_ROUTER, "usr/local/bin/kube-router")),
+            ("/usr/local/bin/kube-router",),
+        ),
+        Image(
+            f"docker.io/rancher/local-path-provisioner:{go_tools.LOCAL_PATH_PROVISIONER.version}",
+            (Program(go_tools.LOCAL_PATH_PROVISIONER, "usr/bin/local-path-provisioner"),),
+            ("/usr/bin/local-path-provisioner",),
+        ),
+        Image(
+            "docker.io/library/busybox:1.35.0",
+            (
+                DebianFile(
+                    "busybox-static", "bin/busybox", "bin/busybox", tuple(f"bin/{a}" for a in _APPLETS)
+                ),
+            ),
+            ("/bin/sh",),
+        ),
+    ]
+
+
+def platform_images() -> list[Image]:
+    """What the Pulumi program deploys."""
+    return [
+        Image(
+            f"docker.io/livekit/livekit-server:{go_tools.LIVEKIT_SERVER.version}",
+            (Certificates(), Program(go_tools.LIVEKIT_SERVER, "livekit-server")),
+            ("/livekit-server",),
+        ),
+        Image(
+            "docker.io/library/redis:7.0.15-bookworm",
+            (_REDIS,),
+            ("redis-server",),
+            user="999:999",
+        ),
+        token_api(),
+    ]
+
+
+def token_api() -> Image:
+    """Tagged by its content: a changed source is another image, and pods roll to it."""
+    parts = (
+        _PYTHON,
+        PythonPackages(_TOKEN_API / "requirements.txt", "app/site-packages"),
+        Source(_TOKEN_API / "token_api", "app/token_api"),
+    )
+    digest = hashlib.sha256("".join(part.key for part in parts).encode())
+    return Image(
+        f"docker.io/livekit-platform/token-api:{digest.hexdigest()[:12]}",
+        parts,
+        ("python3", "-m", "token_api"),
+        user=NOBODY,
+        env={
+            "PYTHONPATH": "/app:/app/site-packages",
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
+        ours=True,
+    )
+
+
+def all_images() -> list[Image]:
+    return [*cluster_images(), *platform_images()]

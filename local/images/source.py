@@ -1,0 +1,117 @@
+"""Where each image comes from: the official one where its registry answers, else built here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import httpx
+
+from common.commands import run
+from local.images import build
+from local.images.catalog import Image, Program
+from local.images.debian import Rootfs
+from local.images.oci import Descriptor, Store
+from local.paths import cache_dir
+from local.toolchain.go_tools import CRANE, GoTool
+
+_PROBE_SECONDS = 5.0
+_PULL_SECONDS = 900.0
+
+
+def registry_answers(host: str) -> bool:
+    """Whether `host` speaks the registry protocol: `GET /v2/` gives 200, or 401 to whom it does not know."""
+    # Docker Hub is named docker.io in references and is reached by another name.
+    address = "index.docker.io" if host == "docker.io" else host
+    scheme = "http" if address.startswith(("localhost", "127.0.0.1")) else "https"
+    try:
+        response = httpx.get(f"{scheme}://{address}/v2/", timeout=_PROBE_SECONDS, follow_redirects=True)
+    except httpx.HTTPError:
+        return False
+    return response.status_code in (200, 401)
+
+
+class ImageSource:
+    """Decides once per registry, and gets images accordingly."""
+
+    def __init__(self, images: list[Image], answers: Callable[[str], bool] = registry_answers) -> None:
+        self.images = images
+        hosts = {_host(image) for image in images if not image.ours and not self._known_official(image)}
+        # An image that was built here before stays: a node must not change images because a
+        # network came and went.
+        asked = {_host(image) for image in images if _host(image) in hosts and not build.is_built(image)}
+        self._reachable: Mapping[str, bool] = {host: answers(host) for host in sorted(asked)}
+
+    def is_official(self, image: Image) -> bool:
+        if image.ours:
+            return False
+        return self._known_official(image) or self._reachable.get(_host(image), False)
+
+    def verb(self, image: Image) -> str:
+        return "pull" if self.is_official(image) else "build image"
+
+    def tools_to_build(self) -> list[GoTool]:
+        """Programs that the images to be built here contain, and crane where one is to be pulled."""
+        programs = [
+            part.tool
+            for image in self.images
+            if not self.is_official(image)
+            for part in image.parts
+            if isinstance(part, Program)
+        ]
+        pulled = any(self.is_official(image) and not self._known_official(image) for image in self.images)
+        return [*programs, *([CRANE] if pulled else [])]
+
+    def rootfs_to_build(self) -> list[Rootfs]:
+        parts = [part for image in self.images if not self.is_official(image) for part in image.parts]
+        return list(dict.fromkeys(part for part in parts if isinstance(part, Rootfs)))
+
+    def get(self, image: Image) -> Descriptor:
+        """The image's manifest in the store.
+
+        Raises:
+            CommandFailed: it could neither be pulled nor built.
+        """
+        if not self.is_official(image):
+            return build.build(image)
+        record = _official_record(image)
+        if not record.exists():
+            record.parent.mkdir(parents=True, exist_ok=True)
+            record.write_text(json.dumps(asdict(pull(image.reference, build.store()))))
+        return Descriptor(**json.loads(record.read_text()))
+
+    def _known_official(self, image: Image) -> bool:
+        return _official_record(image).exists()
+
+
+def _host(image: Image) -> str:
+    return image.reference.partition("/")[0]
+
+
+def _official_record(image: Image) -> Path:
+    name = hashlib.sha256(image.reference.encode()).hexdigest()[:16]
+    return cache_dir() / "images" / "official" / f"{name}.json"
+
+
+def pull(reference: str, store: Store) -> Descriptor:
+    """Bring an image from its registry into the store, with its blobs' digests checked by crane.
+
+    Raises:
+        CommandFailed: the registry's own words.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        layout = Path(scratch) / "layout"
+        run(
+            [CRANE.path, "pull", "--platform=linux/amd64", "--format=oci", reference, layout],
+            timeout=_PULL_SECONDS,
+        )
+        index = json.loads((layout / "index.json").read_text())
+        (entry,) = index["manifests"]
+        for blob in (layout / "blobs" / "sha256").iterdir():
+            shutil.copy(blob, store.path(f"sha256:{blob.name}"))
+        return Descriptor(entry["mediaType"], entry["digest"], entry["size"])

@@ -1,0 +1,141 @@
+"""What this machine must have before anything is built, and how to get what is missing."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.commands import CommandFailed, run
+from local.cluster import cgroups
+from local.paths import cache_dir, state_root
+
+_GIB = 1024**3
+_CACHE_GIB = 12  # Go's build and module caches, tools, images
+_STATE_GIB = 4  # two nodes' disks
+_MEMORY_GIB = 4  # two nodes with a control plane take about 2 GiB, a Go linker another 1.5
+_GO = (1, 25)
+
+# Program to the Debian package that has it: what `make up` installs itself.
+HOST_PACKAGES = {
+    "mmdebstrap": "mmdebstrap",
+    "ip": "iproute2",
+    "nsenter": "util-linux",
+    "sysctl": "procps",
+    "nft": "nftables",
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is missing, and how to get it: each a sentence."""
+
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.remedy}"
+
+
+def problems() -> list[Problem]:
+    """All that stands in the way of a local cluster, in the order in which it matters."""
+    checks = (_root, _namespaces, _cgroups, _apt, _go, _disk, _memory)
+    return [problem for check in checks for problem in check()]
+
+
+def _root() -> Iterable[Problem]:
+    if os.geteuid() != 0:
+        yield Problem(
+            "You are not root, and nodes are made of namespaces and mounts.",
+            "Run it by sudo, or configure a cluster of your own: `livekit-platform:kubeconfig`.",
+        )
+
+
+def _namespaces() -> Iterable[Problem]:
+    try:
+        run(["unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "true"], timeout=10)
+    except CommandFailed as error:
+        yield Problem(
+            f"Namespaces cannot be made here: {error.reason}.",
+            "In a container, start it with --privileged.",
+        )
+
+
+def _cgroups() -> Iterable[Problem]:
+    try:
+        needed = {"cpu", "memory", "pids"}
+        if cgroups.is_v2():
+            available = set(Path("/sys/fs/cgroup/cgroup.controllers").read_text().split())
+        else:
+            available = {name for path in cgroups.hierarchies() for name in path.name.split(",")}
+        if needed - available:
+            yield Problem(
+                f"The cgroup controllers {', '.join(sorted(needed - available))} are missing.",
+                "Enable them on the kernel's command line (cgroup_enable=memory).",
+            )
+        elif not os.access("/sys/fs/cgroup", os.W_OK):
+            yield Problem("/sys/fs/cgroup is read-only.", "In a container, start it with --privileged.")
+    except RuntimeError as error:
+        yield Problem(f"{error}.", "On Debian, systemd does so at boot.")
+
+
+def _apt() -> Iterable[Problem]:
+    if shutil.which("apt-get") is None:
+        yield Problem(
+            "This is not Debian: there is no apt-get.",
+            "Root filesystems are made of Debian packages; use Debian 12, or a cluster of your own.",
+        )
+
+
+def _go() -> Iterable[Problem]:
+    wanted = f"{_GO[0]}.{_GO[1]}"
+    if shutil.which("go") is None:
+        yield Problem("Go is not on PATH.", f"Install Go {wanted} or newer.")
+        return
+    printed = run(["go", "env", "GOVERSION"], timeout=30, check=False).stdout.strip()
+    found = re.match(r"go(\d+)\.(\d+)", printed)
+    if found is None or (int(found[1]), int(found[2])) < _GO:
+        yield Problem(f"Go is {printed or 'of an unknown version'}.", f"Install Go {wanted} or newer.")
+
+
+def _disk() -> Iterable[Problem]:
+    # What is built already needs no room again.
+    wanted = {cache_dir(): 2 if (cache_dir() / "images").exists() else _CACHE_GIB, state_root(): _STATE_GIB}
+    for path, gibibytes in wanted.items():
+        path.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(path).free / _GIB
+        if free < gibibytes:
+            yield Problem(
+                f"{path} has {free:.1f} GiB free and needs {gibibytes}.",
+                "Free some, or point XDG_CACHE_HOME and XDG_STATE_HOME at another disk.",
+            )
+
+
+def _memory() -> Iterable[Problem]:
+    available = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+    gibibytes = int(available[1]) * 1024 / _GIB if available else 0.0
+    if gibibytes < _MEMORY_GIB:
+        yield Problem(
+            f"{gibibytes:.1f} GiB of memory are available, and {_MEMORY_GIB} are needed.",
+            "End what you do not need, or use a larger machine.",
+        )
+
+
+def missing_packages() -> list[str]:
+    """Debian packages whose programs are not on PATH."""
+    return sorted({package for program, package in HOST_PACKAGES.items() if shutil.which(program) is None})
+
+
+def install_packages(packages: list[str]) -> None:
+    """By apt-get, from the mirrors that it is configured for.
+
+    Raises:
+        CommandFailed: with apt-get's words.
+    """
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    run(["apt-get", "update", "-qq"], timeout=600, env=quiet)
+    install = ["apt-get", "install", "-qq", "--yes", "--no-install-recommends"]
+    run([*install, *packages], timeout=1200, env=quiet)

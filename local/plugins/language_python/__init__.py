@@ -1,0 +1,1 @@
+"""`pulumi-language-python`: runs a Pulumi program in Python for the engine."""

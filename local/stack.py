@@ -1,0 +1,179 @@
+"""The Pulumi stack `local` on a cluster: backend, passphrase, configuration, and the engine's commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from common.commands import Completed, run
+from local.paths import CHECKOUT, Instance, cache_dir
+from local.plugins.shims import official_plugins, write_shims
+from local.toolchain import tools, venv
+
+NAME = "local"
+_PROJECT = "livekit-platform"
+_CHECKED_IN = CHECKOUT / "Pulumi.local.yaml"
+# What the file holds beside the checkout's configuration: the key that the passphrase unlocks.
+_SALT = "encryptionsalt"
+_UP_SECONDS = 1800.0
+
+
+@dataclass(frozen=True)
+class ClusterFacts:
+    """What only the cluster knows and the program's configuration needs."""
+
+    kubeconfig: Path
+    context: str | None = None
+    nodes: tuple[tuple[str, str], ...] = ()  # name and address of each
+    images: tuple[tuple[str, str], ...] = ()  # configuration key and reference of each
+
+    def to_config(self) -> dict[str, Any]:
+        """As keys of the stack's configuration; what is None or empty is left to the checkout's."""
+        config: dict[str, Any] = {"kubeconfig": str(self.kubeconfig)}
+        if self.context:
+            config["context"] = self.context
+        if self.nodes:
+            config["nodes"] = [{"name": name, "address": address} for name, address in self.nodes]
+        if self.images:
+            config["images"] = dict(self.images)
+        return config
+
+
+def merge_config(checked_in: str, previous: str | None, facts: ClusterFacts) -> str:
+    """The generated configuration file: the checkout's, with the cluster's facts laid over it.
+
+    Args:
+        checked_in: Pulumi.local.yaml as it is now.
+        previous: the file as generated before; its encryption salt must live on with the state.
+    """
+    document: dict[str, Any] = yaml.safe_load(checked_in) or {}
+    config = document.setdefault("config", {}) or {}
+    for key, value in facts.to_config().items():
+        name = f"{_PROJECT}:{key}"
+        given = config.get(name)
+        config[name] = {**given, **value} if isinstance(given, dict) and isinstance(value, dict) else value
+    document["config"] = config
+    salt = (yaml.safe_load(previous) or {}).get(_SALT) if previous else None
+    if salt:
+        document[_SALT] = salt
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+class Stack:
+    """Stack `local` of one instance, driven by the real engine."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+
+    @property
+    def exists(self) -> bool:
+        return (self._instance.pulumi_backend / ".pulumi" / "stacks" / _PROJECT / f"{NAME}.json").exists()
+
+    def prepare(self, facts: ClusterFacts) -> None:
+        """Backend, passphrase, configuration, plugins, and the stack itself; again is harmless."""
+        self._instance.pulumi_backend.mkdir(parents=True, exist_ok=True)
+        if not self._instance.passphrase.exists():
+            self._instance.passphrase.touch(mode=0o600)
+            self._instance.passphrase.write_text(secrets.token_urlsafe(32))
+        missing = official_plugins({**os.environ, "PATH": self._path(shims=False)}).missing
+        write_shims(self._shims, venv.python(), CHECKOUT, missing)
+        known = self._instance.stack_config.read_text() if self._instance.stack_config.exists() else None
+        previous = known if self.exists else self._create()
+        self._instance.stack_config.write_text(merge_config(_CHECKED_IN.read_text(), previous, facts))
+
+    def _create(self) -> str:
+        """`pulumi stack init`; gives the configuration file that it wrote, with the encryption salt.
+
+        It knows no --config-file and would write into the checkout, so it runs beside a copy of
+        the project file.
+        """
+        with tempfile.TemporaryDirectory() as scratch:
+            shutil.copy(CHECKOUT / "Pulumi.yaml", scratch)
+            self._pulumi("stack", "init", NAME, cwd=scratch, timeout=120)
+            return (Path(scratch) / f"Pulumi.{NAME}.yaml").read_text()
+
+    def up(self) -> int:
+        """`pulumi up`, its display on stderr; gives its exit code."""
+        self._release_stale_lock()
+        return self._shown("up", "--yes", "--skip-preview")
+
+    def preview(self, *, expect_no_changes: bool) -> int:
+        """`pulumi preview --diff`, its display on stderr; with `expect_no_changes` a change is an error."""
+        return self._shown("preview", "--diff", *(["--expect-no-changes"] if expect_no_changes else []))
+
+    def destroy(self) -> int:
+        """`pulumi destroy`: for a cluster that stays when the platform goes."""
+        self._release_stale_lock()
+        return self._shown("destroy", "--yes", "--skip-preview")
+
+    def outputs(self, *, show_secrets: bool) -> dict[str, Any]:
+        """The stack's outputs; secret ones only with `show_secrets`."""
+        flags = ["--show-secrets"] if show_secrets else []
+        printed = self._pulumi("stack", "output", "--json", "--stack", NAME, *flags, cwd=CHECKOUT, timeout=60)
+        outputs = json.loads(printed.stdout)
+        return {key: value for key, value in outputs.items() if show_secrets or value != "[secret]"}
+
+    @property
+    def _shims(self) -> Path:
+        return self._instance.root / "plugins"
+
+    def _path(self, *, shims: bool) -> str:
+        ours = [tools.directory(self._instance), venv.directory() / "bin"]
+        first = [self._shims] if shims else []
+        return os.pathsep.join([*map(str, [*first, *ours]), os.environ["PATH"]])
+
+    def environment(self) -> dict[str, str]:
+        """Variables under which `pulumi` finds this stack, its plugins and its tools."""
+        embedded = any(self._shims.iterdir()) if self._shims.exists() else False
+        return {
+            "PATH": self._path(shims=True),
+            "PULUMI_BACKEND_URL": f"file://{self._instance.pulumi_backend}",
+            "PULUMI_CONFIG_PASSPHRASE_FILE": str(self._instance.passphrase),
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_HOME": os.environ.get("PULUMI_HOME", str(cache_dir() / "pulumi-home")),
+            # Nothing is fetched where our own plugins stand in for the official ones.
+            **({"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"} if embedded else {}),
+        }
+
+    def _pulumi(self, *words: str, cwd: Path | str, timeout: float) -> Completed:
+        command = ["env", "pulumi", *words, "--cwd", str(cwd), "--non-interactive"]
+        return run(command, env=self.environment(), timeout=timeout)
+
+    def _shown(self, *words: str) -> int:
+        """Run with the engine's display going to stderr as it comes."""
+        where = ["--stack", NAME, "--config-file", str(self._instance.stack_config), "--cwd", str(CHECKOUT)]
+        process = subprocess.Popen(
+            # `env` looks on the PATH that it is given, not on ours.
+            ["env", "pulumi", *words, "--non-interactive", *where],
+            env={**os.environ, **self.environment()},
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr,
+            stderr=sys.stderr,
+        )
+        try:
+            return process.wait(timeout=_UP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.terminate()  # the engine ends what it has begun and keeps its state
+            process.wait()
+            return 1
+        except KeyboardInterrupt:
+            process.wait()  # it has had the same Ctrl-C, and finishes in good order
+            raise
+
+    def _release_stale_lock(self) -> None:
+        """A killed run leaves its lock; under the instance's own lock no other run can hold it."""
+        locks = list((self._instance.pulumi_backend / ".pulumi" / "locks").rglob("*.json"))
+        for lock in locks:
+            pid = json.loads(lock.read_text()).get("pid")
+            if pid is None or not Path(f"/proc/{pid}").exists():
+                lock.unlink()

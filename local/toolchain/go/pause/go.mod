@@ -1,0 +1,3 @@
+module livekit-platform.local/pause
+
+go 1.25.0

@@ -1,0 +1,139 @@
+"""Tools that are built from Go modules, each from a go.mod of its own in `go/`, which pins it.
+
+`go install package@version` fails where that module's go.mod has a `replace`; requiring it from a
+go.mod of ours does not, and its go.sum fixes what is built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.commands import run
+from local.paths import cache_dir
+
+_SOURCES = Path(__file__).parent / "go"
+# The largest, Kubernetes, takes about 5 minutes on two cores; a machine may be much slower.
+_BUILD_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class GoTool:
+    """One program.
+
+    Attributes:
+        name: its directory in `go/`, and its file name.
+        package: what `go build` is given: an import path, or "." for a main.go of ours.
+        module: the required module whose version is the tool's; empty where it is all ours.
+        stamps: linker variables that take that version, as a release build sets them.
+    """
+
+    name: str
+    package: str
+    module: str
+    stamps: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> Path:
+        return _SOURCES / self.name
+
+    @property
+    def version(self) -> str:
+        """As pinned in its go.mod, "v1.2.3"; "v0" for a program that is all ours."""
+        if not self.module:
+            return "v0"
+        pinned = re.search(
+            rf"^(?:require )?\s*{re.escape(self.module)} (v\S+)",
+            (self.sources / "go.mod").read_text(),
+            re.MULTILINE,
+        )
+        if pinned is None:
+            raise ValueError(f"{self.sources}/go.mod does not require {self.module}")
+        return pinned[1]
+
+    @property
+    def ldflags(self) -> str:
+        return " ".join(["-s", "-w", *(f"-X {stamp}={self.version}" for stamp in self.stamps)])
+
+    @property
+    def key(self) -> str:
+        """Identifies the build's inputs: sources, pins and flags."""
+        digest = hashlib.sha256(f"{self.package}\n{self.ldflags}\n".encode())
+        for path in sorted(self.sources.iterdir()):
+            digest.update(path.name.encode() + path.read_bytes())
+        return digest.hexdigest()[:12]
+
+    @property
+    def path(self) -> Path:
+        """Where the built program is, once it is built."""
+        return cache_dir() / "tools" / f"{self.name}-{self.version}-{self.key}" / self.name
+
+    @property
+    def built(self) -> bool:
+        return self.path.exists()
+
+    def build(self) -> Path:
+        """Build it into the cache, all or nothing. Static, and the same bytes for the same inputs.
+
+        Raises:
+            CommandFailed: with the compiler's or the module proxy's words.
+        """
+        self.path.parent.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.path.parent.parent) as scratch:
+            made = Path(scratch) / "out" / self.name
+            run(
+                [
+                    *("go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false"),
+                    *("-ldflags", self.ldflags, "-o", made, self.package),
+                ],
+                cwd=self.sources,
+                env={"CGO_ENABLED": "0", "GOFLAGS": os.environ.get("GOFLAGS", "")},
+                timeout=_BUILD_SECONDS,
+            )
+            if self.path.parent.exists():
+                shutil.rmtree(self.path.parent)
+            made.parent.rename(self.path.parent)
+        return self.path
+
+
+KUBERNETES = GoTool(
+    "kubernetes",
+    ".",
+    "k8s.io/kubernetes",
+    ("k8s.io/component-base/version.gitVersion", "k8s.io/client-go/pkg/version.gitVersion"),
+)
+ETCD_MODULE = "go.etcd.io/etcd/server/v3"
+PULUMI = GoTool(
+    "pulumi",
+    "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
+    "github.com/pulumi/pulumi/pkg/v3",
+    ("github.com/pulumi/pulumi/sdk/v3/go/common/version.Version",),
+)
+HELM = GoTool(
+    "helm", "helm.sh/helm/v3/cmd/helm", "helm.sh/helm/v3", ("helm.sh/helm/v3/internal/version.version",)
+)
+CRANE = GoTool(
+    "crane", "github.com/google/go-containerregistry/cmd/crane", "github.com/google/go-containerregistry"
+)
+LIVEKIT_SERVER = GoTool(
+    "livekit-server", "github.com/livekit/livekit-server/cmd/server", "github.com/livekit/livekit-server"
+)
+COREDNS = GoTool("coredns", ".", "github.com/coredns/coredns")
+KUBE_ROUTER = GoTool(
+    "kube-router",
+    "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",
+    "github.com/cloudnativelabs/kube-router/v2",
+    ("github.com/cloudnativelabs/kube-router/v2/pkg/version.Version",),
+)
+LOCAL_PATH_PROVISIONER = GoTool(
+    "local-path-provisioner",
+    "github.com/rancher/local-path-provisioner",
+    "github.com/rancher/local-path-provisioner",
+    ("main.VERSION",),
+)
+PAUSE = GoTool("pause", ".", "")

@@ -1,0 +1,75 @@
+"""The programs that `make up` and the tests call, in one directory to put on PATH.
+
+A program that the machine has at a fitting version is taken; otherwise ours is built.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.commands import CommandFailed, run
+from local.paths import Instance
+from local.toolchain import go_tools
+from local.toolchain.go_tools import GoTool
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program by its name on PATH, how it tells its version, and what to build without it."""
+
+    name: str
+    version_command: tuple[str, ...]
+    build: GoTool
+
+    def on_path(self) -> Path | None:
+        """The machine's own, where it has the major version that ours has and is no older."""
+        found = shutil.which(self.name)
+        if found is None:
+            return None
+        try:
+            printed = run([found, *self.version_command], timeout=20).stdout
+        except CommandFailed:
+            return None
+        return Path(found) if fits(printed, self.build.version) else None
+
+
+TOOLS = (
+    Tool("pulumi", ("version",), go_tools.PULUMI),
+    Tool("helm", ("version", "--short"), go_tools.HELM),
+    Tool("kubectl", ("version", "--client"), go_tools.KUBERNETES),
+)
+
+
+def fits(printed: str, wanted: str) -> bool:
+    """Whether a version command's output names a version with `wanted`'s major and no older.
+
+    >>> fits("v3.260.1", "v3.250.0"), fits("v4.0.0", "v3.22.0"), fits("Client Version: v1.34.0", "v1.35.4")
+    (True, False, False)
+    """
+    found = re.search(r"v(\d+)\.(\d+)\.(\d+)", printed)
+    pinned = re.search(r"v(\d+)\.(\d+)\.(\d+)", wanted)
+    if found is None or pinned is None:
+        return False
+    have, want = tuple(map(int, found.groups())), tuple(map(int, pinned.groups()))
+    return have[0] == want[0] and have >= want
+
+
+def directory(instance: Instance) -> Path:
+    return instance.root / "bin"
+
+
+def link(instance: Instance) -> Path:
+    """Fill the directory with links; what must be built for it has been built.
+
+    The one Kubernetes binary runs the component by whose name it is called: the link's.
+    """
+    target = directory(instance)
+    target.mkdir(parents=True, exist_ok=True)
+    for tool in TOOLS:
+        entry = target / tool.name
+        entry.unlink(missing_ok=True)
+        entry.symlink_to(tool.on_path() or tool.build.path)
+    return target

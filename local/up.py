@@ -1,0 +1,151 @@
+"""From whatever this machine has to a running stack: the steps of `make up`, each done only where needed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from local import machine
+from local.cluster import node_files
+from local.cluster.cluster import Cluster
+from local.images import catalog
+from local.images.build import store
+from local.images.catalog import Image
+from local.images.debian import Rootfs
+from local.images.load import load
+from local.images.oci import Descriptor
+from local.images.source import ImageSource
+from local.paths import CHECKOUT, Instance
+from local.progress import Progress
+from local.stack import ClusterFacts, Stack
+from local.toolchain import go_tools, tools
+from local.toolchain.go_tools import GoTool
+
+NODE_COUNT = 2
+
+
+class NotReady(Exception):
+    """The machine lacks something; the message is one line per problem."""
+
+
+@dataclass(frozen=True)
+class GivenCluster:
+    """A cluster that the user names; never the ambient default context."""
+
+    kubeconfig: Path
+    context: str | None
+
+
+def given_cluster() -> GivenCluster | None:
+    """From LKP_KUBECONFIG and LKP_CONTEXT, or from Pulumi.local.yaml; None where neither names one.
+
+    Raises:
+        NotReady: the named file is not there.
+    """
+    config = yaml.safe_load((CHECKOUT / "Pulumi.local.yaml").read_text()).get("config", {})
+    path = os.environ.get("LKP_KUBECONFIG") or config.get("livekit-platform:kubeconfig")
+    if not path:
+        return None
+    context = os.environ.get("LKP_CONTEXT") or config.get("livekit-platform:context")
+    kubeconfig = Path(path).expanduser().absolute()
+    if not kubeconfig.is_file():
+        raise NotReady(f"kubeconfig: given {path!r}, which is no file; allowed is the path of a kubeconfig.")
+    return GivenCluster(kubeconfig, context)
+
+
+@dataclass(frozen=True)
+class _Step:
+    title: str
+    action: Callable[[], object]
+
+
+def up(instance: Instance) -> int:
+    """Bring everything up; gives the exit code of `pulumi up`.
+
+    Raises:
+        NotReady: the machine lacks something.
+    """
+    given = given_cluster()
+    if given is None:
+        problems = machine.problems()
+        if problems:
+            raise NotReady("\n".join(map(str, problems)))
+    steps = [*_tool_steps(instance), *([] if given else _cluster_steps(instance))]
+    progress = Progress(len(steps) + 1)
+    for step in steps:
+        with progress.step(step.title):
+            step.action()
+    with progress.step("pulumi up"):
+        stack = Stack(instance)
+        stack.prepare(_facts(instance, given))
+        return stack.up()
+
+
+def _facts(instance: Instance, given: GivenCluster | None) -> ClusterFacts:
+    if given is not None:
+        return ClusterFacts(given.kubeconfig, given.context)
+    cluster = Cluster.recorded(instance)
+    if cluster is None:
+        raise RuntimeError("the cluster's record is gone; `make down` and `make up` make a new one")
+    return ClusterFacts(
+        kubeconfig=instance.kubeconfig,
+        nodes=tuple((node.name, node.spec.address) for node in cluster.nodes),
+        images=(("token_api", catalog.token_api().reference),),
+    )
+
+
+def _tool_steps(instance: Instance) -> list[_Step]:
+    missing = machine.missing_packages()
+    steps = (
+        [_Step(f"install {', '.join(missing)}", lambda: machine.install_packages(missing))] if missing else []
+    )
+    needed = [tool.build for tool in tools.TOOLS if tool.on_path() is None]
+    return [*steps, *map(_build, _not_built(needed)), _Step("link tools", lambda: tools.link(instance))]
+
+
+def _not_built(wanted: list[GoTool]) -> list[GoTool]:
+    return [tool for tool in dict.fromkeys(wanted) if not tool.built]
+
+
+def _build(tool: GoTool) -> _Step:
+    return _Step(f"build {tool.name} {tool.version}", tool.build)
+
+
+def _cluster_steps(instance: Instance) -> list[_Step]:
+    source = ImageSource(catalog.all_images())
+    # The nodes themselves run the kubelet, whatever registry answers.
+    programs = [go_tools.KUBERNETES, *source.tools_to_build()]
+    cluster = Cluster.plan(instance, NODE_COUNT)
+    known: dict[str, Descriptor] = {}
+
+    def resolve(image: Image) -> Callable[[], None]:
+        return lambda: known.update({image.reference: source.get(image)})
+
+    def load_all() -> None:
+        for node in cluster.nodes:
+            load(node, known, store())
+
+    return [
+        *map(_build, _not_built(programs)),
+        *(
+            _rootfs(rootfs)
+            for rootfs in (node_files.ROOTFS, *source.rootfs_to_build())
+            if not rootfs.tar.exists()
+        ),
+        *(_Step(f"{source.verb(image)} {image.reference}", resolve(image)) for image in source.images),
+        _Step("start nodes", cluster.start_nodes),
+        _Step("load images", load_all),
+        _Step("initialise the cluster", cluster.initialise),
+        _Step("join nodes", cluster.join),
+        _Step("connect pods", cluster.connect_pods),
+        _Step("install network policies and storage", cluster.install_addons),
+        _Step("wait until the cluster is ready", cluster.wait_ready),
+    ]
+
+
+def _rootfs(rootfs: Rootfs) -> _Step:
+    return _Step(f"make root file system {rootfs.name}", rootfs.build)

@@ -1,0 +1,68 @@
+"""Order of the layers, and the one stack that all tests of a session share."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from tests import running
+from tests.running import ClusterAccess, RunningStack
+
+# From fast and narrow to slow and wide: what is broken at the bottom is read first.
+_LAYERS = ("unit", "manifests", "plugins", "deployment", "e2e", "teardown")
+_STACK = pytest.StashKey[RunningStack]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    root = Path(__file__).parent
+
+    def layer(item: pytest.Item) -> int:
+        return _LAYERS.index(item.path.relative_to(root).parts[0])
+
+    items.sort(key=layer)
+
+
+@pytest.fixture(scope="session")
+def stack(pytestconfig: pytest.Config) -> RunningStack:
+    """The stack under test; see `tests.running`."""
+    if _STACK not in pytestconfig.stash:
+        capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+        assert capture is not None
+        # Minutes of silence look like a hang.
+        with capture.global_and_fixture_disabled():
+            print("\nbringing the stack up …", flush=True)
+            pytestconfig.stash[_STACK] = running.ensure()
+    return pytestconfig.stash[_STACK]
+
+
+@pytest.fixture(scope="session")
+def cluster(stack: RunningStack) -> ClusterAccess:
+    """The cluster that the stack is deployed on."""
+    kubectl = shutil.which("kubectl")
+    assert kubectl, "run the tests by `make test`, which puts this checkout's tools on PATH"
+    return ClusterAccess(
+        kubeconfig=stack.outputs.kubeconfig_path,
+        tools=Path(kubectl).parent,
+        made_here=stack.outputs.client_network is not None,
+    )
+
+
+@pytest.fixture
+def disruptive(cluster: ClusterAccess) -> None:
+    """For a test that breaks things on purpose: it refuses a cluster that is not ours to break."""
+    if not cluster.made_here:
+        pytest.fail("this test disrupts its cluster, and this one was not made by local/")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
+    """Take down what this session started, also when it was interrupted."""
+    try:
+        yield
+    finally:
+        stack = session.config.stash.get(_STACK, None)
+        if stack is not None and stack.started_here and running.is_running():
+            running.down()

@@ -1,0 +1,143 @@
+"""The platform's own workloads: sockets, users, passwords, policies, secrets, and the files on this machine."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+import testinfra
+import testinfra.host
+
+from loadtest.outputs import endpoint_of
+from tests.deployment.kubectl import Kubectl
+from tests.running import ClusterAccess, RunningStack, local
+
+_NOBODY = "65532"
+
+
+def _pods(kubectl: Kubectl, namespace: str, name: str) -> list[str]:
+    selector = f"app.kubernetes.io/name={name}"
+    return [pod["metadata"]["name"] for pod in kubectl.get("pods", "-n", namespace, "-l", selector)]
+
+
+def _host(cluster: ClusterAccess, namespace: str, pod: str) -> testinfra.host.Host:
+    return testinfra.get_host(f"kubectl://{pod}?namespace={namespace}&kubeconfig={cluster.kubeconfig}")
+
+
+def test_status_says_that_all_is_healthy(platform: str, kubectl: Kubectl) -> None:
+    parts = json.loads(local("status", "--json", timeout=120, check=False))["parts"]
+    assert [part for part in parts if not part["healthy"]] == []
+    assert all(part["origin"] for part in parts if part["kind"] == "container")
+
+
+def test_no_container_has_been_restarted_or_runs_as_root(platform: str, kubectl: Kubectl) -> None:
+    for pod in kubectl.get("pods", "-n", platform):
+        name = pod["metadata"]["name"]
+        for container in pod["spec"]["containers"]:
+            security = {**pod["spec"].get("securityContext", {}), **container.get("securityContext", {})}
+            assert security.get("runAsNonRoot") is True, f"{name}/{container['name']}"
+            assert security.get("readOnlyRootFilesystem") is True, f"{name}/{container['name']}"
+            assert security.get("capabilities") == {"drop": ["ALL"]}, f"{name}/{container['name']}"
+
+
+def test_one_sfu_per_node_listens_on_its_declared_ports(
+    stack: RunningStack, platform: str, kubectl: Kubectl, nodes: list[testinfra.host.Host]
+) -> None:
+    selector = "app.kubernetes.io/name=livekit-server"
+    on_nodes = [pod["spec"]["nodeName"] for pod in kubectl.get("pods", "-n", platform, "-l", selector)]
+    assert sorted(on_nodes) == sorted(node.backend.get_hostname() for node in nodes)
+    signal_port = urlsplit(stack.outputs.signal_url).port
+    turn_port = endpoint_of(stack.outputs.turn_urls[0]).port
+    for node in nodes:
+        listening = node.socket.get_listening_sockets()
+        for wanted in (f"tcp://:::{signal_port}", f"tcp://:::7881", f"udp://:::7882"):
+            kind, _, port = wanted.partition(":")[0], None, wanted.rpartition(":")[2]
+            assert any(s.startswith(kind) and s.endswith(f":{port}") for s in listening), (wanted, listening)
+        assert any(s.startswith("udp") and s.endswith(f":{turn_port}") for s in listening), listening
+
+
+def test_the_turn_relay_range_is_kept_from_other_programs(
+    nodes: list[testinfra.host.Host], kubectl: Kubectl
+) -> None:
+    for node in nodes:
+        assert node.sysctl("net.ipv4.ip_local_reserved_ports") == "40000-49999"
+
+
+def test_token_api_runs_as_nobody_on_a_read_only_root(
+    cluster: ClusterAccess, platform: str, kubectl: Kubectl
+) -> None:
+    pods = _pods(kubectl, platform, "token-api")
+    assert pods
+    for pod in pods:
+        host = _host(cluster, platform, pod)
+        assert host.check_output("id -u") == _NOBODY
+        assert host.run("touch /written").rc != 0
+        assert host.run("cat /var/run/secrets/kubernetes.io/serviceaccount/token").rc != 0
+
+
+def test_redis_refuses_who_has_no_password(cluster: ClusterAccess, platform: str, kubectl: Kubectl) -> None:
+    (pod,) = _pods(kubectl, platform, "redis")
+    host = _host(cluster, platform, pod)
+    assert "NOAUTH" in host.run("redis-cli GET anything").stdout
+    assert "WRONGPASS" in host.run("redis-cli --user livekit --pass wrong --no-auth-warning PING").stdout
+
+
+def test_redis_is_closed_to_other_pods_and_open_to_nodes(
+    platform: str, kubectl: Kubectl, scratch: str, nodes: list[testinfra.host.Host]
+) -> None:
+    (pod,) = _pods(kubectl, platform, "redis")
+    address = kubectl.pod_ip(platform, pod)
+    kubectl.start_pod(scratch, "stranger", script="trap exit TERM; while true; do sleep 1; done")
+    for node in nodes:
+        reached = node.run(f"timeout 3 sh -c 'exec 3<>/dev/tcp/{address}/6379' 2>&1 || timeout 3 bash -c 'exec 3<>/dev/tcp/{address}/6379'")
+        assert reached.rc == 0, f"{node.backend.get_hostname()}: {reached.stderr}"
+    denied = kubectl.in_pod(scratch, "stranger", f"nc -w 3 -z {address} 6379", check=False)
+    assert not denied.ok, "a pod of another namespace reached LiveKit's Redis"
+
+
+def test_secret_values_are_in_secrets_only(stack: RunningStack, platform: str, kubectl: Kubectl) -> None:
+    values = [stack.outputs.livekit_api_secret, stack.outputs.api_service_key]
+    kinds = "configmaps,pods,deployments,statefulsets,services,events"
+    shown = json.dumps(kubectl.get(kinds, "-n", platform))
+    for value in values:
+        assert value.get_secret_value() not in shown
+
+
+def test_token_api_mints_for_its_service_key_only(stack: RunningStack, platform: str, kubectl: Kubectl) -> None:
+    url = f"{stack.outputs.api_url}/v1/token"
+    body = {"room_name": "test_deployment", "participant_identity": "somebody"}
+    key = stack.outputs.api_service_key.get_secret_value()
+    minted = httpx.post(url, json=body, headers={"Authorization": f"Bearer {key}"}, timeout=10)
+    assert minted.status_code == 201, minted.text
+    assert minted.json()["server_url"] in stack.outputs.signal_urls
+    refused = httpx.post(url, json=body, headers={"Authorization": "Bearer wrong"}, timeout=10)
+    assert refused.status_code == 401
+    assert refused.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_token_api_is_ready_at_every_node(
+    stack: RunningStack, platform: str, kubectl: Kubectl, path: str
+) -> None:
+    assert httpx.get(f"{stack.outputs.api_url}{path}", timeout=10).status_code == 200
+
+
+def test_keys_on_this_machine_are_readable_by_their_owner_only(
+    stack: RunningStack, disruptive: None, kubectl: Kubectl
+) -> None:
+    state = stack.outputs.kubeconfig_path.parent
+    for name in ("kubeconfig", "passphrase"):
+        assert stat.S_IMODE((state / name).stat().st_mode) == 0o600, name
+    checkout = Path(__file__).parents[2]
+    assert checkout not in state.parents, "`git clean` would lose the keys"
+
+
+def test_up_again_is_quick_and_changes_nothing(platform: str, kubectl: Kubectl) -> None:
+    before = {pod["metadata"]["uid"] for pod in kubectl.get("pods", "-n", platform)}
+    local("preview", "--expect-no-changes", timeout=120)
+    local("up", timeout=60)
+    assert {pod["metadata"]["uid"] for pod in kubectl.get("pods", "-n", platform)} == before

@@ -1,0 +1,83 @@
+"""Fixtures of the call tests, the table of figures, and what a failed call shows."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from loadtest.net.bridge import ClientNetwork
+from loadtest.net.namespace import treat_sigterm_as_interrupt
+from loadtest.outputs import StackOutputs
+from tests.e2e.call import CallResult
+from tests.e2e.report import MeasuredCall, properties, table
+
+_MEASURED = pytest.StashKey[list[MeasuredCall]]()
+_SHOWN_LOG_CHARACTERS = 6000
+
+
+class HasOutputs(Protocol):
+    """What these tests need of the `stack` fixture."""
+
+    @property
+    def outputs(self) -> StackOutputs: ...
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_namespace_survives_sigterm() -> None:
+    treat_sigterm_as_interrupt()
+
+
+@pytest.fixture(scope="session")
+def outputs(stack: HasOutputs) -> StackOutputs:
+    return stack.outputs
+
+
+@pytest.fixture(scope="session")
+def client_network(outputs: StackOutputs) -> ClientNetwork:
+    if outputs.client_network is None:
+        pytest.fail(
+            "`make outputs` has no client_network: call tests plug their clients into the bridge of a "
+            "cluster that local/ made, and this stack runs on another"
+        )
+    return outputs.client_network
+
+
+@pytest.fixture
+def measured(
+    request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
+) -> Callable[[str, CallResult], None]:
+    """Hand in a call's figures: they are shown at the end of the run and in the JUnit report."""
+
+    def hand_in(name: str, result: CallResult) -> None:
+        call = MeasuredCall(name, result)
+        request.config.stash.setdefault(_MEASURED, []).append(call)
+        for key, value in properties(call).items():
+            record_property(key, value)
+
+    return hand_in
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        logs = getattr(item, "funcargs", {}).get("tmp_path")
+        for log in sorted(logs.glob("*.log")) if isinstance(logs, Path) else []:
+            report.sections.append(
+                (f"log of client {log.stem}", log.read_text(errors="replace")[-_SHOWN_LOG_CHARACTERS:])
+            )
+        report.sections.append(("to reproduce", shlex.join(["python", "-m", "pytest", item.nodeid])))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    calls = config.stash.get(_MEASURED, [])
+    if calls:
+        terminalreporter.section("calls")
+        terminalreporter.write(table(calls))

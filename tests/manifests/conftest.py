@@ -1,0 +1,45 @@
+"""Fixtures of the manifest tests: every chart, rendered with every set of values."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.manifests.rendering import CASES, Case, Manifest, stack_values, template, tool
+from tests.unit.infra.program import Deployment, local_config, run
+
+
+@pytest.fixture(scope="session")
+def helm() -> Path:
+    return tool("helm")
+
+
+@pytest.fixture(scope="session")
+def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """What the program registers for stack `local`."""
+    kubeconfig = tmp_path_factory.mktemp("program") / "kubeconfig"
+    kubeconfig.touch()
+    return run(local_config(kubeconfig))
+
+
+@cache
+def _rendered(helm: Path, case: Case) -> list[Manifest]:
+    assert case.values is not None
+    return template(helm, case.chart, yaml.safe_load(case.values.read_text()) or {})
+
+
+@pytest.fixture(params=CASES, ids=str)
+def case(request: pytest.FixtureRequest) -> Case:
+    found = request.param
+    assert isinstance(found, Case)
+    return found
+
+
+@pytest.fixture
+def manifests(helm: Path, case: Case, local_stack: Deployment) -> list[Manifest]:
+    if case.values is None:
+        return template(helm, case.chart, stack_values(local_stack, case.chart))
+    return _rendered(helm, case)

@@ -1,0 +1,142 @@
+"""Renders the charts by the real helm, and takes apart what comes out."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pulumi.runtime import rpc
+
+from common.commands import CommandFailed, run
+from tests.unit.infra.program import CHECKOUT, SECRET, Deployment
+
+Manifest = dict[str, Any]
+
+CHARTS = CHECKOUT / "charts"
+CHART_NAMES = tuple(sorted(path.parent.name for path in CHARTS.glob("*/Chart.yaml")))
+NAMESPACE = "calls"
+_WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One rendering of one chart: by a ci values file, or with what the program gives it in stack `local`."""
+
+    chart: str
+    values: Path | None
+
+    def __str__(self) -> str:
+        return f"{self.chart}-{self.values.stem.removesuffix('-values') if self.values else 'stack_local'}"
+
+
+CASES = tuple(
+    Case(chart, values)
+    for chart in CHART_NAMES
+    for values in (*sorted((CHARTS / chart / "ci").glob("*-values.yaml")), None)
+)
+
+
+def tool(name: str) -> Path:
+    """The real program `name`: by the variable of its name (HELM for helm), or on PATH.
+
+    Raises:
+        FileNotFoundError: it is in neither place.
+    """
+    given = os.environ.get(name.upper().replace("-", "_"))
+    found = given or shutil.which(name)
+    if found is None or not Path(found).is_file():
+        variable = name.upper().replace("-", "_")
+        raise FileNotFoundError(f"{name} is neither on PATH nor named by {variable}: `make up` builds it")
+    return Path(found)
+
+
+def template(helm: Path, chart: str, values: Mapping[str, Any], namespace: str = NAMESPACE) -> list[Manifest]:
+    """The objects that `helm template` makes of `values`.
+
+    Raises:
+        CommandFailed: the schema or a template refused them.
+    """
+    done = run(
+        [helm, "template", chart, CHARTS / chart, "--namespace", namespace, "--values", "-"],
+        timeout=60,
+        input=json.dumps(values),
+    )
+    return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
+
+
+def refusal(helm: Path, chart: str, values: Mapping[str, Any]) -> str | None:
+    """Why helm refuses `values`; None where it does not."""
+    try:
+        template(helm, chart, values)
+    except CommandFailed as error:
+        return error.stderr
+    return None
+
+
+def stack_values(deployment: Deployment, chart: str) -> dict[str, Any]:
+    """The values that the program gives `chart`. RPC has doubles only; what was whole is whole again."""
+    values = _whole(deployment.chart(chart).inputs["values"])
+    assert isinstance(values, dict)
+    return values
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _whole(inner) for key, inner in value.items()}
+    return [_whole(inner) for inner in value] if isinstance(value, list) else value
+
+
+def secrets_of(deployment: Deployment) -> dict[str, dict[str, str]]:
+    """The Secrets that the program makes: name -> key -> text."""
+    return {
+        secret.inputs["metadata"]["name"]: {
+            key: base64.b64decode(text).decode()
+            for key, text in rpc.unwrap_rpc_secret(secret.inputs["data"]).items()
+        }
+        for secret in deployment.of_type(SECRET)
+    }
+
+
+def of_kind(manifests: list[Manifest], *kinds: str) -> list[Manifest]:
+    return [manifest for manifest in manifests if manifest["kind"] in kinds]
+
+
+def workloads(manifests: list[Manifest]) -> list[Manifest]:
+    return of_kind(manifests, *_WORKLOADS)
+
+
+def pod_specs(manifests: list[Manifest]) -> list[dict[str, Any]]:
+    return [workload["spec"]["template"]["spec"] for workload in workloads(manifests)]
+
+
+def containers(manifests: list[Manifest]) -> Iterator[dict[str, Any]]:
+    for spec in pod_specs(manifests):
+        yield from [*spec.get("initContainers", []), *spec["containers"]]
+
+
+def pod_labels(workload: Manifest) -> dict[str, str]:
+    labels: dict[str, str] = workload["spec"]["template"]["metadata"]["labels"]
+    return labels
+
+
+def container_ports(manifests: list[Manifest]) -> dict[str, tuple[int, str]]:
+    """Declared ports: name -> (number, protocol)."""
+    return {
+        port["name"]: (port["containerPort"], port["protocol"])
+        for container in containers(manifests)
+        for port in container.get("ports", [])
+    }
+
+
+def selected(manifests: list[Manifest], labels: Mapping[str, str]) -> list[Manifest]:
+    """The workloads whose pods carry all of `labels`."""
+    return [workload for workload in workloads(manifests) if labels.items() <= pod_labels(workload).items()]

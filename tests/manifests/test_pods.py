@@ -1,0 +1,98 @@
+"""What every pod of every chart keeps to, with every set of values."""
+
+from __future__ import annotations
+
+import re
+
+from tests.manifests.rendering import Case, Manifest, containers, of_kind, pod_specs, workloads
+
+# The one that carries media; all others keep to Pod Security's `restricted`.
+ON_THE_NODES_NETWORK = {"livekit-server"}
+_PINNED = re.compile(r"^[^/]+\.[^/]+/.+(:(?!latest$)[A-Za-z0-9._-]+|@sha256:[0-9a-f]{64})$")
+
+
+def test_every_container_has_all_three_probes(manifests: list[Manifest]) -> None:
+    for container in containers(manifests):
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            [handler] = set(container[probe]) & {"exec", "httpGet", "tcpSocket", "grpc"}
+            assert container[probe]["periodSeconds"] >= 1
+            assert container[probe][handler]
+
+
+def test_a_redis_outage_restarts_no_sfu(case: Case, manifests: list[Manifest]) -> None:
+    """LiveKit's `/` fails without Redis: it may decide readiness, never liveness."""
+    if case.chart != "livekit-server":
+        return
+    [container] = containers(manifests)
+    assert set(container["livenessProbe"]) & {"exec", "httpGet", "tcpSocket"} == {"tcpSocket"}
+    assert set(container["startupProbe"]) & {"exec", "httpGet", "tcpSocket"} == {"tcpSocket"}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/", "port": "signal"}
+
+
+def test_every_container_asks_for_what_it_needs_and_is_held_to_its_memory(manifests: list[Manifest]) -> None:
+    for container in containers(manifests):
+        assert set(container["resources"]["requests"]) == {"cpu", "memory"}
+        assert "memory" in container["resources"]["limits"]
+
+
+def test_no_container_has_more_rights_than_it_uses(manifests: list[Manifest]) -> None:
+    for spec in pod_specs(manifests):
+        pod = spec["securityContext"]
+        assert pod["runAsNonRoot"] is True
+        assert pod["runAsUser"] > 0
+        assert pod["runAsGroup"] > 0
+        assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert spec["automountServiceAccountToken"] is False
+        assert not {"hostPID", "hostIPC", "shareProcessNamespace"} & set(spec)
+    for container in containers(manifests):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+
+def test_only_sfus_use_the_nodes_network(case: Case, manifests: list[Manifest]) -> None:
+    for spec in pod_specs(manifests):
+        assert spec.get("hostNetwork", False) == (case.chart in ON_THE_NODES_NETWORK)
+        for volume in spec.get("volumes", []):
+            assert "hostPath" not in volume
+
+
+def test_a_pod_on_the_nodes_network_is_alone_there_and_resolves_services(manifests: list[Manifest]) -> None:
+    for workload in workloads(manifests):
+        spec = workload["spec"]["template"]["spec"]
+        if not spec.get("hostNetwork"):
+            continue
+        assert spec["dnsPolicy"] == "ClusterFirstWithHostNet"
+        # A surplus pod would find no free ports, and the rollout would never end.
+        assert workload["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+        [apart] = spec["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        assert apart["topologyKey"] == "kubernetes.io/hostname"
+        assert apart["labelSelector"] == workload["spec"]["selector"]
+
+
+def test_a_stopping_pod_is_waited_for_but_not_for_ever(manifests: list[Manifest]) -> None:
+    for spec in pod_specs(manifests):
+        assert 5 <= spec["terminationGracePeriodSeconds"] <= 18000
+
+
+def test_no_service_s_variables_reach_a_container(manifests: list[Manifest]) -> None:
+    """LIVEKIT_SERVER_PORT=tcp://... would be read as a setting."""
+    for spec in pod_specs(manifests):
+        assert spec["enableServiceLinks"] is False
+
+
+def test_images_are_complete_pinned_and_not_pulled_where_they_are(manifests: list[Manifest]) -> None:
+    for container in containers(manifests):
+        assert _PINNED.match(container["image"]), container["image"]
+        assert container["imagePullPolicy"] == "IfNotPresent"
+
+
+def test_what_runs_more_than_once_survives_a_drained_node(manifests: list[Manifest]) -> None:
+    for workload in workloads(manifests):
+        if workload["spec"].get("replicas", 1) < 2:
+            continue
+        [budget] = of_kind(manifests, "PodDisruptionBudget")
+        assert budget["spec"]["selector"] == workload["spec"]["selector"]
+        assert budget["spec"]["maxUnavailable"] == 1

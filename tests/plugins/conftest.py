@@ -1,0 +1,90 @@
+"""What the contract tests run on: a cluster, the real engine, and our plugins on its PATH."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import kubernetes
+import pytest
+
+from local.plugins.shims import write_shims
+from tests.plugins.stack import Stack
+
+
+class ClusterFixture(Protocol):
+    """As tests/conftest.py makes it."""
+
+    @property
+    def kubeconfig(self) -> Path: ...
+
+    @property
+    def tools(self) -> Path: ...
+
+
+@pytest.fixture(scope="session")
+def shims(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the executables of our three plugins."""
+    directory = tmp_path_factory.mktemp("shims")
+    write_shims(directory, Path(sys.executable), Path(__file__).parents[2])
+    return directory
+
+
+@pytest.fixture
+def _engine(cluster: ClusterFixture, shims: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine on PATH, with our plugins, and off the network."""
+    monkeypatch.setenv("PATH", f"{shims}{os.pathsep}{cluster.tools}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PULUMI_SKIP_UPDATE_CHECK", "true")
+    monkeypatch.setenv("PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION", "true")
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+
+
+@pytest.fixture(scope="session")
+def api(cluster: ClusterFixture) -> Any:
+    """A client of the cluster that shares nothing with the provider under test but its library."""
+    load: Any = kubernetes.config.new_client_from_config
+    return load(str(cluster.kubeconfig))
+
+
+@pytest.fixture
+def core(api: Any) -> Any:
+    """The core API of the cluster."""
+    return kubernetes.client.CoreV1Api(api)
+
+
+@pytest.fixture
+def apps(api: Any) -> Any:
+    """The apps API of the cluster."""
+    return kubernetes.client.AppsV1Api(api)
+
+
+@pytest.fixture
+def namespace(core: Any) -> Iterator[str]:
+    """The name of a fresh namespace, which goes with the test."""
+    name = f"plugins-{secrets.token_hex(4)}"
+    core.create_namespace({"metadata": {"name": name}})
+    yield name
+    core.delete_namespace(name)
+
+
+@pytest.fixture
+def make_scratch(
+    _engine: None, cluster: ClusterFixture, namespace: str, tmp_path: Path
+) -> Callable[..., Stack]:
+    """Makes stacks in the test's namespace, each with a state of its own."""
+
+    def make(name: str = "stack", **provider: Any) -> Stack:
+        settings = {"provider": provider} if provider else {}
+        return Stack(tmp_path / name, cluster.kubeconfig, namespace, **settings)
+
+    return make
+
+
+@pytest.fixture
+def scratch(make_scratch: Callable[..., Stack]) -> Stack:
+    """An empty stack whose provider changes ConfigMaps and Secrets in place, as ours does."""
+    return make_scratch()

@@ -1,0 +1,68 @@
+"""The stack under test: the one that runs, or one that this session starts and takes down again."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.commands import run
+from loadtest.outputs import StackOutputs
+
+CHECKOUT = Path(__file__).parent.parent
+# Cold, on two cores, everything is built first.
+_UP_SECONDS = 3300.0
+_DOWN_SECONDS = 300.0
+_NOT_RUNNING = 4
+
+
+@dataclass(frozen=True)
+class RunningStack:
+    """A healthy stack, and whether this session started it."""
+
+    outputs: StackOutputs
+    started_here: bool
+
+
+@dataclass(frozen=True)
+class ClusterAccess:
+    """How a test reaches the cluster.
+
+    Attributes:
+        kubeconfig: a file whose current context is the cluster's.
+        tools: a directory with pulumi, helm and kubectl.
+        made_here: whether local/ made it; tests that disrupt a cluster refuse any other.
+    """
+
+    kubeconfig: Path
+    tools: Path
+    made_here: bool
+
+
+def local(*words: str, timeout: float, check: bool = True) -> str:
+    """`python -m local`; what it says meanwhile goes into the exception of a failure."""
+    return run([sys.executable, "-m", "local", *words], cwd=CHECKOUT, timeout=timeout, check=check).stdout
+
+
+def is_running() -> bool:
+    """Whether a stack of this checkout runs, healthy or not: a half-dead one is healed by `up`."""
+    done = run([sys.executable, "-m", "local", "status"], cwd=CHECKOUT, timeout=120, check=False)
+    return done.returncode != _NOT_RUNNING
+
+
+def ensure() -> RunningStack:
+    """The stack, up to date; started where none ran.
+
+    `up` on a running stack is quick and heals what is half dead, so the tests never run on either.
+    """
+    ran_before = is_running()
+    local("up", timeout=_UP_SECONDS)
+    return RunningStack(read_outputs(), started_here=not ran_before)
+
+
+def read_outputs() -> StackOutputs:
+    return StackOutputs.model_validate_json(local("outputs", "--secrets", timeout=120))
+
+
+def down() -> None:
+    local("down", timeout=_DOWN_SECONDS)

@@ -1,0 +1,35 @@
+"""Fixtures of the program's unit tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from livekit_platform.config import PlatformConfig
+from livekit_platform.config_loader import parse
+from tests.unit.infra.program import minimal_config, raw
+
+ConfigMaker = Callable[..., PlatformConfig]
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> Path:
+    """A file that exists: nothing reads it under mocks."""
+    path = tmp_path / "kubeconfig"
+    path.touch()
+    return path
+
+
+@pytest.fixture
+def make_config(kubeconfig: Path) -> ConfigMaker:
+    """Makes a valid configuration out of the minimal one and `changes` (key -> value)."""
+
+    def make(**changes: Any) -> PlatformConfig:
+        config, mistakes = parse(raw({**minimal_config(kubeconfig), **changes}), {"secrets"})
+        assert config is not None, mistakes
+        return config
+
+    return make

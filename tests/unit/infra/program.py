@@ -1,0 +1,165 @@
+"""Runs the Pulumi program under mocks, and tells what it registered. Shared with tests/manifests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import runpy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import yaml
+from pulumi.runtime import mocks, rpc, stack
+
+CHECKOUT = Path(__file__).parents[3]
+PROJECT = "livekit-platform"
+
+GENERATED_VALUE = "generated-{name}-0123456789abcdef0123456789abcdef"
+
+CHART = "kubernetes:helm.sh/v4:Chart"
+SECRET = "kubernetes:core/v1:Secret"
+RANDOM_SECRET = "pulumi-python:dynamic/livekit-platform:RandomSecret"
+
+
+def minimal_config(kubeconfig: Path) -> dict[str, Any]:
+    """What every stack must say, and nothing else."""
+    return {
+        "kubeconfig": str(kubeconfig),
+        "nodes": [{"name": "node-a", "address": "192.0.2.1"}, {"name": "node-b", "address": "192.0.2.2"}],
+        "images": {"token_api": "docker.io/livekit-platform/token-api:0123456789abcdef"},
+    }
+
+
+def local_config(kubeconfig: Path) -> dict[str, Any]:
+    """Pulumi.local.yaml, completed as `make up` completes it."""
+    stack_file = yaml.safe_load((CHECKOUT / "Pulumi.local.yaml").read_text())
+    own = {key.removeprefix(f"{PROJECT}:"): value for key, value in stack_file["config"].items()}
+    return {**own, **minimal_config(kubeconfig)}
+
+
+def raw(config: Mapping[str, Any]) -> dict[str, str]:
+    """Configuration as Pulumi gives it to a program: text stays text, all else is JSON."""
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A resource as the program asked the engine for it."""
+
+    type: str
+    name: str
+    parent: str
+    custom: bool
+    provider: str
+    dependencies: frozenset[str]
+    additional_secret_outputs: frozenset[str]
+    # Secret values are wrapped; `rpc.is_rpc_secret` tells.
+    inputs: dict[str, Any]
+
+
+@dataclass
+class Deployment:
+    """Everything that one run of the program registered, and its outputs."""
+
+    resources: dict[str, Registration] = field(default_factory=dict)
+    outputs: dict[str, Any] = field(default_factory=dict)
+
+    def of_type(self, type_: str) -> list[Registration]:
+        return [resource for resource in self.resources.values() if resource.type == type_]
+
+    def chart(self, name: str) -> Registration:
+        [chart] = [chart for chart in self.of_type(CHART) if chart.name == name]
+        return chart
+
+
+class _Plugins(mocks.Mocks):
+    """Answers as the real providers do, as far as the program looks at the answers."""
+
+    def __init__(self, *, preview: bool) -> None:
+        self._preview = preview
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        state = dict(args.inputs)
+        if args.typ == RANDOM_SECRET and not self._preview:
+            state["value"] = GENERATED_VALUE.format(name=args.name)
+        return f"{args.name}-id", state
+
+    def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
+        raise AssertionError(f"the program called {args.token}, which it has no reason to")
+
+
+class _Recorder(mocks.MockMonitor):
+    """The mock monitor, keeping what the SDK's throws away, and marking secrets as the engine does."""
+
+    def __init__(self, plugins: mocks.Mocks, deployment: Deployment) -> None:
+        super().__init__(plugins)
+        self._deployment = deployment
+
+    def RegisterResource(self, request: Any) -> Any:
+        response = super().RegisterResource(request)  # type: ignore[no-untyped-call]
+        for name in request.additionalSecretOutputs:
+            # Text only: the Secrets' data comes marked already.
+            if name in response.object and isinstance(value := response.object[name], str):
+                response.object[name] = {rpc._special_sig_key: rpc._special_secret_sig, "value": value}
+        if request.type != "pulumi:pulumi:Stack":
+            self._deployment.resources[response.urn] = Registration(
+                type=request.type,
+                name=request.name,
+                parent=request.parent,
+                custom=request.custom,
+                provider=request.provider or dict(request.providers).get("kubernetes", ""),
+                dependencies=frozenset(request.dependencies),
+                additional_secret_outputs=frozenset(request.additionalSecretOutputs),
+                inputs=rpc.deserialize_properties(request.object, keep_unknowns=True),
+            )
+        return response
+
+    def RegisterResourceOutputs(self, request: Any) -> Any:
+        if request.urn.split("::")[2] == "pulumi:pulumi:Stack":
+            self._deployment.outputs = rpc.deserialize_properties(request.outputs, keep_unknowns=True)
+        return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
+
+
+def run(config: Mapping[str, Any], *, preview: bool = False, secret_keys: tuple[str, ...] = ()) -> Deployment:
+    """Run infra/__main__.py with `config` (keys without the project's prefix).
+
+    Raises:
+        pulumi.RunError: as the program raises it.
+    """
+    deployment = Deployment()
+    # A context of its own: the SDK keeps settings, configuration and the root resource in context variables.
+    contextvars.Context().run(_run, config, deployment, preview, secret_keys)
+    return deployment
+
+
+def _run(
+    config: Mapping[str, Any], deployment: Deployment, preview: bool, secret_keys: tuple[str, ...]
+) -> None:
+    pulumi.runtime.set_all_config(
+        {f"{PROJECT}:{key}": value for key, value in raw(config).items()},
+        [f"{PROJECT}:{key}" for key in secret_keys],
+    )
+    plugins = _Plugins(preview=preview)
+
+    async def program() -> None:
+        pulumi.runtime.settings.configure(
+            mocks.MockSettings(  # type: ignore[no-untyped-call]
+                monitor=_Recorder(plugins, deployment),
+                engine=mocks.MockEngine(None),
+                project=PROJECT,
+                stack="local",
+                dry_run=preview,
+                organization="organization",
+            )
+        )
+        await stack.run_in_stack(_main)
+
+    asyncio.run(program())
+
+
+def _main() -> None:
+    runpy.run_path(str(CHECKOUT / "infra" / "__main__.py"), run_name="__main__")

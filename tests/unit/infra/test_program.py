@@ -1,0 +1,198 @@
+"""The whole program under Pulumi mocks: what it registers, and what it must never show."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+import yaml
+from pulumi.runtime import rpc
+
+from tests.unit.infra.program import (
+    CHART,
+    GENERATED_VALUE,
+    RANDOM_SECRET,
+    SECRET,
+    Deployment,
+    local_config,
+    minimal_config,
+    run,
+)
+
+SECRET_OUTPUTS = {"livekit_api_secret", "api_service_key"}
+GIVEN = {
+    "livekit_api_secret": "given-livekit-secret-0123456789abcdef",
+    "redis_password": "given-redis-password-0123456789abcdef",
+    "api_service_key": "given-service-key-0123456789abcdef",
+}
+
+
+@pytest.fixture
+def deployment(kubeconfig: Path) -> Deployment:
+    return run(local_config(kubeconfig))
+
+
+def secret_data(deployment: Deployment, name: str) -> dict[str, str]:
+    [secret] = [secret for secret in deployment.of_type(SECRET) if secret.name == name]
+    data = secret.inputs["data"]
+    assert rpc.is_rpc_secret(data), f"Secret {name} would stand unencrypted in the state"
+    return {key: base64.b64decode(text).decode() for key, text in rpc.unwrap_rpc_secret(data).items()}
+
+
+def test_the_program_registers_what_the_platform_is_made_of(deployment: Deployment) -> None:
+    assert sorted((entry.type.split(":")[-1], entry.name) for entry in deployment.resources.values()) == [
+        ("Chart", "livekit-server"),
+        ("Chart", "redis"),
+        ("Chart", "token-api"),
+        ("LiveKit", "livekit-server"),
+        ("Namespace", "namespace"),
+        ("Namespace", "namespace"),
+        ("NetworkPolicy", "namespace-default-deny"),
+        ("PlatformSecrets", "secrets"),
+        ("RandomSecret", "api-service-key"),
+        ("RandomSecret", "livekit-api-secret"),
+        ("RandomSecret", "redis-password"),
+        ("Redis", "redis"),
+        ("Secret", "livekit-server-config"),
+        ("Secret", "redis-acl"),
+        ("Secret", "token-api-env"),
+        ("TokenApi", "token-api"),
+        ("kubernetes", "cluster"),
+    ]
+
+
+def test_every_resource_but_the_top_components_stands_in_a_component(deployment: Deployment) -> None:
+    for entry in deployment.resources.values():
+        parent = entry.parent.split("::")[2].split("$")[-1]
+        top = entry.type.startswith(("livekit-platform:components:", "pulumi:providers:"))
+        assert parent == "pulumi:pulumi:Stack" if top else parent.startswith("livekit-platform:components:")
+
+
+def test_everything_in_the_cluster_goes_through_the_one_explicit_provider(
+    deployment: Deployment, kubeconfig: Path
+) -> None:
+    [(urn, provider)] = [
+        entry for entry in deployment.resources.items() if entry[1].type == "pulumi:providers:kubernetes"
+    ]
+    in_cluster = [entry for entry in deployment.resources.values() if entry.type.startswith("kubernetes:")]
+    assert len(in_cluster) == 8
+    assert {entry.provider for entry in in_cluster} == {f"{urn}::cluster-id"}
+    assert provider.inputs["kubeconfig"] == str(kubeconfig)
+    # The provider takes its inputs as JSON text.
+    for switch in ("enableServerSideApply", "enableConfigMapMutable", "enableSecretMutable"):
+        assert provider.inputs[switch] == "true"
+
+
+def test_parts_come_after_what_they_need(deployment: Deployment) -> None:
+    def needs(component: str) -> set[str]:
+        [entry] = [
+            entry
+            for entry in deployment.resources.values()
+            if entry.type == f"livekit-platform:components:{component}"
+        ]
+        return {urn.split("$")[-1] for urn in entry.dependencies}
+
+    assert "kubernetes:core/v1:Namespace::namespace" in needs("Redis")
+    assert f"{CHART}::redis" in needs("LiveKit")
+    assert f"{CHART}::livekit-server" in needs("TokenApi")
+    for chart, secret in (
+        ("redis", "redis-acl"),
+        ("livekit-server", "livekit-server-config"),
+        ("token-api", "token-api-env"),
+    ):
+        assert [urn.split("::")[-1] for urn in deployment.chart(chart).dependencies] == [secret]
+
+
+def test_outputs_are_those_that_tests_and_users_rely_on(deployment: Deployment) -> None:
+    shown = {key: value for key, value in deployment.outputs.items() if key not in SECRET_OUTPUTS}
+    assert shown == {
+        "namespace": "livekit",
+        "domain": "lk.localhost",
+        "signal_url": "ws://192.0.2.1:7880",
+        "signal_urls": ["ws://192.0.2.1:7880", "ws://192.0.2.2:7880"],
+        "turn_urls": ["turn:192.0.2.1:3478?transport=udp", "turn:192.0.2.2:3478?transport=udp"],
+        "api_url": "http://192.0.2.1:30080",
+        "livekit_api_key": "platform",
+    }
+
+
+def test_secret_outputs_are_marked_and_nothing_else_is(deployment: Deployment) -> None:
+    marked = {key for key, value in deployment.outputs.items() if rpc.is_rpc_secret(value)}
+    assert marked == SECRET_OUTPUTS
+
+
+def test_generated_values_are_marked_secret_by_their_resource(deployment: Deployment) -> None:
+    for entry in deployment.of_type(RANDOM_SECRET):
+        assert entry.additional_secret_outputs == {"value"}
+
+
+def test_the_servers_get_the_generated_secrets(deployment: Deployment) -> None:
+    api_secret = GENERATED_VALUE.format(name="livekit-api-secret")
+    server = yaml.safe_load(secret_data(deployment, "livekit-server-config")["config.yaml"])
+    assert server["keys"] == {"platform": api_secret}
+    assert server["redis"]["password"] == GENERATED_VALUE.format(name="redis-password")
+    assert secret_data(deployment, "token-api-env") == {
+        "LIVEKIT_API_KEY": "platform",
+        "LIVEKIT_API_SECRET": api_secret,
+        "TOKEN_API_SERVICE_KEY": GENERATED_VALUE.format(name="api-service-key"),
+    }
+    assert set(secret_data(deployment, "redis-acl")) == {"users.acl"}
+
+
+def test_given_secrets_are_taken_and_none_is_generated_for_them(kubeconfig: Path) -> None:
+    config = {**minimal_config(kubeconfig), "secrets": GIVEN}
+    deployment = run(config, secret_keys=("secrets",))
+    assert deployment.of_type(RANDOM_SECRET) == []
+    server = yaml.safe_load(secret_data(deployment, "livekit-server-config")["config.yaml"])
+    assert server["keys"] == {"platform": GIVEN["livekit_api_secret"]}
+    assert rpc.is_rpc_secret(deployment.outputs["api_service_key"])
+    assert rpc.unwrap_rpc_secret(deployment.outputs["api_service_key"]) == GIVEN["api_service_key"]
+
+
+@pytest.mark.parametrize("secrets", [{}, GIVEN], ids=["generated", "given"])
+def test_no_secret_stands_anywhere_but_in_marked_values(kubeconfig: Path, secrets: dict[str, str]) -> None:
+    config = {**minimal_config(kubeconfig), "secrets": secrets}
+    deployment = run(config, secret_keys=("secrets",))
+    values = [*secrets.values(), *(GENERATED_VALUE.format(name=name.replace("_", "-")) for name in GIVEN)]
+    in_the_open = json.dumps(
+        [_without_secrets(entry.inputs) for entry in deployment.resources.values()]
+        + [_without_secrets(deployment.outputs)]
+    )
+    for value in values:
+        assert value not in in_the_open
+        assert base64.b64encode(value.encode()).decode() not in in_the_open
+
+
+def _without_secrets(value: Any) -> Any:
+    if rpc.is_rpc_secret(value):
+        return "[secret]"
+    if isinstance(value, dict):
+        return {key: _without_secrets(inner) for key, inner in value.items()}
+    return [_without_secrets(inner) for inner in value] if isinstance(value, list) else value
+
+
+def test_every_chart_value_is_known_at_the_first_preview(kubeconfig: Path) -> None:
+    preview = run(local_config(kubeconfig), preview=True)
+    applied = run(local_config(kubeconfig))
+    for chart in ("redis", "livekit-server", "token-api"):
+        assert preview.chart(chart).inputs == applied.chart(chart).inputs
+
+
+def test_two_runs_declare_the_same(kubeconfig: Path) -> None:
+    config = local_config(kubeconfig)
+    assert run(config).resources == run(config).resources
+
+
+def test_a_wrong_configuration_ends_the_program_before_any_resource(kubeconfig: Path) -> None:
+    config = {**local_config(kubeconfig), "nodes": [], "trun": {}}
+    del config["kubeconfig"]
+    with pytest.raises(pulumi.RunError) as caught:
+        run(config)
+    message = str(caught.value)
+    assert "has 3 mistakes" in message
+    for key in ("kubeconfig: given nothing", "nodes: given []", 'trun: given "{}"'):
+        assert f"livekit-platform:{key}; allowed: " in message

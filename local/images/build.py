@@ -81,7 +81,7 @@ def _writer(part: Part, scratch: Path) -> Callable[[tarfile.TarFile], None]:
     match part:
         case Rootfs():
             source = part.tar if part.tar.exists() else part.build()
-            return lambda tar: _write_rootfs(tar, source)
+            return lambda tar: _write_rootfs(tar, source, part.without)
         case Program():
             return lambda tar: _write_file(tar, part.tool.path, part.path, part.links)
         case DebianFile():
@@ -96,8 +96,11 @@ def _writer(part: Part, scratch: Path) -> Callable[[tarfile.TarFile], None]:
             return lambda tar: add_tree(tar, part.package, part.path, keep=is_importable)
 
 
-def _write_rootfs(tar: tarfile.TarFile, source: Path) -> None:
-    copy_tar(tar, source, keep=lambda name: not name.startswith(_LEFT_OUT))
+def _write_rootfs(tar: tarfile.TarFile, source: Path, without: tuple[str, ...]) -> None:
+    def keep(name: str) -> bool:
+        return not name.startswith(_LEFT_OUT) and not any(Path(name).is_relative_to(path) for path in without)
+
+    copy_tar(tar, source, keep=keep)
     add_directory(tar, "var/log")
 
 

@@ -150,7 +150,8 @@ _KUBERNETES = Program(
     tuple(f"usr/local/bin/{name}" for name in KUBERNETES_NAMES),
 )
 _NETFILTER = Rootfs("netfilter", ("conntrack", "ipset", "iproute2", "iptables", "kmod", "procps"))
-_REDIS = Rootfs("redis", ("redis-server",))
+# Debian's /etc/redis is closed to all but its own user; upstream's image has none, and charts mount there.
+_REDIS = Rootfs("redis", ("redis-server",), without=("etc/redis",))
 _PYTHON = Rootfs("python", ("ca-certificates", "python3"))
 _TOKEN_API = CHECKOUT / "services" / "token-api"
 # The applets that shells in test pods and the volume provisioner's helper pods call.

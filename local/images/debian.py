@@ -30,20 +30,26 @@ class Rootfs:
 
     name: str
     packages: tuple[str, ...]
+    without: tuple[str, ...] = ()  # paths that an image made of it leaves out, relative to its root
 
     @property
     def key(self) -> str:
+        """Identifies the layer of an image."""
+        return "-".join([self._tar_key, *self.without]).replace("/", "_")
+
+    @property
+    def _tar_key(self) -> str:
         wanted = "\n".join([SUITE, *sorted(self.packages), *_EXCLUDED])
         return hashlib.sha256(wanted.encode()).hexdigest()[:12]
 
     @property
     def tar(self) -> Path:
-        return cache_dir() / "rootfs" / f"{self.name}-{self.key}.tar"
+        return cache_dir() / "rootfs" / f"{self.name}-{self._tar_key}.tar"
 
     @property
     def directory(self) -> Path:
         """The unpacked tree, for what is entered in place; see `unpack`."""
-        return cache_dir() / "rootfs" / f"{self.name}-{self.key}"
+        return cache_dir() / "rootfs" / f"{self.name}-{self._tar_key}"
 
     def build(self) -> Path:
         """Make the tar file in the cache, all or nothing.

@@ -78,8 +78,9 @@ def make_scratch(
     """Makes stacks in the test's namespace, each with a state of its own."""
 
     def make(name: str = "stack", **provider: Any) -> Stack:
-        settings = {"provider": provider} if provider else {}
-        return Stack(tmp_path / name, cluster.kubeconfig, namespace, **settings)
+        made = Stack(tmp_path / name, cluster.kubeconfig, namespace)
+        made.provider = provider or made.provider
+        return made
 
     return make
 

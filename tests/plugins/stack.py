@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,6 +13,8 @@ from pulumi import automation
 
 Program: TypeAlias = Callable[[pulumi.ResourceOptions], None]
 PROJECT = "contract"
+# With their types every program here would be twice as long, and the API server checks them anyway.
+k8s: Any = pulumi_kubernetes
 
 
 @dataclass
@@ -63,7 +64,7 @@ class Stack:
         """`pulumi preview`: what `up` would do."""
         self._stack.workspace.program = self._with_provider(program)
         found = self._stack.preview(on_output=self._listen(), on_error=self._hear).change_summary
-        return _without_the_frame({str(getattr(kind, "value", kind)): count for kind, count in found.items()})
+        return _without_the_frame(found)
 
     def refresh(self) -> dict[str, int]:
         """`pulumi refresh`: what had changed beside Pulumi."""
@@ -80,7 +81,7 @@ class Stack:
 
     def deployment(self) -> dict[str, Any]:
         """The state as exported: secrets are ciphertext."""
-        return dict(self._stack.export_stack().deployment)
+        return dict(self._stack.export_stack().deployment or {})
 
     def replace_deployment(self, deployment: dict[str, Any]) -> None:
         """Put another state in place of the present one."""
@@ -104,7 +105,7 @@ class Stack:
 
     def _with_provider(self, program: Program) -> Callable[[], None]:
         def run() -> None:
-            provider = pulumi_kubernetes.Provider("cluster", kubeconfig=str(self.kubeconfig), **self.provider)
+            provider = k8s.Provider("cluster", kubeconfig=str(self.kubeconfig), **self.provider)
             program(pulumi.ResourceOptions(provider=provider))
 
         return run
@@ -117,14 +118,9 @@ class Stack:
         self.said += f"{line}\n"
 
 
-def state_of(file: Path) -> dict[str, Any]:
-    """The deployment in a file that `pulumi stack export` wrote."""
-    return dict(json.loads(file.read_text())["deployment"])
-
-
-def _without_the_frame(changes: dict[str, int] | None) -> dict[str, int]:
+def _without_the_frame(changes: Mapping[Any, int] | None) -> dict[str, int]:
     """Counts of the program's own resources: the stack and its provider are there in each."""
-    counts = {str(kind): count for kind, count in (changes or {}).items()}
+    counts = {str(getattr(kind, "value", kind)): count for kind, count in (changes or {}).items()}
     for kind in ("same", "create"):
         if counts.get(kind, 0) >= 2:
             counts[kind] -= 2

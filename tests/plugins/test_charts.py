@@ -8,11 +8,12 @@ from typing import Any
 import pulumi
 import pytest
 from pulumi import automation
-from pulumi_kubernetes.core.v1 import ConfigMap
-from pulumi_kubernetes.helm.v4 import Chart
-from pulumi_kubernetes.yaml.v2 import ConfigGroup
 
-from tests.plugins.stack import PROJECT, Program, Stack
+from tests.plugins.stack import PROJECT, Program, Stack, k8s
+
+ConfigMap: Any = k8s.core.v1.ConfigMap
+Chart: Any = k8s.helm.v4.Chart
+ConfigGroup: Any = k8s.yaml.v2.ConfigGroup
 
 CHART_YAML = "apiVersion: v2\nname: web\nversion: 0.1.0\n"
 TEMPLATE = """

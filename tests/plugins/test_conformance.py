@@ -8,14 +8,17 @@ from typing import Any
 
 import pulumi
 import pytest
-from pulumi_kubernetes.apps.v1 import Deployment
-from pulumi_kubernetes.core.v1 import ConfigMap, Secret, Service
-from pulumi_kubernetes.helm.v4 import Chart
 
 from local.plugins.kubernetes.objects import comparable
 from local.plugins.shims import Plugin, official_plugins
-from tests.plugins.stack import Program, Stack
+from tests.plugins.stack import Program, Stack, k8s
 from tests.plugins.test_charts import CHART_YAML, TEMPLATE
+
+Deployment: Any = k8s.apps.v1.Deployment
+ConfigMap: Any = k8s.core.v1.ConfigMap
+Secret: Any = k8s.core.v1.Secret
+Service: Any = k8s.core.v1.Service
+Chart: Any = k8s.helm.v4.Chart
 
 
 def everything(namespace: str, chart: Path) -> Program:
@@ -65,7 +68,7 @@ def live_objects(core: Any, apps: Any, namespace: str) -> dict[str, Any]:
 
 
 def test_the_official_plugins_and_ours_make_the_same(
-    scratch: Stack, cluster: Any, core: Any, apps: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scratch: Stack, core: Any, apps: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     official = official_plugins(os.environ).found.get(Plugin.KUBERNETES)
     if official is None:

@@ -8,11 +8,12 @@ from typing import Any
 import pulumi
 import pytest
 from pulumi import automation
-from pulumi_kubernetes.apps.v1 import Deployment
-from pulumi_kubernetes.core.v1 import ConfigMap
 
 from local.plugins.state import MARK_KEY, ForeignState, Provider, require
-from tests.plugins.stack import Program, Stack
+from tests.plugins.stack import Program, Stack, k8s
+
+Deployment: Any = k8s.apps.v1.Deployment
+ConfigMap: Any = k8s.core.v1.ConfigMap
 
 # Of a registry that no machine has, so that its pod waits for ever.
 NOWHERE = "registry.invalid/nothing:none"

@@ -14,6 +14,7 @@ import pytest
 
 from common.commands import Completed, run
 from common.waiting import wait_until
+from tests.plugins.conftest import ClusterFixture
 
 PULUMI_YAML = "name: hosted\nruntime: python\nmain: program\n"
 
@@ -95,7 +96,7 @@ def test_a_program_gets_all_that_the_engine_says_of_the_run(project: Project) ->
         "preview": False,
     }
     assert "printed by the program" in done.stdout
-    assert done.stdout.count("This run uses Pulumi plugins that come with this project") == 1
+    assert _times_announced(done.stdout) == 1
 
 
 def test_an_exception_is_shown_from_the_program_s_own_line_on(project: Project) -> None:
@@ -146,14 +147,13 @@ def test_dynamic_providers_work_and_import_from_the_program(project: Project) ->
 
 
 def test_a_cancelled_run_ends_the_program_and_keeps_what_is_there(
-    project: Project, cluster: object, namespace: str
+    project: Project, cluster: ClusterFixture, namespace: str
 ) -> None:
-    """The first Ctrl-C while an object is awaited: no process stays, the object is in the state, the lock gone."""
-    kubeconfig = getattr(cluster, "kubeconfig")  # noqa: B009
+    """The first Ctrl-C while an object is awaited: no process and no lock stays, the state has the object."""
     project.write(
         f"""
         import pulumi, pulumi_kubernetes as k8s
-        provider = k8s.Provider("cluster", kubeconfig={str(kubeconfig)!r})
+        provider = k8s.Provider("cluster", kubeconfig={str(cluster.kubeconfig)!r})
         print("the program has begun", flush=True)
         k8s.core.v1.Pod("pod", metadata={{"name": "pod", "namespace": {namespace!r}}}, spec={{
             "containers": [{{"name": "pod", "image": "registry.invalid/nothing:none"}}],
@@ -184,6 +184,7 @@ def test_a_cancelled_run_ends_the_program_and_keeps_what_is_there(
     said = log.read_text()
     assert code != 0, said
     assert "Traceback" not in said
+    assert _times_announced(said) == 1, "by the language host or by the provider, not by both"
     wait_until(
         lambda: not [pid for pid in children if Path(f"/proc/{pid}").exists()],
         timeout=10,
@@ -193,6 +194,13 @@ def test_a_cancelled_run_ends_the_program_and_keeps_what_is_there(
     (pod,) = [one for one in exported["deployment"]["resources"] if one["urn"].endswith("::pod")]
     assert "the run was cancelled" in pod["initErrors"][0]
     project.pulumi("destroy", "--yes")  # also: no lock was left behind
+
+
+def _times_announced(said: str) -> int:
+    """How often the run's diagnostics say whose plugins these are; the progress above them repeats it."""
+    return said.rpartition("Diagnostics:")[2].count(
+        "This run uses Pulumi plugins that come with this project"
+    )
 
 
 def _descendants(pid: int) -> set[int]:

@@ -10,10 +10,14 @@ import pulumi
 import pytest
 from kubernetes.client import ApiException
 from pulumi import automation
-from pulumi_kubernetes.apps.v1 import Deployment
-from pulumi_kubernetes.core.v1 import ConfigMap, Namespace, PersistentVolumeClaim, Secret
 
-from tests.plugins.stack import Program, Stack
+from tests.plugins.stack import Program, Stack, k8s
+
+Deployment: Any = k8s.apps.v1.Deployment
+ConfigMap: Any = k8s.core.v1.ConfigMap
+Namespace: Any = k8s.core.v1.Namespace
+PersistentVolumeClaim: Any = k8s.core.v1.PersistentVolumeClaim
+Secret: Any = k8s.core.v1.Secret
 
 
 def config_map(namespace: str, name: str | None = "settings", **data: str) -> Program:
@@ -216,7 +220,7 @@ def test_a_misspelt_field_is_an_error_already_in_the_preview(scratch: Stack, app
 
 
 def test_a_claim_that_waits_for_a_pod_holds_up_nothing(scratch: Stack, api: Any) -> None:
-    storage = kubernetes.client.StorageV1Api(api)
+    storage: Any = kubernetes.client.StorageV1Api(api)
     name = scratch.namespace  # unique, and gone with the test
     storage.create_storage_class(
         {

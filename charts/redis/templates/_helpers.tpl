@@ -23,7 +23,7 @@ port {{ .Values.port }}
 # Every address of the pod: who may connect is the NetworkPolicy's business, who may do what the ACL's.
 bind * -::*
 protected-mode no
-aclfile /etc/redis/acl/{{ .Values.aclSecret.key }}
+aclfile /acl/{{ .Values.aclSecret.key }}
 dir /data
 # At most one second of writes is lost in a crash; snapshots would add nothing.
 appendonly yes

@@ -83,7 +83,7 @@ def _pod(pod: Json) -> list[str]:
             not waiting
             and not ended
             and not container.get("ready")
-            and (container.get("state") or {}).get("running")
+            and "running" in (container.get("state") or {})
         ):
             lines.append(f"{about} runs, but its readiness probe has not succeeded")
     if not lines:

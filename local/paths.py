@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +23,9 @@ def state_root() -> Path:
 
 
 def _xdg(variable: str, fallback: str) -> Path:
-    base = os.environ.get(variable)
-    return (Path(base) if base else Path.home() / fallback) / _NAME
+    base = Path(os.environ.get(variable, ""))
+    # The specification has a relative one ignored: it is another place in every working directory.
+    return (base if base.is_absolute() else Path.home() / fallback) / _NAME
 
 
 def instance_id(checkout: Path = CHECKOUT) -> str:
@@ -31,10 +33,13 @@ def instance_id(checkout: Path = CHECKOUT) -> str:
 
     They come from the checkout's path, so that two checkouts never share a namespace, bridge or
     cgroup. `LKP_INSTANCE` overrides them where several stacks of one checkout are wanted.
+
+    Raises:
+        ValueError: LKP_INSTANCE is no name that fits into a link's.
     """
     given = os.environ.get("LKP_INSTANCE")
     if given:
-        if not (given.isalnum() and given.islower() and len(given) <= 6):
+        if not re.fullmatch("[a-z0-9]{1,6}", given):
             raise ValueError(
                 f"LKP_INSTANCE: given {given!r}, allowed are 1 to 6 lower-case letters and digits"
             )

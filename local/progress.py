@@ -42,14 +42,16 @@ class Progress:
         took = time.monotonic() - started
         _Durations.record(title, took)
         self._console.print(
-            f"{head}: {_spoken(took)}" if took > _WORTH_SAYING_SECONDS else head, markup=False
+            f"{head}: {_spoken(took)}" if took > _WORTH_SAYING_SECONDS else head,
+            markup=False,
+            soft_wrap=True,
         )
 
     @contextmanager
     def _running(self, head: str, expected: str, started: float) -> Iterator[None]:
         terminal = self._console.is_terminal
         if not terminal:
-            self._console.print(f"{head} …{expected}", markup=False)
+            self._console.print(f"{head} …{expected}", markup=False, soft_wrap=True)
         ended = threading.Event()
 
         def tell() -> None:
@@ -59,7 +61,7 @@ class Progress:
                     if terminal:
                         status.update(line)
                     else:
-                        self._console.print(line)
+                        self._console.print(line, soft_wrap=True)
 
         teller = threading.Thread(target=tell, daemon=True)
         teller.start()

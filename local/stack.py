@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ import yaml
 
 from common.commands import Completed, run
 from local.paths import CHECKOUT, Instance, cache_dir
-from local.plugins.shims import official_plugins, write_shims
+from local.plugins.shims import Plugin, official_plugins, write_shims
+from local.plugins.state import Provider, require
 from local.toolchain import tools, venv
 
 NAME = "local"
@@ -26,6 +28,7 @@ _CHECKED_IN = CHECKOUT / "Pulumi.local.yaml"
 # What the file holds beside the checkout's configuration: the key that the passphrase unlocks.
 _SALT = "encryptionsalt"
 _UP_SECONDS = 1800.0
+_DOWNLOAD_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,39 @@ class Stack:
         if not self._instance.passphrase.exists():
             self._instance.passphrase.touch(mode=0o600)
             self._instance.passphrase.write_text(secrets.token_urlsafe(32))
-        missing = official_plugins({**os.environ, "PATH": self._path(shims=False)}).missing
-        write_shims(self._shims, venv.python(), CHECKOUT, missing)
-        known = self._instance.stack_config.read_text() if self._instance.stack_config.exists() else None
-        previous = known if self.exists else self._create()
-        self._instance.stack_config.write_text(merge_config(_CHECKED_IN.read_text(), previous, facts))
+        if self.exists:
+            self._check_plugins()
+            known: str | None = self._instance.stack_config.read_text()
+        else:
+            self._choose_plugins()
+            known = self._create()
+        self._instance.stack_config.write_text(merge_config(_CHECKED_IN.read_text(), known, facts))
+
+    def _choose_plugins(self) -> None:
+        """Once, when the stack is made: its state belongs to the plugins that made it."""
+        write_shims(self._shims, venv.python(), CHECKOUT, [])
+        if Plugin.KUBERNETES in self._missing_plugins():
+            # Fails within seconds where nothing can be downloaded; then ours takes its place.
+            wanted = ["resource", "kubernetes", metadata.version("pulumi-kubernetes")]
+            command = ["env", "pulumi", "plugin", "install", *wanted]
+            run(command, env=self.environment(), timeout=_DOWNLOAD_SECONDS, check=False)
+        write_shims(self._shims, venv.python(), CHECKOUT, self._missing_plugins())
+
+    def _check_plugins(self) -> None:
+        """The plugins of the first `up` again, under this checkout's Python of now.
+
+        Raises:
+            ForeignState: the state is of the other kind.
+        """
+        ours = [plugin for plugin in Plugin if (self._shims / plugin.value).exists()]
+        write_shims(self._shims, venv.python(), CHECKOUT, ours)
+        exported = self._pulumi("stack", "export", "--stack", NAME, cwd=CHECKOUT, timeout=60).stdout
+        using = Provider.EMBEDDED if Plugin.KUBERNETES in ours else Provider.OFFICIAL
+        require(json.loads(exported)["deployment"], using)
+
+    def _missing_plugins(self) -> frozenset[Plugin]:
+        searched = {**os.environ, **self.environment(), "PATH": self._path(shims=False)}
+        return official_plugins(searched).missing
 
     def _create(self) -> str:
         """`pulumi stack init`; gives the configuration file that it wrote, with the encryption salt.

@@ -32,6 +32,8 @@ def deploy() -> None:
         enable_server_side_apply=True,
         # Otherwise changed data means delete and replace, while pods still refer to the object.
         enable_config_map_mutable=True,
+        # `up` takes a field back that somebody changed by hand, instead of failing on the conflict.
+        enable_patch_force=True,
         enable_secret_mutable=True,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from dataclasses import dataclass
 from typing import Any
@@ -51,14 +52,15 @@ class JoinToken:
         Raises:
             ValueError: it printed something else.
         """
-        words = shlex.split(join_command)
         try:
-            return cls(
-                token=words[words.index("--token") + 1],
-                ca_hash=words[words.index("--discovery-token-ca-cert-hash") + 1],
-            )
+            words = shlex.split(join_command)
+            token = words[words.index("--token") + 1]
+            ca_hash = words[words.index("--discovery-token-ca-cert-hash") + 1]
         except (ValueError, IndexError) as error:
             raise ValueError(f"not a join command: {join_command!r}") from error
+        if not (re.fullmatch(r"[a-z0-9]{6}\.[a-z0-9]{16}", token) and ca_hash.startswith("sha256:")):
+            raise ValueError(f"not a join command: {join_command!r}")
+        return cls(token, ca_hash)
 
 
 def init_config(topology: Topology, versions: Versions) -> str:

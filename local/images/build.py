@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import tarfile
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from common.commands import run
+from local.images import record
 from local.images.catalog import (
     Certificates,
     DebianFile,
@@ -48,32 +47,22 @@ def build(image: Image) -> Descriptor:
 def is_built(image: Image) -> bool:
     """Whether `build` would find every layer made."""
     target = store()
-    return all(_recorded(target, part.key) is not None for part in image.parts)
+    return all(record.read(_record_path(part.key), target) is not None for part in image.parts)
 
 
 def _layer(target: Store, part: Part) -> Descriptor:
-    key = part.key
-    known = _recorded(target, key)
+    path = _record_path(part.key)
+    known = record.read(path, target)
     if known is not None:
         return known
     with tempfile.TemporaryDirectory() as scratch:
         made = target.put_layer(_writer(part, Path(scratch)))
-    record = _record_path(key)
-    record.parent.mkdir(parents=True, exist_ok=True)
-    record.write_text(json.dumps(asdict(made)))
+    record.write(path, made)
     return made
 
 
 def _record_path(key: str) -> Path:
     return cache_dir() / "images" / "layers" / f"{key}.json"
-
-
-def _recorded(target: Store, key: str) -> Descriptor | None:
-    path = _record_path(key)
-    if not path.exists():
-        return None
-    layer = Descriptor(**json.loads(path.read_text()))
-    return layer if target.has(layer.digest) else None
 
 
 def _writer(part: Part, scratch: Path) -> Callable[[tarfile.TarFile], None]:

@@ -156,9 +156,9 @@ _PYTHON = Rootfs("python", ("ca-certificates", "python3"))
 _TOKEN_API = CHECKOUT / "services" / "token-api"
 # The applets that shells in test pods and the volume provisioner's helper pods call.
 _APPLETS = """
-    cat chmod chown cp date df dirname du echo env false find grep head hostname id ip ls mkdir mktemp mount
-    mv nc netstat nslookup ping printf ps rm rmdir sed sh sleep stat tail test timeout touch tr true umount
-    uname wget
+    cat chmod chown cp date df dirname du echo env false find grep head hostname httpd id ip ls mkdir mktemp
+    mount mv nc netstat nslookup ping printf ps rm rmdir sed sh sleep stat tail test timeout touch tr true umount
+    uname
 """.split()
 
 

@@ -71,6 +71,7 @@ class Store:
     """A directory of blobs, each named by its SHA-256."""
 
     def __init__(self, root: Path) -> None:
+        self.root = root
         self._blobs = root / "blobs" / "sha256"
         self._blobs.mkdir(parents=True, exist_ok=True)
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 
 from common.commands import run
-from local.images import build
+from local.images import build, record
 from local.images.catalog import Image, Program
 from local.images.debian import Rootfs
 from local.images.oci import Descriptor, Store
@@ -37,20 +35,22 @@ def registry_answers(host: str) -> bool:
 
 
 class ImageSource:
-    """Decides once per registry, and gets images accordingly."""
+    """Decides once where each image comes from, asking each registry once, and gets it from there."""
 
     def __init__(self, images: list[Image], answers: Callable[[str], bool] = registry_answers) -> None:
         self.images = images
-        hosts = {_host(image) for image in images if not image.ours and not self._known_official(image)}
         # An image that was built here before stays: a node must not change images because a
         # network came and went.
-        asked = {_host(image) for image in images if _host(image) in hosts and not build.is_built(image)}
-        self._reachable: Mapping[str, bool] = {host: answers(host) for host in sorted(asked)}
+        undecided = [
+            image
+            for image in images
+            if not (image.ours or self._known_official(image) or build.is_built(image))
+        ]
+        answering = {host for host in sorted({_host(image) for image in undecided}) if answers(host)}
+        self._to_pull = {image.reference for image in undecided if _host(image) in answering}
 
     def is_official(self, image: Image) -> bool:
-        if image.ours:
-            return False
-        return self._known_official(image) or self._reachable.get(_host(image), False)
+        return not image.ours and (image.reference in self._to_pull or self._known_official(image))
 
     def verb(self, image: Image) -> str:
         return "pull" if self.is_official(image) else "build image"
@@ -79,14 +79,15 @@ class ImageSource:
         """
         if not self.is_official(image):
             return build.build(image)
-        record = _official_record(image)
-        if not record.exists():
-            record.parent.mkdir(parents=True, exist_ok=True)
-            record.write_text(json.dumps(asdict(pull(image.reference, build.store()))))
-        return Descriptor(**json.loads(record.read_text()))
+        path = _official_record(image)
+        known = record.read(path, build.store())
+        if known is None:
+            known = pull(image.reference, build.store())
+            record.write(path, known)
+        return known
 
     def _known_official(self, image: Image) -> bool:
-        return _official_record(image).exists()
+        return record.read(_official_record(image), build.store()) is not None
 
 
 def _host(image: Image) -> str:
@@ -104,7 +105,8 @@ def pull(reference: str, store: Store) -> Descriptor:
     Raises:
         CommandFailed: the registry's own words.
     """
-    with tempfile.TemporaryDirectory() as scratch:
+    # In the store's file system, where a rename makes a blob appear whole or not at all.
+    with tempfile.TemporaryDirectory(dir=store.root) as scratch:
         layout = Path(scratch) / "layout"
         run(
             [CRANE.path, "pull", "--platform=linux/amd64", "--format=oci", reference, layout],
@@ -113,5 +115,5 @@ def pull(reference: str, store: Store) -> Descriptor:
         index = json.loads((layout / "index.json").read_text())
         (entry,) = index["manifests"]
         for blob in (layout / "blobs" / "sha256").iterdir():
-            shutil.copy(blob, store.path(f"sha256:{blob.name}"))
+            blob.rename(store.path(f"sha256:{blob.name}"))
         return Descriptor(entry["mediaType"], entry["digest"], entry["size"])

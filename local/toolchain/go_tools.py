@@ -31,12 +31,14 @@ class GoTool:
         package: what `go build` is given: an import path, or "." for a main.go of ours.
         module: the required module whose version is the tool's; empty where it is all ours.
         stamps: linker variables that take that version, as a release build sets them.
+        settings: further linker variables, each "name=value".
     """
 
     name: str
     package: str
     module: str
     stamps: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
 
     @property
     def sources(self) -> Path:
@@ -58,7 +60,8 @@ class GoTool:
 
     @property
     def ldflags(self) -> str:
-        return " ".join(["-s", "-w", *(f"-X {stamp}={self.version}" for stamp in self.stamps)])
+        variables = [*(f"{stamp}={self.version}" for stamp in self.stamps), *self.settings]
+        return " ".join(["-s", "-w", *(f"-X {variable}" for variable in variables)])
 
     @property
     def key(self) -> str:
@@ -114,8 +117,17 @@ PULUMI = GoTool(
     "github.com/pulumi/pulumi/pkg/v3",
     ("github.com/pulumi/pulumi/sdk/v3/go/common/version.Version",),
 )
+# Helm takes charts' kubeVersion from the Kubernetes that it was built beside: here, by hand.
+_MINOR = KUBERNETES.version.split(".")[1]
 HELM = GoTool(
-    "helm", "helm.sh/helm/v3/cmd/helm", "helm.sh/helm/v3", ("helm.sh/helm/v3/internal/version.version",)
+    "helm",
+    "helm.sh/helm/v3/cmd/helm",
+    "helm.sh/helm/v3",
+    ("helm.sh/helm/v3/internal/version.version",),
+    (
+        "helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1",
+        f"helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor={_MINOR}",
+    ),
 )
 CRANE = GoTool(
     "crane", "github.com/google/go-containerregistry/cmd/crane", "github.com/google/go-containerregistry"

@@ -40,6 +40,8 @@ TOOLS = (
     Tool("pulumi", ("version",), go_tools.PULUMI),
     Tool("helm", ("version", "--short"), go_tools.HELM),
     Tool("kubectl", ("version", "--client"), go_tools.KUBERNETES),
+    # The manifest tests ask the real server whether it takes its configuration.
+    Tool("livekit-server", ("--version",), go_tools.LIVEKIT_SERVER),
 )
 
 
@@ -49,8 +51,8 @@ def fits(printed: str, wanted: str) -> bool:
     >>> fits("v3.260.1", "v3.250.0"), fits("v4.0.0", "v3.22.0"), fits("Client Version: v1.34.0", "v1.35.4")
     (True, False, False)
     """
-    found = re.search(r"v(\d+)\.(\d+)\.(\d+)", printed)
-    pinned = re.search(r"v(\d+)\.(\d+)\.(\d+)", wanted)
+    found = re.search(r"(\d+)\.(\d+)\.(\d+)", printed)
+    pinned = re.search(r"(\d+)\.(\d+)\.(\d+)", wanted)
     if found is None or pinned is None:
         return False
     have, want = tuple(map(int, found.groups())), tuple(map(int, pinned.groups()))

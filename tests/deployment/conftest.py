@@ -71,7 +71,7 @@ def _evidence(kubectl: Kubectl, namespace: str) -> Iterator[tuple[str, str]]:
     for title, words in {
         "pods": ["get", "pods", "-o", "wide"],
         "events": ["get", "events", "--sort-by=.lastTimestamp"],
-        "logs": ["logs", "--all-containers", "--prefix", "--tail=15", "-l", "app.kubernetes.io/name"],
+        "logs": ["logs", "--all-containers", "--prefix", "--tail=15", "-l", "!none"],
     }.items():
         done = kubectl("-n", namespace, *words, check=False)
         lines = (done.stdout or done.stderr).splitlines()

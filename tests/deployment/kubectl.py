@@ -25,7 +25,7 @@ class Kubectl:
     def __call__(
         self, *words: str, timeout: float = 60.0, input: str | None = None, check: bool = True
     ) -> Completed:
-        command = [self.cluster.tools / "kubectl", f"--kubeconfig={self.cluster.kubeconfig}", *words]
+        command = [str(self.cluster.tools / "kubectl"), f"--kubeconfig={self.cluster.kubeconfig}", *words]
         return run(command, timeout=timeout, input=input, check=check)
 
     def get(self, *words: str) -> list[dict[str, Any]]:
@@ -44,14 +44,21 @@ class Kubectl:
         finally:
             self("delete", "namespace", name, "--wait=true", timeout=180)
 
-    def start_pod(self, namespace: str, name: str, *, node: str | None = None, script: str, **spec: Any) -> None:
+    def start_pod(
+        self, namespace: str, name: str, *, node: str | None = None, script: str, **spec: Any
+    ) -> None:
         """A busybox pod that runs `script`, waited for until it is ready.
 
         Args:
             node: the node to run it on; the scheduler's choice without it.
             spec: further fields of the pod's spec.
         """
-        container = {"name": "main", "image": BUSYBOX, "command": ["sh", "-c", script], **spec.pop("container", {})}
+        container = {
+            "name": "main",
+            "image": BUSYBOX,
+            "command": ["sh", "-c", script],
+            **spec.pop("container", {}),
+        }
         self.apply(
             {
                 "apiVersion": "v1",
@@ -73,3 +80,7 @@ class Kubectl:
 
     def pod_ip(self, namespace: str, name: str) -> str:
         return self("-n", namespace, "get", "pod", name, "-o", "jsonpath={.status.podIP}").stdout
+
+    def connects(self, namespace: str, pod: str, address: str, port: int) -> bool:
+        """Whether a TCP connection from the pod is made within 3 s."""
+        return self.in_pod(namespace, pod, f"nc -w 3 {address} {port} </dev/null", check=False).ok

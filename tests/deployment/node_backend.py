@@ -12,7 +12,7 @@ from testinfra.backend.base import BaseBackend, CommandResult
 from tests.running import CHECKOUT
 
 
-class NodeBackend(BaseBackend):
+class NodeBackend(BaseBackend):  # type: ignore[misc] # testinfra ships no types
     """A testinfra connection to the node of that name."""
 
     NAME = "node"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from common.commands import CommandFailed
 from common.waiting import wait_until
 from tests.deployment.kubectl import Kubectl
 
-_SERVE = "mkdir /tmp/www && echo served > /tmp/www/index.html && while true; do nc -lp 8080 -e sh -c 'cat /tmp/www/index.html'; done"
+_SERVE = "mkdir /www && echo served > /www/index.html && exec httpd -f -p 8080 -h /www"
 _SLEEP = "trap exit TERM; while true; do sleep 1; done"
 
 
@@ -26,11 +28,6 @@ def client(kubectl: Kubectl, scratch: str, node_names: list[str]) -> str:
     return "client"
 
 
-def _connects(kubectl: Kubectl, namespace: str, pod: str, address: str, port: int) -> bool:
-    """Whether a TCP connection from the pod is made within 3 s."""
-    return kubectl.in_pod(namespace, pod, f"nc -w 3 -z {address} {port}", check=False).ok
-
-
 def test_nodes_are_ready_and_take_pods(kubectl: Kubectl) -> None:
     for node in kubectl.get("nodes"):
         conditions = {c["type"]: c["status"] for c in node["status"]["conditions"]}
@@ -41,8 +38,9 @@ def test_nodes_are_ready_and_take_pods(kubectl: Kubectl) -> None:
 def test_pods_on_different_nodes_reach_each_other(
     kubectl: Kubectl, scratch: str, server: str, client: str
 ) -> None:
+    fetch = rf"printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 3 {server} 8080"
     wait_until(
-        lambda: "served" in kubectl.in_pod(scratch, client, f"nc -w 3 {server} 8080 </dev/null", check=False).stdout,
+        lambda: kubectl.in_pod(scratch, client, fetch, check=False).stdout.endswith("served\n"),
         timeout=20,
         describe=f"an answer from {server}:8080 on the other node",
     )
@@ -57,7 +55,7 @@ def test_dns_names_of_services_resolve(kubectl: Kubectl, scratch: str, client: s
 def test_a_network_policy_denies_and_its_removal_allows(
     kubectl: Kubectl, scratch: str, server: str, client: str
 ) -> None:
-    assert _connects(kubectl, scratch, client, server, 8080), "the way must be open before it is closed"
+    assert kubectl.connects(scratch, client, server, 8080), "the way must be open before it is closed"
     kubectl.apply(
         {
             "apiVersion": "networking.k8s.io/v1",
@@ -68,14 +66,14 @@ def test_a_network_policy_denies_and_its_removal_allows(
     )
     try:
         wait_until(
-            lambda: not _connects(kubectl, scratch, client, server, 8080),
+            lambda: not kubectl.connects(scratch, client, server, 8080),
             timeout=30,
             describe="the policy to be enforced",
         )
     finally:
         kubectl("-n", scratch, "delete", "networkpolicy", "closed")
     wait_until(
-        lambda: _connects(kubectl, scratch, client, server, 8080),
+        lambda: kubectl.connects(scratch, client, server, 8080),
         timeout=30,
         describe="the way to be open again",
     )
@@ -90,7 +88,7 @@ def test_a_volume_outlives_its_pod(kubectl: Kubectl, scratch: str) -> None:
             "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "16Mi"}}},
         }
     )
-    mounted = {
+    mounted: dict[str, Any] = {
         "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "kept"}}],
         "container": {"volumeMounts": [{"name": "data", "mountPath": "/data"}]},
     }

@@ -116,7 +116,7 @@ class Stack:
         write_shims(self._shims, venv.python(), CHECKOUT, ours)
         exported = self._pulumi("stack", "export", "--stack", NAME, cwd=CHECKOUT, timeout=60).stdout
         using = Provider.EMBEDDED if Plugin.KUBERNETES in ours else Provider.OFFICIAL
-        require(json.loads(exported)["deployment"], using)
+        require(json.loads(exported), using)
 
     def _missing_plugins(self) -> frozenset[Plugin]:
         searched = {**os.environ, **self.environment(), "PATH": self._path(shims=False)}

@@ -157,8 +157,8 @@ _TOKEN_API = CHECKOUT / "services" / "token-api"
 # The applets that shells in test pods and the volume provisioner's helper pods call.
 _APPLETS = """
     cat chmod chown cp date df dirname du echo env false find grep head hostname httpd id ip ls mkdir mktemp
-    mount mv nc netstat nslookup ping printf ps rm rmdir sed sh sleep stat tail test timeout touch tr true umount
-    uname
+    mount mv nc netstat nslookup ping printf ps rm rmdir sed sh sleep stat tail test timeout touch tr true
+    umount uname
 """.split()
 
 

@@ -51,6 +51,7 @@ def run(
     env: Mapping[str, str] | None = None,
     input: str | None = None,
     check: bool = True,
+    show_stderr: bool = False,
 ) -> Completed:
     """Run `argv` to its end and give back its output.
 
@@ -59,6 +60,7 @@ def run(
         env: variables laid over this process's own.
         input: text for its standard input; empty without it, so that nothing waits at a prompt.
         check: raise where the exit code is not 0.
+        show_stderr: let it go to this process's stderr as it comes, for a command of minutes.
 
     Raises:
         CommandFailed: not found, out of time, or (with `check`) a non-zero exit code.
@@ -70,7 +72,8 @@ def run(
             cwd=cwd,
             env={**os.environ, **(env or {})},
             input=input if input is not None else "",
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=None if show_stderr else subprocess.PIPE,
             text=True,
             errors="replace",
             timeout=timeout,
@@ -83,8 +86,8 @@ def run(
             words, f"did not end within {timeout:g} s", _text(error.stdout), _text(error.stderr)
         ) from error
     if check and done.returncode != 0:
-        raise CommandFailed(words, f"exited with {done.returncode}", done.stdout, done.stderr)
-    return Completed(tuple(words), done.returncode, done.stdout, done.stderr)
+        raise CommandFailed(words, f"exited with {done.returncode}", done.stdout, done.stderr or "")
+    return Completed(tuple(words), done.returncode, done.stdout, done.stderr or "")
 
 
 def _text(output: str | bytes | None) -> str:

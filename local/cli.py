@@ -8,6 +8,7 @@ Exit codes:
     4  nothing runs, and the command needs a running stack
     5  preview: there are changes, and none were expected
     6  another command works on the same stack
+    130  interrupted by Ctrl-C; the same command goes on from there
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
-from rich.console import Console
 from rich.table import Table
 
 from common.commands import CommandFailed
@@ -31,8 +32,8 @@ from local.lock import Busy, exclusive
 from local.outputs import stack_outputs
 from local.paths import Instance
 from local.stack import Stack
-from local.summary import print_summary
-from local.up import NotReady, given_cluster, up
+from local.summary import print_summary, wide_console
+from local.up import NotReady, given_cluster, is_running, up
 
 OK, FAILED, USAGE, NOT_READY, NOT_RUNNING, CHANGES, BUSY = range(7)
 
@@ -52,7 +53,11 @@ class Arguments:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; gives its exit code."""
     arguments = _parse(argv)
-    instance = Instance.current()
+    try:
+        instance = Instance.current()
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return USAGE
     try:
         return _COMMANDS[arguments.command](instance, arguments)
     except NotReady as error:
@@ -87,24 +92,32 @@ def _down(instance: Instance, _arguments: Arguments) -> int:
             cluster.remove()
             return OK
         stack = Stack(instance)
-        return FAILED if stack.exists and stack.destroy() != 0 else OK
+        if stack.exists and stack.destroy() != 0:
+            return FAILED
+        shutil.rmtree(instance.root, ignore_errors=True)
+    return OK
 
 
 def _status(instance: Instance, arguments: Arguments) -> int:
     cluster = Cluster.recorded(instance)
-    if cluster is None:
+    if cluster is not None:
+        parts = status.of_cluster(cluster)
+    elif given_cluster() and Stack(instance).exists:
+        parts = status.of_stack(stack_outputs(instance, show_secrets=False))
+    else:
         print("nothing runs: `make up` starts it", file=sys.stderr)
         return NOT_RUNNING
-    parts = status.of_cluster(cluster)
     healthy = all(part.healthy for part in parts) and Stack(instance).exists
     if arguments.json:
         print(json.dumps({"healthy": healthy, "parts": [part.to_json() for part in parts]}, indent=2))
     else:
-        table = Table("", "what", "node", "version", "origin", "", box=None, pad_edge=False)
+        table = Table("", box=None, pad_edge=False)
+        for heading in ("what", "node", "version", "origin", ""):
+            table.add_column(heading, overflow="fold")
         for part in parts:
             mark = "[green]ok[/]" if part.healthy else "[red]not healthy[/]"
             table.add_row(mark, part.name, part.node, part.version, part.origin, part.detail)
-        Console().print(table)
+        wide_console().print(table)
     return OK if healthy else FAILED
 
 
@@ -121,8 +134,8 @@ def _outputs(instance: Instance, arguments: Arguments) -> int:
     return OK
 
 
-def _check(_instance: Instance, arguments: Arguments) -> int:
-    problems = [] if given_cluster() else machine.problems()
+def _check(instance: Instance, arguments: Arguments) -> int:
+    problems = machine.problems(cluster=given_cluster() is None, running=is_running(instance))
     if arguments.json:
         print(
             json.dumps([{"what": problem.what, "remedy": problem.remedy} for problem in problems], indent=2)

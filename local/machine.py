@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from common.commands import CommandFailed, run
 from local.cluster import cgroups
+from local.images.debian import sources
 from local.paths import cache_dir, state_root
 
 _GIB = 1024**3
@@ -18,6 +20,8 @@ _CACHE_GIB = 12  # Go's build and module caches, tools, images
 _STATE_GIB = 4  # two nodes' disks
 _MEMORY_GIB = 4  # two nodes with a control plane take about 2 GiB, a Go linker another 1.5
 _GO = (1, 25)
+# The newest that a go.mod in toolchain/go asks for; a Go that may fetches it itself.
+_GO_OF_MODULES = (1, 26)
 
 # Program to the Debian package that has it: what `make up` installs itself.
 HOST_PACKAGES = {
@@ -40,9 +44,16 @@ class Problem:
         return f"{self.what} {self.remedy}"
 
 
-def problems() -> list[Problem]:
-    """All that stands in the way of a local cluster, in the order in which it matters."""
-    checks = (_root, _namespaces, _cgroups, _apt, _go, _disk, _memory)
+def problems(*, cluster: bool = True, running: bool = False) -> list[Problem]:
+    """All that stands in the way, in the order in which it matters.
+
+    Args:
+        cluster: whether one is to be made here; a given one needs tools only.
+        running: whether it runs already, and has its memory.
+    """
+    checks: list[Callable[[], Iterable[Problem]]] = [_go, _disk]
+    if cluster:
+        checks = [_root, _namespaces, _cgroups, _debian, *checks, *([] if running else [_memory])]
     return [problem for check in checks for problem in check()]
 
 
@@ -82,23 +93,37 @@ def _cgroups() -> Iterable[Problem]:
         yield Problem(f"{error}.", "On Debian, systemd does so at boot.")
 
 
-def _apt() -> Iterable[Problem]:
+def _debian() -> Iterable[Problem]:
+    remedy = "Root filesystems are made of its packages: use such a machine, or a cluster of your own."
+    if platform.machine() != "x86_64":
+        yield Problem(f"This machine is {platform.machine()}, and images are made for x86_64.", remedy)
     if shutil.which("apt-get") is None:
-        yield Problem(
-            "This is not Debian: there is no apt-get.",
-            "Root filesystems are made of Debian packages; use Debian 12, or a cluster of your own.",
-        )
+        yield Problem("This is not Debian: there is no apt-get.", remedy)
+        return
+    try:
+        sources()
+    except FileNotFoundError as error:
+        yield Problem(f"{error}.", remedy)
 
 
 def _go() -> Iterable[Problem]:
-    wanted = f"{_GO[0]}.{_GO[1]}"
     if shutil.which("go") is None:
-        yield Problem("Go is not on PATH.", f"Install Go {wanted} or newer.")
+        yield Problem("Go is not on PATH.", f"Install Go {_spoken(_GO)} or newer.")
         return
-    printed = run(["go", "env", "GOVERSION"], timeout=30, check=False).stdout.strip()
-    found = re.match(r"go(\d+)\.(\d+)", printed)
-    if found is None or (int(found[1]), int(found[2])) < _GO:
-        yield Problem(f"Go is {printed or 'of an unknown version'}.", f"Install Go {wanted} or newer.")
+    version, toolchain = run(["go", "env", "GOVERSION", "GOTOOLCHAIN"], timeout=30).stdout.split("\n")[:2]
+    found = re.match(r"go(\d+)\.(\d+)", version)
+    have = (int(found[1]), int(found[2])) if found else (0, 0)
+    if have < _GO:
+        yield Problem(f"Go is {version}.", f"Install Go {_spoken(_GO)} or newer.")
+    elif have < _GO_OF_MODULES and toolchain == "local":
+        yield Problem(
+            f"Go is {version}, and GOTOOLCHAIN=local forbids it to fetch {_spoken(_GO_OF_MODULES)}.",
+            f"Install Go {_spoken(_GO_OF_MODULES)}, or `go env -w GOTOOLCHAIN=auto`.",
+        )
+
+
+def _spoken(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"
 
 
 def _disk() -> Iterable[Problem]:

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from common.commands import CommandFailed
+from common.commands import CommandFailed, run
 from local.cluster.cluster import Cluster
+from local.cluster.load import manifest_labels
 from local.cluster.node import Node
 from local.images.catalog import BUILT_HERE_LABEL
-from local.images.load import manifest_labels
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,16 @@ def of_cluster(cluster: Cluster) -> list[Part]:
         *map(_node_part, nodes),
         *(part for pod in pods for part in pod_parts(pod, built_here)),
     ]
+
+
+def of_stack(outputs: Mapping[str, Any]) -> list[Part]:
+    """Every container of the platform's namespace, on a cluster that local/ did not make."""
+    command = ["kubectl", f"--kubeconfig={outputs['kubeconfig_path']}", "-n", outputs["namespace"]]
+    try:
+        printed = run([*command, "get", "pods", "-o", "json"], timeout=15).stdout
+    except CommandFailed as error:
+        return [Part("node", "cluster", "", "", "", False, str(error))]
+    return [part for pod in json.loads(printed)["items"] for part in pod_parts(pod, {})]
 
 
 def images_built_here(node: Node) -> set[str]:

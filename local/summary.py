@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 
 from rich.console import Console
 from rich.table import Table
 
 from local.outputs import stack_outputs
 from local.paths import Instance
+
+_PIPE_WIDTH = 160
 
 
 def print_summary(instance: Instance, *, as_json: bool) -> None:
@@ -27,4 +30,9 @@ def print_summary(instance: Instance, *, as_json: bool) -> None:
     table.add_row("", "make test        prove it, with real calls")
     table.add_row("", "make outputs     all addresses as JSON; SECRETS=1 with keys")
     table.add_row("", f"kubectl --kubeconfig {outputs['kubeconfig_path']} -n {outputs['namespace']} get pods")
-    Console(soft_wrap=True).print(table)
+    wide_console().print(table)
+
+
+def wide_console() -> Console:
+    """stdout; through a pipe, where no width is known, names are not to be cut."""
+    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)

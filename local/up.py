@@ -12,11 +12,11 @@ import yaml
 from local import machine
 from local.cluster import node_files
 from local.cluster.cluster import Cluster
+from local.cluster.load import load
 from local.images import catalog
 from local.images.build import store
 from local.images.catalog import Image
 from local.images.debian import Rootfs
-from local.images.load import load
 from local.images.oci import Descriptor
 from local.images.source import ImageSource
 from local.paths import CHECKOUT, Instance
@@ -70,10 +70,10 @@ def up(instance: Instance) -> int:
         NotReady: the machine lacks something.
     """
     given = given_cluster()
-    if given is None:
-        problems = machine.problems()
-        if problems:
-            raise NotReady("\n".join(map(str, problems)))
+    _refuse_two_clusters(instance, given)
+    problems = machine.problems(cluster=given is None, running=is_running(instance))
+    if problems:
+        raise NotReady("\n".join(map(str, problems)))
     steps = [*_tool_steps(instance), *([] if given else _cluster_steps(instance))]
     progress = Progress(len(steps) + 1)
     for step in steps:
@@ -83,6 +83,22 @@ def up(instance: Instance) -> int:
         stack = Stack(instance)
         stack.prepare(_facts(instance, given))
         return stack.up()
+
+
+def is_running(instance: Instance) -> bool:
+    """Whether nodes of a local cluster run, all or some."""
+    cluster = Cluster.recorded(instance)
+    return cluster is not None and any(node.pid() is not None for node in cluster.nodes)
+
+
+def _refuse_two_clusters(instance: Instance, given: GivenCluster | None) -> None:
+    """A stack's state tells of one cluster; led to another, it would take everything for gone."""
+    if given is None or Cluster.recorded(instance) is None:
+        return
+    raise NotReady(
+        f"kubeconfig: given {str(given.kubeconfig)!r}, but this checkout's stack is on a local cluster. "
+        "Run `make down` without the kubeconfig first, or set LKP_INSTANCE to keep both."
+    )
 
 
 def _facts(instance: Instance, given: GivenCluster | None) -> ClusterFacts:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Generator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests import running
@@ -14,6 +15,11 @@ from tests.running import ClusterAccess, RunningStack
 # From fast and narrow to slow and wide: what is broken at the bottom is read first.
 _LAYERS = ("unit", "images", "manifests", "plugins", "deployment", "e2e", "teardown")
 _STACK = pytest.StashKey[RunningStack]()
+_STARTED_HERE = pytest.StashKey[bool]()
+
+# A busy machine is no bug: hypothesis judges what an example does, not how long it takes.
+hypothesis.settings.register_profile("platform", deadline=None)
+hypothesis.settings.load_profile("platform")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,7 +40,11 @@ def stack(pytestconfig: pytest.Config) -> RunningStack:
         # Minutes of silence look like a hang.
         with capture.global_and_fixture_disabled():
             print("\nbringing the stack up …", flush=True)
-            pytestconfig.stash[_STACK] = running.ensure()
+            # Noted first: a start that fails half-way is taken down, too.
+            pytestconfig.stash[_STARTED_HERE] = not running.is_running()
+            running.up()
+        outputs = running.read_outputs()
+        pytestconfig.stash[_STACK] = RunningStack(outputs, pytestconfig.stash[_STARTED_HERE])
     return pytestconfig.stash[_STACK]
 
 
@@ -63,6 +73,5 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
     try:
         yield
     finally:
-        stack = session.config.stash.get(_STACK, None)
-        if stack is not None and stack.started_here and running.is_running():
+        if session.config.stash.get(_STARTED_HERE, False) and running.is_running():
             running.down()

@@ -39,9 +39,10 @@ class ClusterAccess:
     made_here: bool
 
 
-def local(*words: str, timeout: float, check: bool = True) -> str:
-    """`python -m local`; what it says meanwhile goes into the exception of a failure."""
-    return run([sys.executable, "-m", "local", *words], cwd=CHECKOUT, timeout=timeout, check=check).stdout
+def local(*words: str, timeout: float, check: bool = True, show_stderr: bool = False) -> str:
+    """`python -m local`; what it says meanwhile is shown, or goes into the exception of a failure."""
+    command = [sys.executable, "-m", "local", *words]
+    return run(command, cwd=CHECKOUT, timeout=timeout, check=check, show_stderr=show_stderr).stdout
 
 
 def is_running() -> bool:
@@ -50,14 +51,12 @@ def is_running() -> bool:
     return done.returncode != _NOT_RUNNING
 
 
-def ensure() -> RunningStack:
-    """The stack, up to date; started where none ran.
+def up() -> None:
+    """Bring the stack up, or up to date.
 
-    `up` on a running stack is quick and heals what is half dead, so the tests never run on either.
+    On a running one it is quick, and heals what is half dead: tests never run on either.
     """
-    ran_before = is_running()
-    local("up", timeout=_UP_SECONDS)
-    return RunningStack(read_outputs(), started_here=not ran_before)
+    local("up", timeout=_UP_SECONDS, show_stderr=True)
 
 
 def read_outputs() -> StackOutputs:

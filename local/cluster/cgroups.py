@@ -19,24 +19,20 @@ _INIT = "init"
 
 
 def hierarchies() -> list[Path]:
-    """Mount points with controllers: one on cgroup v2, one per controller on v1.
+    """Mount points: one on cgroup v2, one per controller on v1.
+
+    On v1 named hierarchies and a mounted v2 one without controllers count too: container runtimes
+    leave cgroups in them all.
 
     Raises:
         RuntimeError: no usable cgroup file system is mounted.
     """
-    if (_ROOT / "cgroup.controllers").exists():
+    if is_v2():
         return [_ROOT]
-    found = [
-        path for path in sorted(_ROOT.glob("*")) if (path / "cgroup.clone_children").exists() or _named(path)
-    ]
+    found = [path.parent for path in sorted(_ROOT.glob("*/cgroup.procs")) if not path.parent.is_symlink()]
     if not found:
         raise RuntimeError(f"no cgroup hierarchy is mounted below {_ROOT}: mount cgroup v1 or v2 there")
-    return [path for path in found if not path.is_symlink()]
-
-
-def _named(path: Path) -> bool:
-    """A v1 hierarchy without controllers, such as name=systemd."""
-    return (path / "tasks").exists()
+    return found
 
 
 def is_v2() -> bool:

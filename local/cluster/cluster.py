@@ -22,6 +22,8 @@ from local.paths import Instance, state_root
 
 _MANIFESTS = Path(__file__).parent / "manifests"
 _ADMIN_CONFIG = "/etc/kubernetes/admin.conf"
+# Written last: kubeadm itself leaves files that look finished long before it is.
+_KUBEADM_DONE = "/etc/kubernetes/joined"
 _KUBEADM_SECONDS = 600.0
 _READY_SECONDS = 300.0
 
@@ -77,7 +79,7 @@ class Cluster:
     def initialise(self) -> None:
         """`kubeadm init` on the first node."""
         node = self.control_plane
-        if not _exists(node, _ADMIN_CONFIG):
+        if not _joined(node):
             versions = Versions(catalog.kubernetes_version(), catalog.etcd_tag(), catalog.coredns_tag())
             _kubeadm(node, "init", init_config(self.topology, versions), "--skip-token-print")
         self._write_kubeconfig()
@@ -86,7 +88,7 @@ class Cluster:
     def join(self) -> None:
         """`kubeadm join` on every other node."""
         for node in self.nodes[1:]:
-            if _exists(node, "/etc/kubernetes/kubelet.conf"):
+            if _joined(node):
                 continue
             printed = self.control_plane.run(
                 ["kubeadm", "token", "create", "--ttl=1h", "--print-join-command"], timeout=60
@@ -163,20 +165,19 @@ class Cluster:
         )
 
 
-def _exists(node: Node, path: str) -> bool:
-    return node.run(["test", "-e", path], timeout=10, check=False).ok
+def _joined(node: Node) -> bool:
+    return node.run(["test", "-e", _KUBEADM_DONE], timeout=10, check=False).ok
 
 
 def _kubeadm(node: Node, command: str, config: str, *flags: str) -> None:
-    """A failed run is taken back on the node, so that the next one starts from nothing."""
+    """Run it to its end; one that was cut short before, however, is taken back first."""
     path = "/etc/kubernetes/kubeadm.yaml"
+    if node.run(["test", "-e", path], timeout=10, check=False).ok:
+        node.run(["kubeadm", "reset", "--force"], timeout=180)
     node.run(["mkdir", "-p", "/etc/kubernetes"], timeout=10)
     node.run(["tee", path], input=config, timeout=10)
-    try:
-        node.run(["kubeadm", command, f"--config={path}", *flags], timeout=_KUBEADM_SECONDS)
-    except CommandFailed:
-        node.run(["kubeadm", "reset", "--force"], timeout=120, check=False)
-        raise
+    node.run(["kubeadm", command, f"--config={path}", *flags], timeout=_KUBEADM_SECONDS)
+    node.run(["touch", _KUBEADM_DONE], timeout=10)
 
 
 @contextmanager

@@ -40,24 +40,43 @@ def host_links() -> set[str]:
 
 
 def create(topology: Topology) -> None:
-    """Bridge, host cable and node cables; what is there already stays as it is."""
-    existing = network_namespaces()
+    """Bridge, host cable and node cables; what is there and complete stays as it is."""
     switch = topology.switch_netns
-    if switch not in existing:
+    if not _has_link(switch, topology.bridge):
+        remove(topology)  # without its bridge, what is left has nothing to be plugged into
         _ip("netns", "add", switch)
         _ip("-n", switch, "link", "set", "lo", "up")
         _ip("-n", switch, "link", "add", topology.bridge, "type", "bridge")
         # Bridged packets are not for iptables: the namespace has no rules, and the look-up costs.
         _sysctl(switch, "net.bridge.bridge-nf-call-iptables=0", required=False)
         _ip("-n", switch, "link", "set", topology.bridge, "up")
-    if topology.host_link not in host_links():
+    if not _has_address(None, topology.host_link, topology.gateway):
+        if topology.host_link in host_links():
+            _ip("link", "delete", topology.host_link)
         _ip("link", "add", topology.host_link, "type", "veth", "peer", "name", "host", "netns", switch)
         _ip("-n", switch, "link", "set", "host", "master", topology.bridge, "up")
-        _ip("address", "add", f"{topology.gateway}/{topology.prefix}", "dev", topology.host_link)
         _ip("link", "set", topology.host_link, "up")
+        _ip("address", "add", f"{topology.gateway}/{topology.prefix}", "dev", topology.host_link)
     for node in topology.nodes:
-        if node.netns not in existing:
+        if not _has_address(node.netns, "eth0", node.address):
+            if node.netns in network_namespaces():
+                _ip("netns", "delete", node.netns)
             _create_node(topology, node)
+
+
+def _has_link(netns: str, name: str) -> bool:
+    return netns in network_namespaces() and name in {
+        link["ifname"] for link in _ip_json("-n", netns, "link")
+    }
+
+
+def _has_address(netns: str | None, link: str, address: str) -> bool:
+    """Whether a link was set up to its last step: the address is given to it last."""
+    if netns is not None and netns not in network_namespaces():
+        return False
+    links = _ip_json(*(["-n", netns] if netns else []), "-4", "address")
+    known = {entry.get("ifname"): [info["local"] for info in entry.get("addr_info", [])] for entry in links}
+    return address in known.get(link, [])
 
 
 def _create_node(topology: Topology, node: NodeSpec) -> None:
@@ -66,11 +85,11 @@ def _create_node(topology: Topology, node: NodeSpec) -> None:
     peer = ["peer", "name", "eth0", "netns", node.netns]
     _ip("-n", topology.switch_netns, "link", "add", node.name, "type", "veth", *peer)
     _ip("-n", topology.switch_netns, "link", "set", node.name, "master", topology.bridge, "up")
-    _ip("-n", node.netns, "address", "add", f"{node.address}/{topology.prefix}", "dev", "eth0")
-    _ip("-n", node.netns, "link", "set", "eth0", "up")
-    _ip("-n", node.netns, "route", "add", "default", "via", topology.gateway)
     _sysctl(node.netns, "net.ipv4.ip_forward=1")
     _sysctl(node.netns, f"net.ipv4.ip_local_reserved_ports={RESERVED_PORTS}")
+    _ip("-n", node.netns, "link", "set", "eth0", "up")
+    _ip("-n", node.netns, "address", "add", f"{node.address}/{topology.prefix}", "dev", "eth0")
+    _ip("-n", node.netns, "route", "replace", "default", "via", topology.gateway)
 
 
 def route_pods(topology: Topology, pod_cidrs: dict[str, str]) -> None:

@@ -66,7 +66,7 @@ class Rootfs:
                 [
                     *("mmdebstrap", "--mode=root", "--variant=minbase", packages, *excluded),
                     *("--aptopt=APT::Install-Recommends false", "--aptopt=Acquire::Retries 3"),
-                    *(SUITE, str(made), *map(str, _sources())),
+                    *(SUITE, str(made), *map(str, sources())),
                 ],
                 env={"SOURCE_DATE_EPOCH": str(EPOCH), "TMPDIR": scratch},
                 timeout=_BOOTSTRAP_SECONDS,
@@ -89,7 +89,7 @@ class Rootfs:
         return self.directory
 
 
-def _sources() -> list[Path]:
+def sources() -> list[Path]:
     """apt's own lists of Debian archives: no address of a mirror is ours to know.
 
     Raises:

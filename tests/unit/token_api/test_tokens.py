@@ -52,7 +52,8 @@ def test_a_token_says_exactly_what_was_asked_for(
     before = int(time.time())
     token = mint(CREDENTIALS, participant, room=room, role=role, ttl_seconds=ttl)
     after = int(time.time())
-    claims = jwt.decode(token, SECRET, algorithms=["HS256"])
+    # A second's life may be over on a busy machine: the time it ends is compared below.
+    claims = jwt.decode(token, SECRET, algorithms=["HS256"], options={"verify_exp": False})
     assert before + ttl <= claims.pop("exp") <= after + ttl
     assert before <= claims.pop("nbf") <= after
     # Equality, so that a grant or claim that the SDK adds some day fails here.

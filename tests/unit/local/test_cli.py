@@ -1,0 +1,262 @@
+"""The commands' exit codes and sentences, where no stack runs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from common.commands import CommandFailed, Completed, run
+from common.waiting import NeverHappened
+from local import cli, machine
+from local.cluster.topology import Topology
+from local.lock import exclusive
+from local.machine import Problem
+from local.paths import CHECKOUT, Instance
+from local.stack import Stack
+from tests.unit.local.conftest import Home
+
+
+@pytest.fixture(autouse=True)
+def instance(monkeypatch: pytest.MonkeyPatch) -> Instance:
+    monkeypatch.setenv("LKP_INSTANCE", "abc123")
+    return Instance.current()
+
+
+@pytest.fixture
+def stack_exists(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stack, "exists", True)
+
+
+def _as_process(home: Home, *words: str) -> Completed:
+    """With the real cache, where the Python environment is, and a state of the test's own."""
+    cache = {name: value for name, value in home.environment.items() if name == "XDG_CACHE_HOME"}
+    without = ["env", "-u", "XDG_CACHE_HOME", *(f"{name}={value}" for name, value in cache.items())]
+    return run([*without, sys.executable, "-m", "local", *words], cwd=CHECKOUT, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("words", [[], ["nothing"], ["up", "--nothing"], ["enter"], ["status", "more"]])
+def test_wrong_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    assert ended.value.code == 2
+    assert "usage: python3 -m local" in capsys.readouterr().err
+
+
+def test_run_without_a_command_says_what_is_allowed(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["run"], ["run", "--"]):
+        assert cli.main(words) == 2
+        assert "run: given nothing, allowed is a command" in capsys.readouterr().err
+
+
+def test_an_unknown_node_is_wrong_usage_and_the_known_ones_are_named(
+    instance: Instance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["enter", "node1"]) == 2
+    assert capsys.readouterr().err == "node: given 'node1', allowed are none: no cluster runs\n"
+    Topology(instance.id, "10.213.0.0/24", 2).save(instance.record)
+    assert cli.main(["enter", "node3", "--", "true"]) == 2
+    assert capsys.readouterr().err == "node: given 'node3', allowed are node1, node2\n"
+
+
+def test_a_wrong_instance_is_wrong_usage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LKP_INSTANCE", "NOT-GOOD")
+    assert cli.main(["status"]) == 2
+    assert "LKP_INSTANCE: given 'NOT-GOOD', allowed are" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["status"], ["status", "--json"], ["outputs"], ["preview"]])
+def test_what_needs_a_running_stack_says_so(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        code = cli.main(words)
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    printed = capsys.readouterr()
+    assert (code, printed.out) == (4, "")
+    assert "`make up`" in printed.err
+
+
+def test_taking_down_what_is_not_there_is_no_failure(instance: Instance) -> None:
+    assert cli.main(["down"]) == 0
+    assert not instance.root.exists()
+
+
+def test_a_machine_that_lacks_something_is_told_so_and_nothing_is_touched(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        machine, "problems", lambda **_: [Problem("A is missing.", "Get A."), Problem("B.", "C.")]
+    )
+    for command in ("up", "check"):
+        assert cli.main([command]) == 3
+        printed = capsys.readouterr()
+        assert (printed.err if command == "up" else printed.out) == "A is missing. Get A.\nB. C.\n"
+    assert not instance.root.exists()
+
+
+def test_a_check_can_be_read_by_a_program(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(machine, "problems", lambda **_: [Problem("A is missing.", "Get A.")])
+    assert cli.main(["check", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out) == [{"what": "A is missing.", "remedy": "Get A."}]
+    monkeypatch.setattr(machine, "problems", lambda **_: [])
+    assert cli.main(["check", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    assert cli.main(["check"]) == 0
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of a given cluster."""
+    path = tmp_path / "kubeconfig"
+    path.write_text("")
+    monkeypatch.setenv("LKP_KUBECONFIG", str(path))
+    return path
+
+
+def test_a_given_cluster_needs_no_machine_for_nodes(
+    kubeconfig: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[dict[str, bool]] = []
+
+    def problems(**what: bool) -> list[Problem]:
+        asked.append(what)
+        return []
+
+    monkeypatch.setattr(machine, "problems", problems)
+    assert cli.main(["check"]) == 0
+    assert asked == [{"cluster": False, "running": False}]
+    kubeconfig.unlink()
+    assert cli.main(["check"]) == 3
+    assert "kubeconfig: given" in capsys.readouterr().err
+
+
+def test_a_stack_on_a_local_cluster_is_not_led_to_a_given_one(
+    instance: Instance, kubeconfig: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Topology(instance.id, "10.213.0.0/24", 2).save(instance.record)
+    assert cli.main(["up"]) == 3
+    assert "this checkout's stack is on a local cluster" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["up"], ["down"], ["preview"]])
+def test_while_another_command_works_it_is_busy(
+    words: list[str], instance: Instance, stack_exists: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The kernel tells two open files apart also within one process.
+    with exclusive(instance):
+        assert cli.main(words) == 6
+    assert "works on this stack" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "engine", "code"),
+    [
+        (["preview"], 0, 0),
+        (["preview"], 255, 1),
+        (["preview", "--expect-no-changes"], 0, 0),
+        (["preview", "--expect-no-changes"], 255, 5),
+    ],
+)
+def test_a_preview_tells_changes_from_failures_as_far_as_the_engine_does(
+    words: list[str], engine: int, code: int, stack_exists: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def preview(_: Stack, *, expect_no_changes: bool) -> int:
+        asked.append(expect_no_changes)
+        return engine
+
+    monkeypatch.setattr(Stack, "preview", preview)
+    assert cli.main(words) == code
+    assert asked == [len(words) > 1]
+
+
+def test_a_failed_engine_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "up", lambda _: 255)
+    assert cli.main(["up"]) == 1
+    printed = capsys.readouterr()
+    assert (printed.out, "pulumi up exited with 255" in printed.err) == ("", True)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        CommandFailed(["kubeadm", "init"], "exited with 1", "", "its words"),
+        NeverHappened("waited 30 s for its words"),
+        RuntimeError("its words"),
+        OSError("its words"),
+    ],
+)
+def test_a_failure_is_a_sentence_and_no_traceback(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(_: Instance) -> int:
+        raise error
+
+    monkeypatch.setattr(cli, "up", fails)
+    assert cli.main(["up"]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith("\nup failed: ")
+    assert "its words" in printed.err
+
+
+def test_an_interrupted_command_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: Instance) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "up", interrupted)
+    assert cli.main(["up"]) == 130
+    assert "`make up` goes on from here" in capsys.readouterr().err
+
+
+def test_run_becomes_the_command_with_its_exit_code_and_output(home: Home) -> None:
+    done = _as_process(home, "run", "--", "sh", "-c", 'echo "$1"; echo e >&2; exit 7', "sh", "--json")
+    assert (done.returncode, done.stdout, done.stderr) == (7, "--json\n", "e\n")
+
+
+def test_run_has_the_checkouts_python_first_on_its_path(home: Home) -> None:
+    assert _as_process(home, "run", "--", "sh", "-c", "command -v python").stdout.strip() == sys.executable
+
+
+def test_run_hands_signals_on_to_the_command(home: Home) -> None:
+    """The command is that process itself: whoever ends it ends the command."""
+    command = [sys.executable, "-m", "local", "run", "--", "sh", "-c", "echo $$; exec sleep 600"]
+    environment = {name: value for name, value in home.environment.items() if not name.startswith("LKP_")}
+    environment["XDG_STATE_HOME"] = str(home.state)
+    with subprocess.Popen(
+        command, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert int(process.stdout.readline()) == process.pid
+        process.terminate()
+        assert process.wait(timeout=20) == -15
+
+
+def test_run_of_a_command_that_is_not_there_is_a_failure_in_a_sentence(home: Home) -> None:
+    done = _as_process(home, "run", "--", "no-such-command")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "run failed: " in done.stderr
+    assert "no-such-command" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_lists_every_command_and_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    for command in ("up", "down", "status", "preview", "outputs", "check", "enter", "run"):
+        assert f"\n    {command} " in text
+    for code in range(7):
+        assert f"\n    {code}  " in text

@@ -1,0 +1,107 @@
+"""The generated stack configuration: the checkout's own, with what only the cluster knows laid over it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from local.paths import CHECKOUT
+from local.stack import ClusterFacts, merge_config
+
+_FACTS = ClusterFacts(
+    Path("/state/kubeconfig"),
+    context="a-context",
+    nodes=(("node1", "10.213.0.11"), ("node2", "10.213.0.12")),
+    images=(("token_api", "docker.io/livekit-platform/token-api:abc"),),
+)
+_SALT = "v1:c2FsdA==:v1:abc:def"
+
+
+def _merged(checked_in: Any, previous: str | None = None, facts: ClusterFacts = _FACTS) -> dict[str, Any]:
+    text = checked_in if isinstance(checked_in, str) else yaml.safe_dump(checked_in)
+    return dict(yaml.safe_load(merge_config(text, previous, facts)))
+
+
+def _key(name: str) -> str:
+    return f"livekit-platform:{name}"
+
+
+def test_facts_are_laid_over_the_checkouts_configuration() -> None:
+    merged = _merged({"config": {_key("domain"): "lk.example.org"}})
+    assert merged == {
+        "config": {
+            _key("domain"): "lk.example.org",
+            _key("kubeconfig"): "/state/kubeconfig",
+            _key("context"): "a-context",
+            _key("nodes"): [
+                {"name": "node1", "address": "10.213.0.11"},
+                {"name": "node2", "address": "10.213.0.12"},
+            ],
+            _key("images"): {"token_api": "docker.io/livekit-platform/token-api:abc"},
+        }
+    }
+
+
+def test_facts_win_over_what_the_checkout_says() -> None:
+    given = {
+        _key("kubeconfig"): "/another",
+        _key("context"): "another",
+        _key("nodes"): [{"name": "another", "address": "192.0.2.1"}],
+    }
+    config = _merged({"config": given})["config"]
+    assert config[_key("kubeconfig")] == "/state/kubeconfig"
+    assert config[_key("context")] == "a-context"
+    # A list is one value: nodes of another cluster are none of this one's.
+    assert [node["name"] for node in config[_key("nodes")]] == ["node1", "node2"]
+
+
+def test_images_are_merged_one_by_one() -> None:
+    given = {"redis": "docker.io/library/redis:8", "token_api": "docker.io/another:1"}
+    config = _merged({"config": {_key("images"): given}})["config"]
+    assert config[_key("images")] == {
+        "redis": "docker.io/library/redis:8",
+        "token_api": "docker.io/livekit-platform/token-api:abc",
+    }
+
+
+def test_what_the_cluster_does_not_know_is_left_to_the_checkout() -> None:
+    given = {
+        _key("context"): "mine",
+        _key("nodes"): [{"name": "a", "address": "192.0.2.1"}],
+        _key("images"): {"token_api": "registry.test/token-api:1"},
+    }
+    config = _merged({"config": given}, facts=ClusterFacts(Path("/mine")))["config"]
+    assert config == {**given, _key("kubeconfig"): "/mine"}
+
+
+def test_the_salt_lives_on_with_the_state() -> None:
+    """Without it, no secret in the state could be read again."""
+    first = merge_config("config: {}", f"encryptionsalt: {_SALT}\n", _FACTS)
+    again = merge_config("config: {a: b}", first, _FACTS)
+    assert [yaml.safe_load(text)["encryptionsalt"] for text in (first, again)] == [_SALT, _SALT]
+
+
+def test_of_an_earlier_file_nothing_but_the_salt_is_kept() -> None:
+    """A key that was deleted in the checkout must not come back."""
+    before = merge_config("config: {livekit-platform:domain: old}", f"encryptionsalt: {_SALT}", _FACTS)
+    assert _key("domain") not in _merged("config: {}", before)["config"]
+
+
+@pytest.mark.parametrize("previous", [None, "", "config: {}"])
+def test_without_an_earlier_salt_there_is_none(previous: str | None) -> None:
+    assert "encryptionsalt" not in _merged("config: {}", previous)
+
+
+@pytest.mark.parametrize("checked_in", ["", "config:\n", "config: {}\n", "# only a comment\n"])
+def test_a_checkout_without_configuration_is_enough(checked_in: str) -> None:
+    assert _merged(checked_in)["config"][_key("kubeconfig")] == "/state/kubeconfig"
+
+
+def test_the_checkouts_real_configuration_is_kept_whole() -> None:
+    checked_in = (CHECKOUT / "Pulumi.local.yaml").read_text()
+    expected = yaml.safe_load(checked_in)["config"]
+    config = _merged(checked_in)["config"]
+    assert {key: config[key] for key in expected} == expected

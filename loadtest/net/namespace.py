@@ -93,8 +93,9 @@ def owner_of(pid: int) -> Owner | None:
 
 def remove(name: ClientName, network: ClientNetwork) -> None:
     """Take away a client namespace, its link and its processes. What is already gone is no error."""
-    for pid in run(["ip", "netns", "pids", str(name)], timeout=_SECONDS, check=False).stdout.split():
-        _kill(int(pid))
+    wait_until(
+        lambda: not _kill_inside(name), timeout=_SECONDS, describe=f"processes in {name} to end", interval=0.1
+    )
     # A namespace lives on while a process of it does, and so would its link: that goes by name.
     run(["ip", "-n", network.netns, "link", "del", name.port_device], timeout=_SECONDS, check=False)
     run(["ip", "netns", "del", str(name)], timeout=_SECONDS, check=False)
@@ -153,6 +154,14 @@ def _list() -> list[ClientName]:
     except FileNotFoundError:
         return []
     return [name for name in (ClientName.parse(path.name) for path in found) if name is not None]
+
+
+def _kill_inside(name: ClientName) -> list[str]:
+    """Kill what runs in the namespace, and give back which: one may have come in meanwhile."""
+    pids = run(["ip", "netns", "pids", str(name)], timeout=_SECONDS, check=False).stdout.split()
+    for pid in pids:
+        _kill(int(pid))
+    return pids
 
 
 def _kill(pid: int) -> None:

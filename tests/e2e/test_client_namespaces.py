@@ -63,7 +63,9 @@ from loadtest.net.bridge import ClientNetwork
 from loadtest.net.namespace import client_namespace, treat_sigterm_as_interrupt
 treat_sigterm_as_interrupt()
 with client_namespace(ClientNetwork.model_validate_json(sys.argv[1])) as mine:
-    inside = subprocess.Popen(mine.command(["sleep", "600"]))
+    script = mine.command(["sh", "-c", "echo inside; exec sleep 600"])
+    inside = subprocess.Popen(script, stdout=subprocess.PIPE)
+    inside.stdout.readline()
     print(mine.name, inside.pid, flush=True)
     time.sleep(600)
 """

@@ -12,13 +12,16 @@ import httpx
 import pytest
 import testinfra
 import testinfra.host
+from livekit import api
 
+from common.waiting import wait_until
 from loadtest.outputs import endpoint_of
 from loadtest.sfu_metrics import METRICS_PORT
 from tests.deployment.kubectl import Kubectl
 from tests.running import ClusterAccess, RunningStack, local
 
 _NOBODY = "65532"
+_ROOM_STARTED = 'token_api_webhooks_total{event="room_started"}'
 
 
 def _pods(kubectl: Kubectl, namespace: str, name: str) -> list[str]:
@@ -164,3 +167,28 @@ def test_up_again_is_quick_and_changes_nothing(platform: str, kubectl: Kubectl) 
     local("preview", "--expect-no-changes", timeout=120)
     local("up", timeout=60)
     assert {pod["metadata"]["uid"] for pod in kubectl.get("pods", "-n", platform)} == before
+
+
+async def test_livekits_webhooks_reach_token_api(
+    stack: RunningStack, platform: str, kubectl: Kubectl
+) -> None:
+    pods = _pods(kubectl, platform, "token-api")
+
+    def received() -> float:
+        """Over all replicas: a webhook goes to any one of them."""
+        pages = [
+            kubectl("get", "--raw", f"/api/v1/namespaces/{platform}/pods/{pod}:8080/proxy/metrics").stdout
+            for pod in pods
+        ]
+        lines = [line for page in pages for line in page.splitlines() if _ROOM_STARTED in line]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+    before = received()
+    outputs = stack.outputs
+    url = outputs.signal_url.replace("ws", "http", 1)
+    async with api.LiveKitAPI(
+        url, outputs.livekit_api_key, outputs.livekit_api_secret.get_secret_value()
+    ) as livekit:
+        await livekit.room.create_room(api.CreateRoomRequest(name="test_webhooks", empty_timeout=1))
+        await livekit.room.delete_room(api.DeleteRoomRequest(room="test_webhooks"))
+    wait_until(lambda: received() > before, timeout=30, describe="token-api to count room_started")

@@ -37,6 +37,9 @@ def shims(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def _engine(cluster: ClusterFixture, shims: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine on PATH, with our plugins, and off the network."""
+    # `make test` runs in the environment of the platform's stack: none of that is for these.
+    for name in [name for name in os.environ if name.startswith("PULUMI_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("PATH", f"{shims}{os.pathsep}{cluster.tools}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PULUMI_SKIP_UPDATE_CHECK", "true")
     monkeypatch.setenv("PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION", "true")

@@ -74,7 +74,9 @@ def up(instance: Instance) -> int:
     problems = machine.problems(cluster=given is None, running=is_running(instance))
     if problems:
         raise NotReady("\n".join(map(str, problems)))
-    steps = [*_tool_steps(instance), *([] if given else _cluster_steps(instance))]
+    planned = [*_tool_steps(instance), *([] if given else _cluster_steps(instance))]
+    # A program may be wanted as a tool and for an image: it is built once.
+    steps = list({step.title: step for step in planned}.values())
     progress = Progress(len(steps) + 1)
     for step in steps:
         with progress.step(step.title):

@@ -1,7 +1,7 @@
 # Every target is one command of `python3 -m local`, or one run of pytest in its environment.
 # make only says pass or fail; `python3 -m local --help` has exit codes and --json.
 .DEFAULT_GOAL := help
-.PHONY: help up down status preview outputs check test test-all test-unit lint lock
+.PHONY: help up down status preview outputs check test test-all test-unit lint lock docs images-push
 
 LOCAL := python3 -m local
 
@@ -35,14 +35,25 @@ test-unit: ## what needs no stack
 	@$(LOCAL) run -- python -m pytest tests/unit
 
 test: lint ## all but the longest, on the running stack or on one of its own (JUNIT=file.xml)
+	@$(LOCAL) prepare-tests
+	@$(LOCAL) run -- python -m pytest -m 'not long' $(if $(JUNIT),--junitxml=$(JUNIT))
+
+test-all: lint ## everything
 	@$(LOCAL) run -- python -m pytest $(if $(JUNIT),--junitxml=$(JUNIT))
 
-test-all: test ## everything
+docs: ## write docs/configuration.md anew, from the configuration's classes
+	@$(LOCAL) run -- env PYTHONPATH=infra python -m livekit_platform.config_docs
+
+# ALL=1: every image that the program deploys, for networks that reach no other registry.
+images-push: ## build and publish our images: REGISTRY=registry.example.com/livekit-platform (ALL=1: all)
+	@$(LOCAL) images-push "$(REGISTRY)" $(if $(ALL),--all)
 
 lock: ## compile the requirements.in files anew
 	@$(LOCAL) run -- uv pip compile $(LOCK_FLAGS) requirements.in -o requirements.txt
 	@$(LOCAL) run -- uv pip compile $(LOCK_FLAGS) -c requirements.txt services/token-api/requirements.in \
 		-o services/token-api/requirements.txt
+	@$(LOCAL) run -- uv pip compile $(LOCK_FLAGS) -c requirements.txt services/object-store-setup/requirements.in \
+		-o services/object-store-setup/requirements.txt
 
 # No index is recorded: pip takes the one that the machine is configured for.
 LOCK_FLAGS := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header

@@ -18,6 +18,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
@@ -28,6 +29,7 @@ from common.commands import CommandFailed
 from common.waiting import NeverHappened
 from local import machine, status
 from local.cluster.cluster import Cluster
+from local.images.push import WrongRegistry, checked, configuration, images_to_push, publish
 from local.lock import Busy, exclusive
 from local.outputs import stack_outputs
 from local.paths import Instance
@@ -47,6 +49,8 @@ class Arguments:
     secrets: bool
     expect_no_changes: bool
     node: str
+    registry: str
+    everything: bool
     words: list[str]
 
 
@@ -145,6 +149,31 @@ def _check(instance: Instance, arguments: Arguments) -> int:
     return NOT_READY if problems else OK
 
 
+def _prepare_tests(_instance: Instance, _arguments: Arguments) -> int:
+    missing = machine.missing_packages(machine.TEST_PACKAGES)
+    if missing:
+        print(f"installing {', '.join(missing)}", file=sys.stderr)
+        machine.install_packages(missing)
+    return OK
+
+
+def _images_push(_instance: Instance, arguments: Arguments) -> int:
+    try:
+        registry = checked(arguments.registry)
+    except WrongRegistry as error:
+        print(error, file=sys.stderr)
+        return USAGE
+    problems = machine.problems(cluster=False, images=True)
+    if problems:
+        raise NotReady("\n".join(map(str, problems)))
+    if missing := machine.missing_packages({"mmdebstrap": "mmdebstrap"}):
+        machine.install_packages(missing)
+    pushed = publish(registry, images_to_push(everything=arguments.everything))
+    print("\nto go into Pulumi.<stack>.yaml, below `config:`:\n", file=sys.stderr)
+    print(textwrap.indent(configuration(registry, pushed), "  "))
+    return OK
+
+
 def _enter(instance: Instance, arguments: Arguments) -> int:
     cluster = Cluster.recorded(instance)
     nodes = {node.name: node for node in cluster.nodes} if cluster else {}
@@ -187,6 +216,8 @@ _COMMANDS: dict[str, Callable[[Instance, Arguments], int]] = {
     "preview": _preview,
     "outputs": _outputs,
     "check": _check,
+    "prepare-tests": _prepare_tests,
+    "images-push": _images_push,
     "enter": _enter,
     "run": _run,
 }
@@ -197,6 +228,8 @@ _HELP = {
     "preview": "what `up` would change",
     "outputs": "the stack's outputs as JSON",
     "check": "whether this machine has what `up` needs",
+    "prepare-tests": "install what only tests need: a browser and its tools",
+    "images-push": "build our images, publish them in a registry, and print their configuration",
     "enter": "a shell, or a command, on a node",
     "run": "a command with this checkout's Python, tools and kubeconfig",
 }
@@ -216,6 +249,10 @@ def _parse(argv: list[str] | None) -> Arguments:
     parsers["preview"].add_argument(
         "--expect-no-changes", action="store_true", help="exit with 5 on a change"
     )
+    parsers["images-push"].add_argument("registry")
+    parsers["images-push"].add_argument(
+        "--all", action="store_true", dest="everything", help="every image that the program deploys"
+    )
     parsers["enter"].add_argument("node")
     parsers["enter"].add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND")
     parsers["run"].add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND")
@@ -226,6 +263,8 @@ def _parse(argv: list[str] | None) -> Arguments:
         secrets=getattr(given, "secrets", False),
         expect_no_changes=getattr(given, "expect_no_changes", False),
         node=getattr(given, "node", ""),
+        registry=getattr(given, "registry", ""),
+        everything=getattr(given, "everything", False),
         words=_without_separator(getattr(given, "words", [])),
     )
 

@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,10 @@ HOST_PACKAGES = {
     "nsenter": "util-linux",
     "sysctl": "procps",
     "nft": "nftables",
+    "socat": "socat",
 }
+# The same for what only tests run: a browser, what tells it of a CA, and what fetches its library.
+TEST_PACKAGES = {"chromium": "chromium", "certutil": "libnss3-tools", "npm": "npm"}
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,17 @@ class Problem:
         return f"{self.what} {self.remedy}"
 
 
-def problems(*, cluster: bool = True, running: bool = False) -> list[Problem]:
+def problems(*, cluster: bool = True, running: bool = False, images: bool = False) -> list[Problem]:
     """All that stands in the way, in the order in which it matters.
 
     Args:
         cluster: whether one is to be made here; a given one needs tools only.
         running: whether it runs already, and has its memory.
+        images: whether images are to be made, also without a cluster.
     """
     checks: list[Callable[[], Iterable[Problem]]] = [_go, _disk]
+    if images and not cluster:
+        checks = [_root, _debian, *checks]
     if cluster:
         checks = [_root, _namespaces, _cgroups, _debian, *checks, *([] if running else [_memory])]
     return [problem for check in checks for problem in check()]
@@ -149,9 +155,9 @@ def _memory() -> Iterable[Problem]:
         )
 
 
-def missing_packages() -> list[str]:
-    """Debian packages whose programs are not on PATH."""
-    return sorted({package for program, package in HOST_PACKAGES.items() if shutil.which(program) is None})
+def missing_packages(wanted: Mapping[str, str] = HOST_PACKAGES) -> list[str]:
+    """Debian packages whose programs are not on PATH; `wanted` is program to package."""
+    return sorted({package for program, package in wanted.items() if shutil.which(program) is None})
 
 
 def install_packages(packages: list[str]) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +23,15 @@ def cache_dir() -> Path:
 def state_root() -> Path:
     """What cannot be made again: one directory per instance."""
     return _xdg("XDG_STATE_HOME", ".local/state")
+
+
+@contextmanager
+def machine_lock(what: str) -> Iterator[None]:
+    """Held while something is chosen that all checkouts take from one supply; the kernel releases it."""
+    state_root().mkdir(parents=True, exist_ok=True)
+    with (state_root() / f"{what}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _xdg(variable: str, fallback: str) -> Path:

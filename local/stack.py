@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -52,24 +53,49 @@ class ClusterFacts:
         return config
 
 
-def merge_config(checked_in: str, previous: str | None, facts: ClusterFacts) -> str:
-    """The generated configuration file: the checkout's, with the cluster's facts laid over it.
+def merge_config(
+    checked_in: str, previous: str | None, facts: ClusterFacts, overlay: Mapping[str, Any] | None = None
+) -> str:
+    """The generated configuration file: the checkout's, with an overlay and the cluster's facts laid over it.
 
     Args:
         checked_in: Pulumi.local.yaml as it is now.
         previous: the file as generated before; its encryption salt must live on with the state.
+        overlay: keys of the configuration, with the project's prefix, that are tried out.
     """
     document: dict[str, Any] = yaml.safe_load(checked_in) or {}
-    config = document.setdefault("config", {}) or {}
-    for key, value in facts.to_config().items():
-        name = f"{_PROJECT}:{key}"
-        given = config.get(name)
-        config[name] = {**given, **value} if isinstance(given, dict) and isinstance(value, dict) else value
+    found = {f"{_PROJECT}:{key}": value for key, value in facts.to_config().items()}
+    config: dict[str, Any] = dict(document.get("config") or {})
+    for layer in (overlay or {}, found):
+        for name, value in layer.items():
+            given = config.get(name)
+            if isinstance(given, dict) and isinstance(value, dict):
+                value = {**given, **value}  # noqa: PLW2901 - one section over another
+            config[name] = value
     document["config"] = config
     salt = (yaml.safe_load(previous) or {}).get(_SALT) if previous else None
     if salt:
         document[_SALT] = salt
     return yaml.safe_dump(document, sort_keys=False)
+
+
+def overlay_file() -> dict[str, Any]:
+    """What LKP_OVERLAY names: a file with `config:` like Pulumi.local.yaml, for this one `up`; {} without it.
+
+    Raises:
+        ValueError: it is no such file.
+    """
+    path = os.environ.get("LKP_OVERLAY")
+    if not path:
+        return {}
+    try:
+        document = yaml.safe_load(Path(path).read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ValueError(f"LKP_OVERLAY: given {path!r}, allowed is a YAML file: {error}") from error
+    config = document.get("config") if isinstance(document, dict) else None
+    if not isinstance(config, dict):
+        raise ValueError(f"LKP_OVERLAY: given {path!r}, allowed is a file with `config:` and keys below it")
+    return config
 
 
 class Stack:
@@ -84,6 +110,7 @@ class Stack:
 
     def prepare(self, facts: ClusterFacts) -> None:
         """Backend, passphrase, configuration, plugins, and the stack itself; again is harmless."""
+        overlay = overlay_file()
         self._instance.pulumi_backend.mkdir(parents=True, exist_ok=True)
         if not self._instance.passphrase.exists():
             self._instance.passphrase.touch(mode=0o600)
@@ -94,7 +121,8 @@ class Stack:
         else:
             self._choose_plugins()
             known = self._create()
-        self._instance.stack_config.write_text(merge_config(_CHECKED_IN.read_text(), known, facts))
+        merged = merge_config(_CHECKED_IN.read_text(), known, facts, overlay)
+        self._instance.stack_config.write_text(merged)
 
     def _choose_plugins(self) -> None:
         """Once, when the stack is made: its state belongs to the plugins that made it."""

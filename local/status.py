@@ -9,6 +9,7 @@ from typing import Any
 
 from common.commands import CommandFailed, run
 from local.cluster.cluster import Cluster
+from local.cluster.doors import Door, recorded_doors
 from local.cluster.load import manifest_labels
 from local.cluster.node import Node
 from local.images.catalog import BUILT_HERE_LABEL
@@ -18,7 +19,7 @@ from local.images.catalog import BUILT_HERE_LABEL
 class Part:
     """One line of the table."""
 
-    kind: str  # "node" or "container"
+    kind: str  # "node", "door" or "container"
     name: str
     node: str
     version: str
@@ -31,7 +32,7 @@ class Part:
 
 
 def of_cluster(cluster: Cluster) -> list[Part]:
-    """Nodes first, then every container of every pod."""
+    """Nodes first, then the doors for browsers, then every container of every pod."""
     down = [
         Part(
             "node", node.name, node.name, "", "", False, "its processes are not there: `make up` starts them"
@@ -51,6 +52,7 @@ def of_cluster(cluster: Cluster) -> list[Part]:
     built_here = {node.name: images_built_here(node) for node in cluster.nodes}
     return [
         *map(_node_part, nodes),
+        *map(door_part, recorded_doors(cluster.instance)),
         *(part for pod in pods for part in pod_parts(pod, built_here)),
     ]
 
@@ -76,6 +78,13 @@ def _node_part(node: Mapping[str, Any]) -> Part:
     healthy = ready is not None and ready["status"] == "True"
     detail = "" if healthy else (ready or {}).get("message", "it has not reported")
     return Part("node", name, name, node["status"]["nodeInfo"]["kubeletVersion"], "", healthy, detail)
+
+
+def door_part(door: Door) -> Part:
+    """A door that no longer runs is opened again by `make up`."""
+    healthy = door.process.runs
+    detail = "" if healthy else "its process is not there: `make up` starts it"
+    return Part("door", door.name, "", "", "", healthy, detail)
 
 
 def pod_parts(pod: Mapping[str, Any], built_here: Mapping[str, set[str]]) -> list[Part]:

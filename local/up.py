@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from local import machine
+from local.browser import open_for_browsers
 from local.cluster import node_files
 from local.cluster.cluster import Cluster
 from local.cluster.load import load
@@ -21,7 +22,7 @@ from local.images.oci import Descriptor
 from local.images.source import ImageSource
 from local.paths import CHECKOUT, Instance
 from local.progress import Progress
-from local.stack import ClusterFacts, Stack
+from local.stack import ClusterFacts, Stack, overlay_file
 from local.toolchain import go_tools, tools
 from local.toolchain.go_tools import GoTool
 
@@ -71,20 +72,26 @@ def up(instance: Instance) -> int:
     """
     given = given_cluster()
     _refuse_two_clusters(instance, given)
+    _refuse_a_wrong_overlay()
     problems = machine.problems(cluster=given is None, running=is_running(instance))
     if problems:
         raise NotReady("\n".join(map(str, problems)))
     planned = [*_tool_steps(instance), *([] if given else _cluster_steps(instance))]
     # A program may be wanted as a tool and for an image: it is built once.
     steps = list({step.title: step for step in planned}.values())
-    progress = Progress(len(steps) + 1)
+    cluster = Cluster.plan(instance, NODE_COUNT) if given is None else None
+    progress = Progress(len(steps) + (2 if cluster else 1))
     for step in steps:
         with progress.step(step.title):
             step.action()
     with progress.step("pulumi up"):
         stack = Stack(instance)
         stack.prepare(_facts(instance, given))
-        return stack.up()
+        code = stack.up()
+    if cluster and code == 0:
+        with progress.step("open doors for browsers"):
+            open_for_browsers(cluster, stack.outputs(show_secrets=False))
+    return code
 
 
 def is_running(instance: Instance) -> bool:
@@ -103,6 +110,14 @@ def _refuse_two_clusters(instance: Instance, given: GivenCluster | None) -> None
     )
 
 
+def _refuse_a_wrong_overlay() -> None:
+    """Before the first step, not after the last but one."""
+    try:
+        overlay_file()
+    except ValueError as error:
+        raise NotReady(str(error)) from error
+
+
 def _facts(instance: Instance, given: GivenCluster | None) -> ClusterFacts:
     if given is not None:
         return ClusterFacts(given.kubeconfig, given.context)
@@ -112,7 +127,10 @@ def _facts(instance: Instance, given: GivenCluster | None) -> ClusterFacts:
     return ClusterFacts(
         kubeconfig=instance.kubeconfig,
         nodes=tuple((node.name, node.spec.address) for node in cluster.nodes),
-        images=(("token_api", catalog.token_api().reference),),
+        images=(
+            ("token_api", catalog.token_api().reference),
+            ("object_store_setup", catalog.object_store_setup().reference),
+        ),
     )
 
 

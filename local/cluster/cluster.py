@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +11,12 @@ import yaml
 from common.commands import CommandFailed
 from common.waiting import wait_until
 from local.cluster import cgroups, network, node_files
+from local.cluster.doors import close_doors
 from local.cluster.kubeadm import API_SERVER_PORT, JoinToken, Versions, cni_config, init_config, join_config
 from local.cluster.node import Node
 from local.cluster.topology import SERVICE_CIDR, Topology, free_subnet
 from local.images import catalog
-from local.paths import Instance, state_root
+from local.paths import Instance, machine_lock, state_root
 
 _MANIFESTS = Path(__file__).parent / "manifests"
 _ADMIN_CONFIG = "/etc/kubernetes/admin.conf"
@@ -46,7 +44,7 @@ class Cluster:
         existing = cls.recorded(instance)
         if existing is not None:
             return existing
-        with _machine_lock():
+        with machine_lock("subnets"):  # two checkouts must not choose the same
             promised = [t.subnet for p in state_root().glob("*/cluster.json") if (t := Topology.load(p))]
             subnet = free_subnet([*network.networks_in_use(), *promised])
             made = cls(instance, Topology(instance.id, subnet, node_count))
@@ -68,6 +66,7 @@ class Cluster:
 
     def start_nodes(self) -> None:
         """Cables and node processes; after a reboot the nodes come back with their disks."""
+        network.allow_large_udp_buffers()
         network.create(self.topology)
         layers = [node_files.make(), node_files.ROOTFS.unpack()]
         for node in self.nodes:
@@ -144,6 +143,7 @@ class Cluster:
 
     def remove(self) -> None:
         """Take everything away: processes, cgroups, cables, disks. Safe to repeat after a failure."""
+        close_doors(self.topology)
         for node in self.nodes:
             node.stop(self.topology)
         cgroups.remove(self.topology.cgroup)
@@ -178,12 +178,3 @@ def _kubeadm(node: Node, command: str, config: str, *flags: str) -> None:
     node.run(["tee", path], input=config, timeout=10)
     node.run(["kubeadm", command, f"--config={path}", *flags], timeout=_KUBEADM_SECONDS)
     node.run(["touch", _KUBEADM_DONE], timeout=10)
-
-
-@contextmanager
-def _machine_lock() -> Iterator[None]:
-    """Held while a subnet is chosen: two checkouts must not choose the same."""
-    state_root().mkdir(parents=True, exist_ok=True)
-    with (state_root() / "subnets.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from common.commands import run
 from local.cluster.topology import RESERVED_PORTS, NodeSpec, Topology
 
 _TIMEOUT = 20.0
+# What LiveKit asks for: below it, bursts of media are lost in the kernel before the SFU reads them.
+_UDP_BUFFER_BYTES = 5_000_000
+_UDP_BUFFER_LIMIT = Path("/proc/sys/net/core/rmem_max")
 
 
 def _ip(*words: str) -> None:
@@ -62,6 +66,12 @@ def create(topology: Topology) -> None:
             if node.netns in network_namespaces():
                 _ip("netns", "delete", node.netns)
             _create_node(topology, node)
+
+
+def allow_large_udp_buffers() -> None:
+    """Raise the machine's limit for receive buffers, which all network namespaces share; never lower it."""
+    if int(_UDP_BUFFER_LIMIT.read_text()) < _UDP_BUFFER_BYTES:
+        _UDP_BUFFER_LIMIT.write_text(f"{_UDP_BUFFER_BYTES}\n")
 
 
 def _has_link(netns: str, name: str) -> bool:

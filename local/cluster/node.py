@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.commands import CommandFailed, Completed, run
+from common.processes import Process, process_of
 from common.waiting import wait_until
 from local.cluster import cgroups
 from local.cluster.topology import NodeSpec, Topology
@@ -38,13 +39,17 @@ class Node:
         """Id and start time of the node's first process: a bare id may have been given to another since."""
         return self.directory / "pid"
 
+    @property
+    def _start_log(self) -> Path:
+        return self.directory / "start.log"
+
     def pid(self) -> int | None:
         """The host's id of the node's first process, or None where the node does not run."""
         try:
             pid, started = self._pid_file.read_text().split()
         except (FileNotFoundError, ValueError):
             return None
-        return int(pid) if _start_time(int(pid)) == started else None
+        return int(pid) if Process(int(pid), int(started)).runs else None
 
     def start(self, topology: Topology, lower_directories: Sequence[Path]) -> None:
         """Start the node, unless it runs already; its disk is kept from an earlier run.
@@ -70,7 +75,7 @@ class Node:
         (self.directory / "pid.new").unlink(missing_ok=True)
         joined = cgroups.create(topology.cgroup, self.name)
         lower = ":".join(map(str, lower_directories))
-        with (self.directory / "start.log").open("w") as log:
+        with self._start_log.open("w") as log:
             process = subprocess.Popen(
                 [
                     *("nsenter", f"--net=/run/netns/{self.spec.netns}", "--"),
@@ -88,13 +93,16 @@ class Node:
                 raise CommandFailed(
                     [str(_ENTER), self.name],
                     f"exited with {process.returncode}",
-                    (self.directory / "start.log").read_text(),
+                    self._start_log.read_text(),
                 )
             written = self.directory / "pid.new"
             return int((written.read_text() if written.exists() else "").strip() or 0)
 
         pid = wait_until(entered, timeout=_START_SECONDS, describe=f"{self.name} to start", interval=0.05)
-        self._pid_file.write_text(f"{pid} {_start_time(pid)}\n")
+        first = process_of(pid)
+        if first is None:
+            raise CommandFailed([str(_ENTER), self.name], "ended at once", self._start_log.read_text())
+        self._pid_file.write_text(f"{first.pid} {first.started}\n")
 
     def command(self, argv: Sequence[str | Path]) -> list[str]:
         """`argv` as a command line that runs it on the node.
@@ -135,12 +143,3 @@ class Node:
             os.kill(pid, signal.SIGKILL)
         cgroups.end_processes(f"{topology.cgroup}/{self.name}")
         self._pid_file.unlink(missing_ok=True)
-
-
-def _start_time(pid: int) -> str | None:
-    """Field 22 of /proc/PID/stat, in clock ticks since boot; None for a process that is gone or dead."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if fields[0] in "ZX" else fields[19]

@@ -152,8 +152,12 @@ _KUBERNETES = Program(
 _NETFILTER = Rootfs("netfilter", ("conntrack", "ipset", "iproute2", "iptables", "kmod", "procps"))
 # Debian's /etc/redis is closed to all but its own user; upstream's image has none, and charts mount there.
 _REDIS = Rootfs("redis", ("redis-server",), without=("etc/redis",))
+# bookworm's coturn knows no drain, and lets IPv4-mapped addresses past its peer rules (CVE-2026-27624).
+_COTURN = Rootfs("coturn", ("ca-certificates", "coturn"), suite="forky")
+_HAPROXY = Rootfs("haproxy", ("haproxy",), suite="trixie")
 _PYTHON = Rootfs("python", ("ca-certificates", "python3"))
 _TOKEN_API = CHECKOUT / "services" / "token-api"
+_OBJECT_STORE_SETUP = CHECKOUT / "services" / "object-store-setup"
 # The applets that shells in test pods and the volume provisioner's helper pods call.
 _APPLETS = """
     cat chmod chown cp date df dirname du echo env false find grep head hostname httpd id ip ls mkdir mktemp
@@ -232,7 +236,14 @@ def platform_images() -> list[Image]:
     return [
         Image(
             f"docker.io/livekit/livekit-server:{go_tools.LIVEKIT_SERVER.version}",
-            (Certificates(), Program(go_tools.LIVEKIT_SERVER, "livekit-server")),
+            (
+                Certificates(),
+                # As the official image has, for the script that bounds its drain.
+                DebianFile(
+                    "busybox-static", "bin/busybox", "bin/busybox", ("bin/sh", "bin/date", "bin/sleep")
+                ),
+                Program(go_tools.LIVEKIT_SERVER, "livekit-server"),
+            ),
             ("/livekit-server",),
         ),
         Image(
@@ -241,22 +252,50 @@ def platform_images() -> list[Image]:
             ("redis-server",),
             user="999:999",
         ),
+        Image(
+            "docker.io/coturn/coturn:4.18.0",
+            (_COTURN,),
+            ("turnserver",),
+            user=NOBODY,
+        ),
+        Image(
+            "docker.io/library/haproxy:3.0.11",
+            (_HAPROXY,),
+            ("haproxy", "-f", "/usr/local/etc/haproxy/haproxy.cfg"),
+            user="99:99",
+        ),
+        Image(
+            f"docker.io/versity/versitygw:{go_tools.VERSITYGW.version}",
+            (Certificates(), Program(go_tools.VERSITYGW, "usr/local/bin/versitygw")),
+            ("/usr/local/bin/versitygw",),
+        ),
         token_api(),
+        object_store_setup(),
     ]
 
 
 def token_api() -> Image:
+    """The token service."""
+    return _own_python_image("token-api", _TOKEN_API, "token_api")
+
+
+def object_store_setup() -> Image:
+    """What makes the bucket and proves the keys, as a Job."""
+    return _own_python_image("object-store-setup", _OBJECT_STORE_SETUP, "object_store_setup")
+
+
+def _own_python_image(name: str, directory: Path, package: str) -> Image:
     """Tagged by its content: a changed source is another image, and pods roll to it."""
     parts = (
         _PYTHON,
-        PythonPackages(_TOKEN_API / "requirements.txt", "app/site-packages"),
-        Source(_TOKEN_API / "token_api", "app/token_api"),
+        PythonPackages(directory / "requirements.txt", "app/site-packages"),
+        Source(directory / package, f"app/{package}"),
     )
     digest = hashlib.sha256("".join(part.key for part in parts).encode())
     return Image(
-        f"docker.io/livekit-platform/token-api:{digest.hexdigest()[:12]}",
+        f"docker.io/livekit-platform/{name}:{digest.hexdigest()[:12]}",
         parts,
-        ("python3", "-m", "token_api"),
+        ("python3", "-m", package),
         user=NOBODY,
         env={
             "PYTHONPATH": "/app:/app/site-packages",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import tarfile
 import tempfile
@@ -31,6 +32,7 @@ class Rootfs:
     name: str
     packages: tuple[str, ...]
     without: tuple[str, ...] = ()  # paths that an image made of it leaves out, relative to its root
+    suite: str = SUITE
 
     @property
     def key(self) -> str:
@@ -39,7 +41,7 @@ class Rootfs:
 
     @property
     def _tar_key(self) -> str:
-        wanted = "\n".join([SUITE, *sorted(self.packages), *_EXCLUDED])
+        wanted = "\n".join([self.suite, *sorted(self.packages), *_EXCLUDED])
         return hashlib.sha256(wanted.encode()).hexdigest()[:12]
 
     @property
@@ -58,15 +60,20 @@ class Rootfs:
             CommandFailed: with mmdebstrap's words (a package that is not there, a dead mirror).
         """
         self.tar.parent.mkdir(parents=True, exist_ok=True)
+        lists = sources() if self.suite == SUITE else []
         with tempfile.TemporaryDirectory(dir=self.tar.parent) as scratch:
             made = Path(scratch) / "rootfs.tar"
+            if self.suite != SUITE:
+                other = Path(scratch) / "other.sources"
+                other.write_text(sources_of(self.suite))
+                lists = [other]
             excluded = [f"--dpkgopt=path-exclude={pattern}" for pattern in _EXCLUDED]
             packages = f"--include={','.join(sorted(self.packages))}"
             run(
                 [
                     *("mmdebstrap", "--mode=root", "--variant=minbase", packages, *excluded),
                     *("--aptopt=APT::Install-Recommends false", "--aptopt=Acquire::Retries 3"),
-                    *(SUITE, str(made), *map(str, sources())),
+                    *(self.suite, str(made), *map(str, lists)),
                 ],
                 env={"SOURCE_DATE_EPOCH": str(EPOCH), "TMPDIR": scratch},
                 timeout=_BOOTSTRAP_SECONDS,
@@ -107,6 +114,28 @@ def sources() -> list[Path]:
             f"apt's sources name no Debian {SUITE} archive: looked in /etc/apt/sources.list*"
         )
     return debian
+
+
+def sources_of(suite: str) -> str:
+    """apt's configuration for another suite on the mirror that this machine takes `SUITE` from.
+
+    Raises:
+        FileNotFoundError: apt names no Debian archive.
+    """
+    for path in sources():
+        text = path.read_text()
+        stanza = re.search(rf"^URIs:\s*(\S+)\s*\nSuites:\s*{SUITE}\b.*$", text, re.MULTILINE)
+        line = re.search(rf"^deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+{SUITE}\s", text, re.MULTILINE)
+        found = stanza or line
+        if found:
+            return (
+                f"Types: deb\nURIs: {found[1]}\nSuites: {suite}\nComponents: main\n"
+                "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
+                # Testing's index is good for a week only, and a mirror may be older than that. It is signed
+                # all the same; a released suite's has no such date.
+                "Check-Valid-Until: no\n"
+            )
+    raise FileNotFoundError(f"apt's sources name no mirror of {SUITE} that could have {suite}, too")
 
 
 def extract_from_package(package: str, member: str, destination: Path) -> Path:

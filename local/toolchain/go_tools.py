@@ -149,3 +149,9 @@ LOCAL_PATH_PROVISIONER = GoTool(
     ("main.VERSION",),
 )
 PAUSE = GoTool("pause", ".", "")
+VERSITYGW = GoTool(
+    "versitygw",
+    "github.com/versity/versitygw/cmd/versitygw",
+    "github.com/versity/versitygw",
+    ("main.Version",),
+)

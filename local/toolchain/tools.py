@@ -42,6 +42,8 @@ TOOLS = (
     Tool("kubectl", ("version", "--client"), go_tools.KUBERNETES),
     # The manifest tests ask the real server whether it takes its configuration.
     Tool("livekit-server", ("--version",), go_tools.LIVEKIT_SERVER),
+    # The tests of object-store-setup run it on this machine.
+    Tool("versitygw", ("--version",), go_tools.VERSITYGW),
 )
 
 

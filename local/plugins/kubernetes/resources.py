@@ -36,6 +36,7 @@ from local.plugins.kubernetes.waiting import NotReady, Waiter
 from local.plugins.state import MARK, MARK_KEY, ForeignState, Provider, made_by
 
 FORCE = "pulumi.com/patchForce"
+REPLACE_UNREADY = "pulumi.com/replaceUnready"
 _PROPAGATION = "pulumi.com/deletionPropagationPolicy"
 _PROPAGATIONS = {"background": "Background", "orphan": "Orphan"}
 _NAME_DIGITS = 8
@@ -131,6 +132,8 @@ class Resources:
                     return Compared(found, is_gone=True)
                 applied = _with_live_values(obj, live, ignoring)
                 would = self.cluster.apply(applied, dry_run=True, force=True)
+                if self._has_failed(obj, live):
+                    replaces = [paths.parse("status")]
             except UnknownKind:
                 pass  # the definition of the kind is to come with this very run
             except Refused as refusal:
@@ -276,6 +279,11 @@ class Resources:
 
     def _outputs(self, live: Json, inputs: Properties) -> Properties:
         return {**values.marked_object(observed(live), inputs), MARK_KEY: PropertyValue(MARK)}
+
+    def _has_failed(self, obj: Json, live: Json) -> bool:
+        """Whether nothing that is applied to it makes it ready any more, and it may be made anew: a Job."""
+        annotated = annotation(obj, REPLACE_UNREADY) == "true"
+        return annotated and self.waiter.judge(live).state is State.FAILED
 
     def _is_namespaced(self, obj: Json) -> bool:
         try:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from difflib import get_close_matches
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pulumi
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -18,7 +18,7 @@ from livekit_platform.config_rules import Mistake, broken
 from livekit_platform.names import PROJECT
 
 # Keys whose value is text as it stands; every other key holds JSON.
-_TEXT_KEYS = ("kubeconfig", "context", "namespace", "domain")
+_TEXT_KEYS = ("kubeconfig", "context", "environment", "namespace", "domain")
 
 
 def load() -> PlatformConfig:
@@ -90,10 +90,19 @@ def parse(
     secrets = sections.get("secrets")
     if isinstance(secrets, Secrets) and "secrets" not in secret_keys:
         mistakes.extend(_in_plain_text(secrets))
-    mistakes.extend(broken(sections))
+    mistakes.extend(_covered(mistake, secret_keys) for mistake in broken(sections))
     if mistakes:
         return None, mistakes
     return PlatformConfig.model_construct(**sections), []
+
+
+def _covered(mistake: Mistake, secret_keys: AbstractSet[str]) -> Mistake:
+    """A rule knows nothing of what Pulumi keeps encrypted."""
+    if mistake.key.partition(".")[0].partition("[")[0] not in secret_keys or mistake.key.startswith(
+        "secrets."
+    ):
+        return mistake
+    return Mistake(mistake.key, _shown(mistake.given, secret=True), mistake.allowed)
 
 
 def _in_plain_text(secrets: Secrets) -> Iterator[Mistake]:
@@ -118,13 +127,27 @@ def _refused(section: str, detail: ErrorDetails, *, secret: bool) -> Mistake:
         return _unknown(key, _shown(detail["input"], secret=secret), str(location[-1]), model)
     missing = detail["type"] == "missing"
     given = "nothing" if missing else _shown(detail["input"], secret=secret)
-    return Mistake(key, given, (field.description if field else None) or detail["msg"])
+    allowed = (field.description if field else None) or detail["msg"]
+    # No hint about a secret: it would tell what it is like.
+    words = _words_in(field.annotation) if field and not missing and not secret else ()
+    return Mistake(key, given, f"{allowed}{_did_you_mean(detail['input'], words)}")
 
 
 def _unknown(key: str, given: str, name: str, model: type[BaseModel]) -> Mistake:
-    near = get_close_matches(name, model.model_fields, n=1)
-    hint = f"; did you mean `{near[0]}`?" if near else ""
-    return Mistake(key, given, f"one of the keys {', '.join(model.model_fields)}{hint}")
+    allowed = f"one of the keys {', '.join(model.model_fields)}"
+    return Mistake(key, given, f"{allowed}{_did_you_mean(name, model.model_fields)}")
+
+
+def _did_you_mean(given: object, known: Iterable[str]) -> str:
+    near = get_close_matches(given.lower(), known, n=1) if isinstance(given, str) else []
+    return f"; did you mean `{near[0]}`?" if near else ""
+
+
+def _words_in(annotation: Any) -> tuple[str, ...]:
+    """The words that a field of a few words allows."""
+    if get_origin(annotation) is Literal:
+        return tuple(word for word in get_args(annotation) if isinstance(word, str))
+    return ()
 
 
 def _place(location: list[int | str]) -> tuple[type[BaseModel] | None, FieldInfo | None]:

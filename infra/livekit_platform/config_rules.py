@@ -6,8 +6,28 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from livekit_platform.config import LiveKit, Node, Ports, Secrets
+from livekit_platform.config import (
+    Database,
+    Edge,
+    Images,
+    LiveKit,
+    Node,
+    ObjectStore,
+    Ports,
+    Redis,
+    Resources,
+    Secrets,
+    TokenApi,
+    Turn,
+)
+from livekit_platform.config.images import has_registry
+from livekit_platform.config.section import bytes_of
 from livekit_platform.ports import broken_rules
+
+# Names that no public DNS answers (RFC 6761): well enough for a laboratory's own.
+_RESERVED_DOMAINS = ("example", "invalid", "test")
+# Wider than this is no network of nodes, but everybody.
+_WIDEST_NETWORK = 8
 
 
 @dataclass(frozen=True)
@@ -17,6 +37,15 @@ class Mistake:
     key: str
     given: str
     allowed: str
+
+
+def _domain_is_found(environment: str, domain: str) -> Iterator[Mistake]:
+    last = domain.rpartition(".")[2]
+    if environment != "local" and last == "localhost":
+        allowed = "a name that the clients' DNS answers: this one is every client's own machine"
+        yield Mistake("domain", f'"{domain}"', allowed)
+    elif environment == "production" and (last == domain or last in _RESERVED_DOMAINS):
+        yield Mistake("domain", f'"{domain}"', "a name that the clients' DNS answers, in production")
 
 
 def _nodes_differ(nodes: Sequence[Node]) -> Iterator[Mistake]:
@@ -30,12 +59,190 @@ def _nodes_differ(nodes: Sequence[Node]) -> Iterator[Mistake]:
             seen.setdefault(value, index)
 
 
-def _replicas_fit(nodes: Sequence[Node], livekit: LiveKit) -> Iterator[Mistake]:
-    # SFUs use the node's network: a second one on the same node finds its ports taken and never starts.
-    if livekit.replicas is not None and livekit.replicas > len(nodes):
+def _replicas_fit(nodes: Sequence[Node], livekit: LiveKit, turn: Turn, edge: Edge) -> Iterator[Mistake]:
+    # They use the node's ports: a second one on the same node finds them taken and never starts.
+    for key, replicas in (
+        ("livekit.replicas", livekit.replicas),
+        ("turn.replicas", turn.replicas if turn.kind == "coturn" else None),
+        ("edge.replicas", edge.replicas if edge.expose == "host_port" else None),
+    ):
+        if replicas is not None and replicas > len(nodes):
+            yield Mistake(key, str(replicas), f"at most {len(nodes)}, one per node in `nodes`")
+
+
+def _turn_is_used(turn: Turn) -> Iterator[Mistake]:
+    yield from _only_with("turn.replicas", turn.replicas, turn.kind, "coturn")
+
+
+def _edge_is_of_its_kind(edge: Edge) -> Iterator[Mistake]:
+    for key, value, wanted in (
+        ("replicas", edge.replicas, "haproxy"),
+        ("expose", edge.expose if edge.expose != "host_port" else None, "haproxy"),
+        ("ingress_class", edge.ingress_class or None, "ingress"),
+        ("ingress_annotations", edge.ingress_annotations or None, "ingress"),
+    ):
+        yield from _only_with(f"edge.{key}", value, edge.kind, wanted)
+
+
+def _turn_ports_fit(turn: Turn, ports: Ports) -> Iterator[Mistake]:
+    # coturn has one port for both.
+    if turn.kind == "coturn" and ports.turn_tcp != ports.turn_udp:
         yield Mistake(
-            "livekit.replicas", str(livekit.replicas), f"at most {len(nodes)}, one per node in `nodes`"
+            "ports.turn_tcp",
+            str(ports.turn_tcp),
+            f"the port of `ports.turn_udp` ({ports.turn_udp}): coturn serves TCP and UDP on the same one",
         )
+
+
+def _tls_is_complete(edge: Edge) -> Iterator[Mistake]:
+    tls = edge.tls
+    yield from _goes_with("edge.tls.secret_name", tls.secret_name, tls.kind, "secret", "the name of a Secret")
+    yield from _goes_with("edge.tls.issuer", tls.issuer, tls.kind, "cert_manager", "an issuer")
+
+
+def _requests_fit(livekit: LiveKit, turn: Turn, edge: Edge) -> Iterator[Mistake]:
+    # Kubernetes refuses such a pod, when half of the stack is there.
+    parts: dict[str, Resources] = {
+        "livekit": livekit.resources,
+        "turn": turn.resources,
+        "edge": edge.resources,
+    }
+    for part, resources in parts.items():
+        if bytes_of(resources.memory_request) > bytes_of(resources.memory_limit):
+            yield Mistake(
+                f"{part}.resources.memory_request",
+                f'"{resources.memory_request}"',
+                f"at most `memory_limit`, {resources.memory_limit}",
+            )
+
+
+def _redis_fits(redis: Redis) -> Iterator[Mistake]:
+    needed = 2 * redis.maxmemory_mib
+    if redis.kind != "external" and bytes_of(redis.storage_size) < needed * 2**20:
+        yield Mistake(
+            "redis.storage_size",
+            f'"{redis.storage_size}"',
+            f"at least {needed}Mi, twice `maxmemory_mib`: a snapshot is written beside the last one",
+        )
+    for index, network in enumerate(redis.client_cidrs):
+        if network.prefixlen < _WIDEST_NETWORK:
+            yield Mistake(
+                f"redis.client_cidrs[{index}]",
+                f'"{network}"',
+                f"a network of /{_WIDEST_NETWORK} or narrower: Redis is for the nodes, not for everybody",
+            )
+
+
+def _redis_is_complete(redis: Redis, secrets: Secrets) -> Iterator[Mistake]:
+    yield from _goes_with("redis.external", redis.external, redis.kind, "external", "an object")
+    external = redis.external
+    if redis.kind != "external" or external is None:
+        return
+    ways = {
+        "address": external.address,
+        "sentinel_master_name": external.sentinel_master_name,
+        "sentinel_addresses": external.sentinel_addresses,
+    }
+    given = [name for name, value in ways.items() if value]
+    if given not in (["address"], ["sentinel_master_name", "sentinel_addresses"]):
+        yield Mistake(
+            "redis.external",
+            f"`{'`, `'.join(given)}`" if given else "no address",
+            "either `address`, or `sentinel_master_name` with `sentinel_addresses`",
+        )
+    if external.sentinel_auth and not external.sentinel_addresses:
+        yield Mistake("redis.external.sentinel_auth", "true", "false, unless Sentinels are given")
+    if secrets.redis_password is None:
+        yield Mistake(
+            "secrets.redis_password", "nothing", "the password of the Redis that `redis.external` names"
+        )
+
+
+def _object_store_is_complete(object_store: ObjectStore) -> Iterator[Mistake]:
+    external, kind = object_store.external, object_store.kind
+    yield from _goes_with("object_store.external", external, kind, "external", "an object")
+    if kind != "external" or external is None:
+        return
+    if (external.secret_name is None) == (not external.service_account_annotations):
+        given = "neither" if external.secret_name is None else "both"
+        yield Mistake(
+            "object_store.external",
+            f"{given} of a Secret and annotations",
+            "either `secret_name` (keys), or `service_account_annotations` (workload identity)",
+        )
+
+
+def _database_is_complete(database: Database) -> Iterator[Mistake]:
+    yield from _goes_with(
+        "database.secret_name", database.secret_name, database.kind, "external", "the name of a Secret"
+    )
+
+
+def _goes_with(key: str, value: object, kind: str, wanted: str, what: str) -> Iterator[Mistake]:
+    """A key that one kind needs, and that means nothing with any other."""
+    if kind == wanted and value is None:
+        yield Mistake(key, "nothing", f"{what}, for kind `{wanted}`")
+    yield from _only_with(key, value, kind, wanted)
+
+
+def _only_with(key: str, value: object, kind: str, wanted: str) -> Iterator[Mistake]:
+    """A key that means nothing but with one kind: whoever sets it expects what will not be."""
+    if kind != wanted and value is not None:
+        yield Mistake(key, f"a value, with kind `{kind}`", f"nothing, unless the kind is `{wanted}`")
+
+
+def _production_keeps_data(redis: Redis, object_store: ObjectStore, database: Database) -> Iterator[Mistake]:
+    if redis.kind == "single":
+        yield Mistake("redis.kind", '"single"', "`sentinel` or `external` in production")
+    if object_store.kind == "embedded":
+        yield Mistake("object_store.kind", '"embedded"', "`external` in production: one volume keeps it")
+    if database.kind == "embedded":
+        yield Mistake("database.kind", '"embedded"', "`external` in production")
+
+
+def _production_is_trusted(edge: Edge, redis: Redis, object_store: ObjectStore) -> Iterator[Mistake]:
+    if edge.tls.kind == "own_ca":
+        yield Mistake(
+            "edge.tls.kind",
+            '"own_ca"',
+            "`secret` or `cert_manager` in production: no browser trusts an authority of our own",
+        )
+    if edge.plain_localhost:
+        yield Mistake("edge.plain_localhost", "true", "false in production: it serves without TLS")
+    if redis.external is not None and not redis.external.tls:
+        yield Mistake("redis.external.tls", "false", "true in production: its password crosses the network")
+    if object_store.external is not None and not object_store.external.endpoint.startswith("https://"):
+        yield Mistake(
+            "object_store.external.endpoint",
+            f'"{object_store.external.endpoint}"',
+            "an https:// address in production: recordings and their keys cross the network",
+        )
+
+
+def _production_outlives_a_node(
+    nodes: Sequence[Node], livekit: LiveKit, turn: Turn, edge: Edge, token_api: TokenApi
+) -> Iterator[Mistake]:
+    if len(nodes) < 2:
+        yield Mistake(
+            "nodes", "1 node", "at least 2 in production: with one, its end is the end of all calls"
+        )
+    for key, replicas in (
+        ("livekit.replicas", livekit.replicas),
+        ("turn.replicas", turn.replicas),
+        ("edge.replicas", edge.replicas),
+        ("token_api.replicas", token_api.replicas),
+    ):
+        if replicas == 1:
+            yield Mistake(key, "1", "at least 2 in production: with one, its node's end is an outage")
+
+
+def _images_have_a_registry(images: Images) -> Iterator[Mistake]:
+    for name, image in images.references().items():
+        # containerd would look for it at Docker Hub, where anybody may have put one of that name.
+        if not has_registry(images.complete(image)):
+            yield Mistake(
+                f"images.{name}", f'"{image}"', "an image with its registry, or `images.registry` set"
+            )
 
 
 def _ports_are_free(ports: Ports) -> Iterator[Mistake]:
@@ -58,19 +265,38 @@ def _secrets_differ(secrets: Secrets) -> Iterator[Mistake]:
 
 
 # The sections a rule reads, and the rule, called with them in this order.
-_RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Mistake]]], ...] = (
+_Rules = tuple[tuple[tuple[str, ...], Callable[..., Iterator[Mistake]]], ...]
+_RULES: _Rules = (
+    (("environment", "domain"), _domain_is_found),
     (("nodes",), _nodes_differ),
-    (("nodes", "livekit"), _replicas_fit),
+    (("nodes", "livekit", "turn", "edge"), _replicas_fit),
+    (("turn",), _turn_is_used),
+    (("edge",), _edge_is_of_its_kind),
+    (("turn", "ports"), _turn_ports_fit),
+    (("edge",), _tls_is_complete),
+    (("livekit", "turn", "edge"), _requests_fit),
+    (("redis",), _redis_fits),
+    (("redis", "secrets"), _redis_is_complete),
+    (("object_store",), _object_store_is_complete),
+    (("database",), _database_is_complete),
+    (("images",), _images_have_a_registry),
     (("ports",), _ports_are_free),
     (("secrets",), _secrets_differ),
+)
+# What production refuses beside: whatever would lose data, trust or calls.
+_PRODUCTION_RULES: _Rules = (
+    (("redis", "object_store", "database"), _production_keeps_data),
+    (("edge", "redis", "object_store"), _production_is_trusted),
+    (("nodes", "livekit", "turn", "edge", "token_api"), _production_outlives_a_node),
 )
 
 
 def broken(sections: Mapping[str, Any]) -> list[Mistake]:
     """All mistakes that the rules find in the valid `sections` (field name of PlatformConfig -> value)."""
+    production = sections.get("environment") == "production"
     return [
         mistake
-        for names, rule in _RULES
+        for names, rule in (*_RULES, *(_PRODUCTION_RULES if production else ()))
         if all(name in sections for name in names)
         for mistake in rule(*(sections[name] for name in names))
     ]

@@ -5,14 +5,21 @@ from __future__ import annotations
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from livekit_platform import config_loader, names
+from livekit_platform import config_loader, endpoints, live_nodes, names
+from livekit_platform.components.coturn import Coturn, CoturnArgs
+from livekit_platform.components.edge import Edge, EdgeArgs, IngressArgs
 from livekit_platform.components.livekit import LiveKit, LiveKitArgs
 from livekit_platform.components.namespace import Namespace, NamespaceArgs
+from livekit_platform.components.object_store import ObjectStore, ObjectStoreArgs
 from livekit_platform.components.redis import Redis, RedisArgs
 from livekit_platform.components.secrets import PlatformSecrets, PlatformSecretsArgs
+from livekit_platform.components.tls import Tls, TlsArgs
 from livekit_platform.components.token_api import TokenApi, TokenApiArgs
 from livekit_platform.config import PlatformConfig
+from livekit_platform.values import coturn as coturn_values
+from livekit_platform.values import edge as edge_values
 from livekit_platform.values import livekit as livekit_values
+from livekit_platform.values import object_store as object_store_values
 from livekit_platform.values import redis as redis_values
 from livekit_platform.values import token_api as token_api_values
 
@@ -21,9 +28,10 @@ def deploy() -> None:
     """Declare the whole stack.
 
     Raises:
-        pulumi.RunError: the configuration is wrong; no resource was declared.
+        pulumi.RunError: the configuration is wrong, by itself or for this cluster; no resource was declared.
     """
     config = config_loader.load()
+    live_nodes.check(config)
     cluster = kubernetes.Provider(
         "cluster",
         # The one cluster that the configuration names, never the ambient one.
@@ -40,14 +48,26 @@ def deploy() -> None:
     def after(*resources: pulumi.Resource) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(providers={"kubernetes": cluster}, depends_on=list(resources))
 
-    secrets = PlatformSecrets("secrets", PlatformSecretsArgs(config.secrets), pulumi.ResourceOptions())
+    # What cannot be made again: in production Pulumi refuses to delete it.
+    protect = config.environment == "production"
+
+    def protected(*resources: pulumi.Resource) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions.merge(after(*resources), pulumi.ResourceOptions(protect=protect))
+
+    secrets = PlatformSecrets(
+        "secrets", PlatformSecretsArgs(config.secrets, protect=protect), pulumi.ResourceOptions()
+    )
     namespace = Namespace("namespace", NamespaceArgs(config.namespace), after())
-    redis = Redis(
-        names.REDIS,
-        RedisArgs(
+    tls = Tls("tls", _tls(config, protect=protect), after(namespace))
+    # Its pods wait for the certificate.
+    _coturn(config, secrets, after(namespace, tls))
+    redis = _redis(config, secrets, protected(namespace))
+    object_store = ObjectStore(
+        names.OBJECT_STORE,
+        ObjectStoreArgs(
             namespace=config.namespace,
-            values=redis_values.chart_values(config),
-            password=secrets.redis_password,
+            values=object_store_values.chart_values(config),
+            secrets=secrets.values if config.object_store.kind == "embedded" else None,
         ),
         after(namespace),
     )
@@ -59,36 +79,90 @@ def deploy() -> None:
             values=livekit_values.chart_values(config),
             server_config=livekit_values.server_config(config),
             api_key=config.livekit.api_key,
-            api_secret=secrets.livekit_api_secret,
-            redis_password=secrets.redis_password,
+            api_secret=secrets.values["livekit_api_secret"],
+            redis_password=secrets.values["redis_password"],
+            turn_secret=secrets.values["turn_secret"],
         ),
-        after(namespace, redis),
+        after(namespace, *redis),
     )
-    TokenApi(
+    token_api = TokenApi(
         names.TOKEN_API,
         TokenApiArgs(
             namespace=config.namespace,
             values=token_api_values.chart_values(config),
             api_key=config.livekit.api_key,
-            livekit_api_secret=secrets.livekit_api_secret,
-            api_service_key=secrets.api_service_key,
+            livekit_api_secret=secrets.values["livekit_api_secret"],
+            api_service_key=secrets.values["api_service_key"],
         ),
         after(namespace, livekit),
     )
-    _export(config, secrets)
+    # It looks its Services up when it starts.
+    Edge(names.EDGE, _edge(config), after(namespace, tls, livekit, token_api, object_store))
+    _export(config, secrets, tls)
 
 
-def _export(config: PlatformConfig, secrets: PlatformSecrets) -> None:
-    ports = config.ports
-    addresses = [str(node.address) for node in config.sfu_nodes]
-    signal_urls = [f"ws://{address}:{ports.signal}" for address in addresses]
+def _tls(config: PlatformConfig, *, protect: bool) -> TlsArgs:
+    by_cert_manager = config.edge.tls.kind == "cert_manager"
+    return TlsArgs(
+        namespace=config.namespace,
+        kind=config.edge.tls.kind,
+        domain=config.domain,
+        names=edge_values.certificate_names(config),
+        certificate_spec=edge_values.certificate_spec(config) if by_cert_manager else None,
+        protect=protect,
+    )
+
+
+def _edge(config: PlatformConfig) -> EdgeArgs:
+    if config.edge.kind == "haproxy":
+        return EdgeArgs(config.namespace, edge_values.chart_values(config))
+    ingress = IngressArgs(
+        hosts=edge_values.ingress_hosts(config),
+        class_name=config.edge.ingress_class,
+        annotations=config.edge.ingress_annotations,
+        tls_secret_name=config.tls_secret_name,
+    )
+    return EdgeArgs(config.namespace, ingress)
+
+
+def _coturn(config: PlatformConfig, secrets: PlatformSecrets, opts: pulumi.ResourceOptions) -> None:
+    """TURN servers of their own; nothing where the SFUs are TURN servers, too."""
+    if config.turn.kind == "coturn":
+        conf = secrets.values["turn_secret"].apply(
+            lambda secret: coturn_values.turnserver_conf(config, secret)
+        )
+        args = CoturnArgs(config.namespace, coturn_values.chart_values(config), conf)
+        Coturn(names.COTURN, args, opts)
+
+
+def _redis(config: PlatformConfig, secrets: PlatformSecrets, opts: pulumi.ResourceOptions) -> list[Redis]:
+    """The platform's own Redis; nothing where somebody else keeps it."""
+    if config.redis.kind == "external":
+        return []
+    password, own = secrets.values["redis_password"], secrets.values["redis_replication_password"]
+    args = RedisArgs(
+        namespace=config.namespace,
+        values=redis_values.chart_values(config),
+        files=pulumi.Output.all(password, own).apply(lambda known: redis_values.secret_files(config, *known)),
+    )
+    return [Redis(names.REDIS, args, opts)]
+
+
+def _export(config: PlatformConfig, secrets: PlatformSecrets, tls: Tls) -> None:
     pulumi.export("namespace", config.namespace)
     pulumi.export("domain", config.domain)
-    pulumi.export("signal_url", signal_urls[0])
-    pulumi.export("signal_urls", signal_urls)
-    pulumi.export("turn_urls", [f"turn:{address}:{ports.turn_udp}?transport=udp" for address in addresses])
-    # A NodePort answers at every node.
-    pulumi.export("api_url", f"http://{config.nodes[0].address}:{ports.token_api_node_port}")
+    pulumi.export("signal_url", endpoints.signal_url(config))
+    pulumi.export("signal_urls", endpoints.node_signal_urls(config))
+    pulumi.export("turn_urls", [server.url for server in endpoints.turn_servers(config)])
+    pulumi.export("api_url", endpoints.api_url(config))
+    pulumi.export("edge_addresses", endpoints.edge_addresses(config))
+    pulumi.export("ca_certificate", tls.ca_certificate)
     pulumi.export("livekit_api_key", config.livekit.api_key)
-    pulumi.export("livekit_api_secret", secrets.livekit_api_secret)
-    pulumi.export("api_service_key", secrets.api_service_key)
+    pulumi.export("s3_endpoint", endpoints.s3_endpoint(config))
+    pulumi.export("s3_bucket", config.object_store.bucket)
+    if config.object_store.kind == "embedded":
+        # The operator's; the key of a given store is in the owner's Secret, which the program does not read.
+        pulumi.export("s3_access_key", pulumi.Output.secret(object_store_values.OPERATOR))
+        pulumi.export("s3_secret_key", secrets.values["s3_secret_key"])
+    pulumi.export("livekit_api_secret", secrets.values["livekit_api_secret"])
+    pulumi.export("api_service_key", secrets.values["api_service_key"])

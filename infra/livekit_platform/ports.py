@@ -22,7 +22,8 @@ class Scope(Enum):
     """Whose port space a port is taken from."""
 
     HOST = "the node's own network"
-    NODE_PORT = "the cluster's NodePorts"
+    # Ports of the node that lead to a pod's: taken from the same space, and open to privileged numbers.
+    HOST_PORT = "the node's own network, led to a pod"
     POD = "a pod's own network"
 
 
@@ -52,6 +53,8 @@ EPHEMERAL = PortRange(32768, 60999)
 # ephemeral range, and every SFU node must keep the kernel out of it:
 # sysctl net.ipv4.ip_local_reserved_ports=40000-49999 (the nodes that local/ makes do).
 RELAY_BAND = PortRange(40000, 49999)
+# Each client that needs TURN takes one for the length of its call, and a browser asks for more than one.
+LEAST_RELAYS = 20
 # No pod of the platform has CAP_NET_BIND_SERVICE.
 UNPRIVILEGED = PortRange(1024, 65535)
 # What Kubernetes itself listens on at a node: etcd, API server, kubelet, kube-proxy, controller manager,
@@ -69,25 +72,34 @@ class PortClaim:
     scope: Scope
     # Only TURN's relay range may, and must, lie in the band that is reserved inside the ephemeral ports.
     relay: bool = False
+    # Whose own network, where `scope` is POD: containers of one pod share it.
+    pod: str = ""
 
 
 def broken_rules(claims: Sequence[PortClaim]) -> list[tuple[str, str, str]]:
     """All rules that `claims` break, as (key, what was given, what is allowed)."""
     broken = [entry for claim in claims for entry in _alone(claim)]
     for one, other in combinations(claims, 2):
-        same_space = (
-            one.scope is other.scope and one.scope is not Scope.POD and one.protocol is other.protocol
-        )
-        if same_space and one.ports.overlaps(other.ports):
+        space = _shared_space(one, other)
+        if space and one.protocol is other.protocol and one.ports.overlaps(other.ports):
             broken.append(
                 (
                     other.key,
                     f"{other.ports}/{other.protocol.value}",
-                    f"ports that {one.key} ({one.ports}/{one.protocol.value}) does not take: both "
-                    f"are ports of {one.scope.value}",
+                    f"ports that {one.key} ({one.ports}/{one.protocol.value}) does not take: both are "
+                    f"{space}",
                 )
             )
     return broken
+
+
+def _shared_space(one: PortClaim, other: PortClaim) -> str | None:
+    """What both take their ports from, or None where they cannot meet."""
+    if Scope.POD not in (one.scope, other.scope):
+        return "ports of the nodes"
+    if one.scope is other.scope and one.pod and one.pod == other.pod:
+        return f"ports of pod {one.pod}"
+    return None
 
 
 def _alone(claim: PortClaim) -> list[tuple[str, str, str]]:
@@ -96,20 +108,20 @@ def _alone(claim: PortClaim) -> list[tuple[str, str, str]]:
     allowed = None
     if claim.ports.first > claim.ports.last:
         allowed = "a range whose first port is not above its last"
-    elif claim.scope is Scope.NODE_PORT and not claim.ports.within(NODE_PORTS):
-        allowed = f"a NodePort: {NODE_PORTS}"
-    elif not claim.ports.within(UNPRIVILEGED):
+    elif claim.scope is not Scope.HOST_PORT and not claim.ports.within(UNPRIVILEGED):
         allowed = f"an unprivileged port: {UNPRIVILEGED}"
     if allowed is not None:
         return [(claim.key, given, allowed)]
-    return _on_host(claim, given) if claim.scope is Scope.HOST else []
+    return [] if claim.scope is Scope.POD else _on_node(claim, given)
 
 
-def _on_host(claim: PortClaim, given: str) -> list[tuple[str, str, str]]:
-    """The rules for ports in the node's own network."""
+def _on_node(claim: PortClaim, given: str) -> list[tuple[str, str, str]]:
+    """The rules for ports that are taken from a node."""
     if claim.relay:
         if claim.ports.within(RELAY_BAND):
-            return []
+            size = claim.ports.last - claim.ports.first + 1
+            allowed = f"at least {LEAST_RELAYS} ports: each client that needs TURN takes one for its call"
+            return [] if size >= LEAST_RELAYS else [(claim.key, given, allowed)]
         return [
             (
                 claim.key,

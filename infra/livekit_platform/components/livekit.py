@@ -24,6 +24,7 @@ class LiveKitArgs:
     api_key: str
     api_secret: pulumi.Output[str]
     redis_password: pulumi.Output[str]
+    turn_secret: pulumi.Output[str]
 
 
 class LiveKit(pulumi.ComponentResource):
@@ -40,9 +41,11 @@ class LiveKit(pulumi.ComponentResource):
             names.LIVEKIT_CONFIG_SECRET,
             namespace=args.namespace,
             component=names.LIVEKIT,
-            data=pulumi.Output.all(api_secret=args.api_secret, redis_password=args.redis_password).apply(
-                config_file
-            ),
+            data=pulumi.Output.all(
+                api_secret=args.api_secret,
+                redis_password=args.redis_password,
+                turn_secret=args.turn_secret,
+            ).apply(config_file),
             parent=self,
         )
         own_chart(

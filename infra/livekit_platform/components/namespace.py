@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pulumi
-from pulumi_kubernetes import core, meta, networking
+from pulumi_kubernetes import core, meta, networking, scheduling
 
 from livekit_platform import names
 
@@ -15,8 +15,13 @@ class NamespaceArgs:
     name: str
 
 
+# Who goes last when a node is short of memory: calls, then what they stand on. Kubernetes' own critical pods
+# are above 2000000000, everybody else's are at 0.
+_PRIORITIES = {names.MEDIA: 100000, names.STATE: 90000, names.API: 50000}
+
+
 class Namespace(pulumi.ComponentResource):
-    """A namespace and its default-deny NetworkPolicy."""
+    """The platform's namespace: closed by default, with the PriorityClasses of its pods."""
 
     def __init__(self, name: str, args: NamespaceArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("livekit-platform:components:Namespace", name, {}, opts)
@@ -27,11 +32,13 @@ class Namespace(pulumi.ComponentResource):
                 name=args.name,
                 labels={
                     **names.labels(name),
-                    # SFUs use the node's network, which every level below `privileged` forbids to the whole
-                    # namespace. All other pods keep to `restricted` (tests/manifests holds them to it), and
-                    # audit records who does not.
+                    # SFUs and coturn use the node's network, and the edge takes ports of it, which every level
+                    # below `privileged` forbids to the whole namespace. In all else they, and all other pods
+                    # in everything, keep to `restricted` (tests/manifests holds them to it); audit records
+                    # who does not.
                     "pod-security.kubernetes.io/enforce": "privileged",
                     "pod-security.kubernetes.io/audit": "restricted",
+                    "pod-security.kubernetes.io/warn": "baseline",
                 },
             ),
             opts=child,
@@ -48,4 +55,14 @@ class Namespace(pulumi.ComponentResource):
             ),
             opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[namespace])),
         )
+        for group, value in _PRIORITIES.items():
+            name_of_class = names.priority_class(args.name, group)
+            scheduling.v1.PriorityClass(
+                name_of_class,
+                metadata=meta.v1.ObjectMetaArgs(name=name_of_class, labels=names.labels(group)),
+                value=value,
+                global_default=False,
+                description=f"The {group} pods of the LiveKit platform in namespace {args.name}",
+                opts=child,
+            )
         self.register_outputs({})

@@ -11,18 +11,18 @@ import pulumi
 from livekit_platform import names
 from livekit_platform.components.chart import own_chart
 from livekit_platform.components.secret_object import secret_object
-from livekit_platform.values.redis import ACL_FILE, acl_file
 
 
 @dataclass(frozen=True)
 class RedisArgs:
     namespace: str
     values: Mapping[str, Any]
-    password: pulumi.Output[str]
+    # The texts of the Secret's files, by their names.
+    files: pulumi.Output[Mapping[str, str]]
 
 
 class Redis(pulumi.ComponentResource):
-    """The ACL Secret and charts/redis."""
+    """The Secret with the users, and charts/redis."""
 
     def __init__(self, name: str, args: RedisArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("livekit-platform:components:Redis", name, {}, opts)
@@ -30,7 +30,7 @@ class Redis(pulumi.ComponentResource):
             names.REDIS_ACL_SECRET,
             namespace=args.namespace,
             component=names.REDIS,
-            data=args.password.apply(lambda password: {ACL_FILE: acl_file(password)}),
+            data=args.files,
             parent=self,
         )
         own_chart(names.REDIS, namespace=args.namespace, values=args.values, parent=self, depends_on=[acl])

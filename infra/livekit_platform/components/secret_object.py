@@ -22,6 +22,7 @@ def secret_object(
     component: str,
     data: pulumi.Output[Mapping[str, str]],
     parent: pulumi.Resource,
+    kind: str = "Opaque",
 ) -> core.v1.Secret:
     """A Secret with text `data`, whose name is fixed so that charts can be given it at preview.
 
@@ -30,7 +31,7 @@ def secret_object(
     return core.v1.Secret(
         name,
         metadata=meta.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=names.labels(component)),
-        type="Opaque",
+        type=kind,
         # Not string_data: the API server gives only `data` back, and a refresh would see a difference.
         data=data.apply(_encoded),
         opts=pulumi.ResourceOptions(parent=parent),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
@@ -13,14 +14,14 @@ from livekit_platform.random_secret import RandomSecret
 @dataclass(frozen=True)
 class PlatformSecretsArgs:
     secrets: Secrets
+    # Whether Pulumi refuses to delete them.
+    protect: bool
 
 
 class PlatformSecrets(pulumi.ComponentResource):
-    """Every secret value, as an output that is marked secret."""
+    """Every secret value by its field name of `Secrets`, as an output that is marked secret."""
 
-    livekit_api_secret: pulumi.Output[str]
-    redis_password: pulumi.Output[str]
-    api_service_key: pulumi.Output[str]
+    values: Mapping[str, pulumi.Output[str]]
 
     def __init__(self, name: str, args: PlatformSecretsArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("livekit-platform:components:PlatformSecrets", name, {}, opts)
@@ -32,10 +33,8 @@ class PlatformSecrets(pulumi.ComponentResource):
             return RandomSecret(
                 field.replace("_", "-"),
                 generation=args.secrets.generation,
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=pulumi.ResourceOptions(parent=self, protect=args.protect),
             ).value
 
-        self.livekit_api_secret = value("livekit_api_secret")
-        self.redis_password = value("redis_password")
-        self.api_service_key = value("api_service_key")
+        self.values = {field: value(field) for field in Secrets.names()}
         self.register_outputs({})

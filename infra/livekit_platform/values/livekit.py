@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from livekit_platform import names
-from livekit_platform.config import PlatformConfig
+from livekit_platform import endpoints, names
+from livekit_platform.config import ExternalRedis, PlatformConfig
 from livekit_platform.fingerprint import fingerprint, secrets_fingerprint
 
 CONFIG_FILE = "config.yaml"
-# Redis knows this user by its ACL file (values/redis.py).
+# Redis knows this user by its ACL file, and the Sentinels the master by this name (values/redis.py).
 REDIS_USER = "livekit"
+REDIS_MASTER = "livekit"
 
 
 def server_config(config: PlatformConfig) -> dict[str, Any]:
     """LiveKit's configuration without its secrets. The server reads it strictly: an unknown key stops it."""
-    redis = names.service_host(names.REDIS, config.namespace)
     token_api = names.service_host(names.TOKEN_API, config.namespace)
     return {
         "port": config.ports.signal,
         "region": config.livekit.region,
         "prometheus": {"port": config.ports.livekit_metrics},
         "logging": {"level": config.livekit.log_level, "json": True, "sample": False},
-        "redis": {"address": f"{redis}:{config.ports.redis}", "username": REDIS_USER},
+        "redis": _redis(config),
         "rtc": {
             "udp_port": config.ports.media_udp,
             "tcp_port": config.ports.ice_tcp,
@@ -32,15 +32,9 @@ def server_config(config: PlatformConfig) -> dict[str, Any]:
             "use_external_ip": False,
             # Without this the mux also answers from the pod network's bridge, and relayed pairs fail.
             "interfaces": {"includes": list(config.livekit.interfaces)},
+            **_turn_servers(config),
         },
-        "turn": {
-            "enabled": config.turn.kind == "embedded",
-            "udp_port": config.ports.turn_udp,
-            "relay_range_start": config.ports.turn_relay.first,
-            "relay_range_end": config.ports.turn_relay.last,
-            # A relay must reach the SFUs, whose addresses may be private, and nothing else that is.
-            "allow_restricted_peer_cidrs": [f"{node.address}/32" for node in config.sfu_nodes],
-        },
+        "turn": _embedded_turn(config),
         "room": {"auto_create": config.livekit.room_auto_create},
         "webhook": {
             "api_key": config.livekit.api_key,
@@ -49,30 +43,118 @@ def server_config(config: PlatformConfig) -> dict[str, Any]:
     }
 
 
+def _redis(config: PlatformConfig) -> dict[str, Any]:
+    """How the SFUs reach Redis, without its password."""
+    external = config.redis.external
+    if config.redis.kind == "external" and external is not None:
+        return _external_redis(config, external)
+    if config.redis.kind == "sentinel":
+        hosts = names.pod_hosts(names.REDIS, config.namespace, names.REDIS_REPLICAS)
+        return {
+            "sentinel_master_name": REDIS_MASTER,
+            "sentinel_addresses": [f"{host}:{config.ports.redis_sentinel}" for host in hosts],
+            "sentinel_username": REDIS_USER,
+            "username": REDIS_USER,
+            **_redis_timeouts(config),
+        }
+    host = names.service_host(names.REDIS, config.namespace)
+    return {"address": f"{host}:{config.ports.redis}", "username": REDIS_USER}
+
+
+def _external_redis(config: PlatformConfig, external: ExternalRedis) -> dict[str, Any]:
+    return {
+        **(
+            {"address": external.address}
+            if external.address is not None
+            else {
+                "sentinel_master_name": external.sentinel_master_name,
+                "sentinel_addresses": list(external.sentinel_addresses),
+                **({"sentinel_username": external.username} if external.sentinel_auth else {}),
+                **_redis_timeouts(config),
+            }
+        ),
+        "username": external.username,
+        "db": external.db,
+        **({"tls": {"enabled": True}} if external.tls else {}),
+    }
+
+
+def _redis_timeouts(config: PlatformConfig) -> dict[str, int]:
+    """In ms. LiveKit reads them with Sentinels only, and its own 200 ms makes dead nodes of stalls."""
+    return {f"{what}_timeout": config.redis.timeout_ms for what in ("dial", "read", "write")}
+
+
+def _turn_servers(config: PlatformConfig) -> dict[str, Any]:
+    """coturn as clients are told it; each server's secret comes with the other secrets."""
+    if config.turn.kind != "coturn":
+        return {}
+    return {
+        "turn_servers": [
+            {
+                "host": server.host,
+                "port": server.port,
+                "protocol": server.protocol,
+                "ttl": config.turn.ttl_seconds,
+            }
+            for server in endpoints.turn_servers(config)
+        ]
+    }
+
+
+def _embedded_turn(config: PlatformConfig) -> dict[str, Any]:
+    if config.turn.kind != "embedded":
+        return {"enabled": False}
+    return {
+        "enabled": True,
+        "udp_port": config.ports.turn_udp,
+        # The edge ends TLS and hands plain TCP on: LiveKit never reads a certificate again.
+        **(
+            {
+                "tls_port": config.ports.turn_tls,
+                "external_tls": True,
+                "domain": config.host("turn"),
+            }
+            if config.edge.kind == "haproxy"
+            else {}
+        ),
+        "ttl_seconds": config.turn.ttl_seconds,
+        "relay_range_start": config.ports.turn_relay.first,
+        "relay_range_end": config.ports.turn_relay.last,
+        # A relay must reach the SFUs, whose addresses may be private, and nothing else that is.
+        "allow_restricted_peer_cidrs": [f"{node.address}/32" for node in config.sfu_nodes],
+    }
+
+
 def with_secrets(
-    server: Mapping[str, Any], *, api_key: str, api_secret: str, redis_password: str
+    server: Mapping[str, Any], *, api_key: str, api_secret: str, redis_password: str, turn_secret: str
 ) -> dict[str, Any]:
     """`server` completed with its secrets: only for the Secret object."""
+    rtc, redis = server["rtc"], server["redis"]
+    # The SFUs' user at the Sentinels has the same password as at the servers.
+    sentinel = {"sentinel_password": redis_password} if "sentinel_username" in redis else {}
+    turn = [{**entry, "secret": turn_secret} for entry in rtc.get("turn_servers", [])]
     return {
         **server,
         "keys": {api_key: api_secret},
-        "redis": {**server["redis"], "password": redis_password},
+        "redis": {**redis, "password": redis_password, **sentinel},
+        "rtc": {**rtc, **({"turn_servers": turn} if turn else {})},
     }
 
 
 def chart_values(config: PlatformConfig) -> dict[str, Any]:
     """Values of charts/livekit-server: no secret, and nothing unknown at preview."""
-    resources = config.livekit.resources
+    embedded_turn = config.turn.kind == "embedded"
     nodes = config.sfu_nodes
     return {
-        "image": config.images.livekit,
+        "image": config.images.complete(config.images.livekit),
+        "imagePullSecrets": list(config.images.pull_secrets),
         "replicas": len(nodes),
         "nodeNames": [node.name for node in nodes],
         "configSecret": {"name": names.LIVEKIT_CONFIG_SECRET, "key": CONFIG_FILE},
         "configChecksum": fingerprint(
             [
                 server_config(config),
-                secrets_fingerprint(config.secrets, "livekit_api_secret", "redis_password"),
+                secrets_fingerprint(config.secrets, "livekit_api_secret", "redis_password", "turn_secret"),
             ]
         ),
         "ports": {
@@ -80,14 +162,13 @@ def chart_values(config: PlatformConfig) -> dict[str, Any]:
             "iceTcp": config.ports.ice_tcp,
             "mediaUdp": config.ports.media_udp,
             "turnUdp": config.ports.turn_udp,
+            "turnTls": config.ports.turn_tls,
             "turnRelay": {"first": config.ports.turn_relay.first, "last": config.ports.turn_relay.last},
             "metrics": config.ports.livekit_metrics,
         },
-        "turn": {"enabled": config.turn.kind == "embedded"},
-        "terminationGracePeriodSeconds": config.livekit.drain_seconds,
-        "priorityClassName": config.livekit.priority_class,
-        "resources": {
-            "requests": {"cpu": resources.cpu_request, "memory": resources.memory_request},
-            "limits": {"memory": resources.memory_limit},
-        },
+        "turn": {"enabled": embedded_turn, "tls": embedded_turn and config.edge.kind == "haproxy"},
+        "drainSeconds": config.livekit.drain_seconds,
+        "priorityClassName": config.livekit.priority_class
+        or names.priority_class(config.namespace, names.MEDIA),
+        "resources": config.livekit.resources.to_values(),
     }

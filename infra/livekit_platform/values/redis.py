@@ -1,4 +1,4 @@
-"""What Redis is given: its ACL file, and the values of charts/redis."""
+"""What Redis is given: its users, the Sentinels' users, and the values of charts/redis."""
 
 from __future__ import annotations
 
@@ -8,40 +8,124 @@ from typing import Any
 from livekit_platform import names
 from livekit_platform.config import PlatformConfig
 from livekit_platform.fingerprint import secrets_fingerprint
-from livekit_platform.values.livekit import REDIS_USER
+from livekit_platform.values.livekit import REDIS_MASTER, REDIS_USER
 
 ACL_FILE = "users.acl"
+SENTINEL_ACL_FILE = "sentinel.acl"
+REPLICATION_FILE = "replication.conf"
+SENTINEL_AUTH_FILE = "sentinel-auth.conf"
+
+# Users of the servers and Sentinels among themselves.
+_REPLICA = "replica"
+_SENTINEL = "sentinel"
+_NOBODY = "user default off resetpass resetchannels -@all"
+# A failover that does not end is tried again after twice this many times the silence that began it.
+_FAILOVER_TIMES = 3
+_LEAST_FAILOVER_MS = 10000
+
+
+def secret_files(config: PlatformConfig, password: str, replication_password: str) -> dict[str, str]:
+    """The files of the Secret that Redis' pods mount, by name.
+
+    Args:
+        password: the SFUs', at servers and Sentinels.
+        replication_password: what stands for the servers and Sentinels among themselves.
+    """
+    if config.redis.kind != "sentinel":
+        return {ACL_FILE: acl_file(password)}
+    # Redis has no one way of quoting: its files get hexadecimal digits, whatever was given.
+    own = hashlib.sha256(replication_password.encode()).hexdigest()
+    return {
+        ACL_FILE: acl_file(password) + _replication_users(own),
+        SENTINEL_ACL_FILE: _sentinel_acl_file(password, own),
+        REPLICATION_FILE: f"masteruser {_REPLICA}\nmasterauth {own}\n",
+        SENTINEL_AUTH_FILE: "\n".join(
+            [
+                f"sentinel auth-user {REDIS_MASTER} {_SENTINEL}",
+                f"sentinel auth-pass {REDIS_MASTER} {own}",
+                f"sentinel sentinel-user {_SENTINEL}",
+                f"sentinel sentinel-pass {own}",
+                "",
+            ]
+        ),
+    }
 
 
 def acl_file(password: str) -> str:
     """Redis' users: the SFUs', the probes', and nobody else.
 
     The file holds the password's digest, so Redis' own pod never sees the password. The probe user needs
-    none: all it can do is PING, and so there is no secret in an argument list or an environment.
+    none: it may PING and ask for the ROLE, and so there is no secret in an argument list or an environment.
     """
-    digest = hashlib.sha256(password.encode()).hexdigest()
-    return "\n".join(
-        [
-            "user default off resetpass resetchannels -@all",
-            # State, psrpc's messages, locks and scripts; not KEYS, FLUSHALL, CONFIG, ACL and their like.
-            f"user {REDIS_USER} on #{digest} ~* &* -@all +@read +@write +@pubsub +@transaction +@scripting "
-            "+@connection -@admin -@dangerous",
-            "user probe on nopass resetkeys resetchannels -@all +ping",
-            "",
-        ]
+    return _lines(
+        _NOBODY,
+        # State, psrpc's messages, locks and scripts; not KEYS, FLUSHALL, CONFIG, ACL and their like.
+        f"user {REDIS_USER} on {_digest(password)} ~* &* -@all +@read +@write +@pubsub +@transaction "
+        "+@scripting +@connection -@admin -@dangerous",
+        "user probe on nopass resetkeys resetchannels -@all +ping +role",
     )
+
+
+def _replication_users(own: str) -> str:
+    """Users of the servers by which replicas copy their master, and Sentinels watch and lead all of them."""
+    return _lines(
+        f"user {_REPLICA} on {_digest(own)} resetkeys resetchannels -@all +ping +psync +replconf",
+        # CONFIG REWRITE fails, for the file is read only; but it stands in the transaction by which a
+        # Sentinel changes a server's master, and a command that may not be called would stop that.
+        f"user {_SENTINEL} on {_digest(own)} resetkeys resetchannels &__sentinel__:hello -@all +ping +info "
+        "+role +multi +exec +slaveof +subscribe +publish +config|rewrite +client|setname +client|kill "
+        "+script|kill",
+    )
+
+
+def _sentinel_acl_file(password: str, own: str) -> str:
+    """The Sentinels' users: each other; the SFUs, who ask for the master and hear of a new one; probes.
+
+    What the start scripts ask, who is the master, is no secret, and spares them one.
+    """
+    return _lines(
+        _NOBODY,
+        f"user {_SENTINEL} on {_digest(own)} resetkeys resetchannels &__sentinel__:hello -@all +ping "
+        "+publish +client|setname +sentinel|is-master-down-by-addr",
+        f"user {REDIS_USER} on {_digest(password)} resetkeys resetchannels &+* -@all +@connection "
+        "+subscribe +psubscribe +unsubscribe +punsubscribe +sentinel|get-master-addr-by-name "
+        "+sentinel|sentinels +sentinel|replicas +sentinel|slaves",
+        "user probe on nopass resetkeys resetchannels -@all +ping +sentinel|get-master-addr-by-name",
+    )
+
+
+def _digest(password: str) -> str:
+    return f"#{hashlib.sha256(password.encode()).hexdigest()}"
+
+
+def _lines(*lines: str) -> str:
+    return "".join(f"{line}\n" for line in lines)
 
 
 def chart_values(config: PlatformConfig) -> dict[str, Any]:
     """Values of charts/redis: no secret, and nothing unknown at preview."""
     redis = config.redis
+    three = redis.kind == "sentinel"
+    used = ("redis_password", *(("redis_replication_password",) if three else ()))
     return {
-        "image": config.images.redis,
+        "image": config.images.complete(config.images.redis),
+        "imagePullSecrets": list(config.images.pull_secrets),
         "port": config.ports.redis,
         "aclSecret": {"name": names.REDIS_ACL_SECRET, "key": ACL_FILE},
-        "aclChecksum": secrets_fingerprint(config.secrets, "redis_password"),
+        "aclChecksum": secrets_fingerprint(config.secrets, *used),
+        "sentinel": {
+            "enabled": three,
+            "port": config.ports.redis_sentinel,
+            "masterName": REDIS_MASTER,
+            "downAfterMs": redis.failover_ms,
+            "failoverTimeoutMs": max(_LEAST_FAILOVER_MS, _FAILOVER_TIMES * redis.failover_ms),
+            "aclKey": SENTINEL_ACL_FILE,
+            "replicationKey": REPLICATION_FILE,
+            "authKey": SENTINEL_AUTH_FILE,
+        },
         "maxmemoryMib": redis.maxmemory_mib,
         "persistence": {"size": redis.storage_size, "storageClassName": redis.storage_class},
+        "priorityClassName": names.priority_class(config.namespace, names.STATE),
         "networkPolicy": {
             # SFUs use the node's network: they come from their nodes' addresses, not from pods with labels.
             "clientCidrs": [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from livekit_platform import names
+from livekit_platform import endpoints, names
 from livekit_platform.config import PlatformConfig
 from livekit_platform.fingerprint import fingerprint, secrets_fingerprint
 
@@ -20,25 +20,28 @@ def secret_environment(*, api_key: str, livekit_api_secret: str, api_service_key
 
 def chart_values(config: PlatformConfig) -> dict[str, Any]:
     """Values of charts/token-api: no secret, and nothing unknown at preview."""
+    sfus = [f"{node.address}/32" for node in config.sfu_nodes]
     livekit = names.service_host(names.LIVEKIT, config.namespace)
     secrets = secrets_fingerprint(config.secrets, "livekit_api_secret", "api_service_key")
     return {
-        "image": config.images.token_api,
+        "image": config.images.complete(config.images.token_api),
+        "imagePullSecrets": list(config.images.pull_secrets),
         "replicas": config.token_api.replicas,
         "livekit": {
             "url": f"http://{livekit}:{config.ports.signal}",
-            "publicUrl": f"ws://{config.sfu_nodes[0].address}:{config.ports.signal}",
+            "publicUrl": endpoints.signal_url(config),
         },
         "secretName": names.TOKEN_API_SECRET,
         "secretChecksum": fingerprint([config.livekit.api_key, secrets]),
         "port": config.ports.token_api,
-        "service": {
-            "type": "NodePort",
-            "port": config.ports.token_api,
-            "nodePort": config.ports.token_api_node_port,
-        },
+        "databaseSecret": config.database.secret_name or "",
+        "priorityClassName": names.priority_class(config.namespace, names.API),
         "networkPolicy": {
-            "livekitCidrs": [f"{node.address}/32" for node in config.sfu_nodes],
+            # LiveKit's webhooks come from the SFUs' nodes; all else comes through the edge.
+            "clientCidrs": sfus,
+            "clientPodLabels": [{"app.kubernetes.io/name": names.EDGE}],
+            "fromAllNamespaces": config.edge.kind == "ingress",
+            "livekitCidrs": sfus,
             "livekitPort": config.ports.signal,
         },
     }

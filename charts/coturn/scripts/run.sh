@@ -1,0 +1,92 @@
+# PID 1 of a TURN server's container. turnserver gets the arguments of this script.
+#
+# - A changed certificate is loaded (SIGUSR2): relays go on, new TLS connections see it.
+# - A stop drains (SIGUSR1): new allocations are refused, those that are there live on until their clients
+#   give them up, or until the deadline.
+#
+# From the environment: CERTIFICATE_CHECK_SECONDS, DRAIN_SECONDS, RELAY_FIRST, RELAY_LAST.
+set -euo pipefail
+
+# The server's own files are there, too; the rest of the file system cannot be written.
+RUN=/run/coturn
+
+log() {
+  printf '%(%FT%TZ)T run.sh: %s\n' -1 "$*"
+}
+
+certificate() {
+  cat /tls/tls.crt /tls/tls.key | sha256sum
+}
+
+# The kernel's own list: each relayed address is a UDP socket in the relay range, which nobody else uses.
+relays() {
+  local number=0 local_address port
+  while read -r _ local_address _; do
+    port=$((16#${local_address##*:}))
+    if ((port >= RELAY_FIRST && port <= RELAY_LAST)); then
+      number=$((number + 1))
+    fi
+  done < <(tail -n +2 /proc/net/udp)
+  echo "$number"
+}
+
+running() {
+  kill -0 "$server" 2>/dev/null
+}
+
+# Sleeps a second: a signal or the server's end cuts it short.
+pause() {
+  sleep 1 &
+  local sleeper=$!
+  wait -n "$server" "$sleeper" || true
+  kill "$sleeper" 2>/dev/null || true
+}
+
+stop_asked=no
+trap 'stop_asked=yes' TERM INT
+
+# The official image gives its turnserver a capability for ports below 1024, and the kernel refuses to start
+# such a file where all capabilities are dropped. A copy has none.
+cp "$(command -v turnserver)" "$RUN/turnserver"
+loaded=$(certificate)
+"$RUN/turnserver" "$@" &
+server=$!
+
+deadline=
+next_look=0
+while running; do
+  pause
+
+  if ((SECONDS >= next_look)); then
+    next_look=$((SECONDS + CERTIFICATE_CHECK_SECONDS))
+    # What cannot be read now is looked at again: it is no reason to end calls.
+    current=$(certificate) || current=$loaded
+    if [[ $current != "$loaded" ]] && running; then
+      log "the certificate has changed: loading it"
+      kill -USR2 "$server"
+      loaded=$current
+    fi
+  fi
+
+  if [[ $stop_asked == yes && -z $deadline ]] && running; then
+    log "draining, at most $DRAIN_SECONDS s; relays now: $(relays)"
+    kill -USR1 "$server"
+    deadline=$((SECONDS + DRAIN_SECONDS))
+  fi
+
+  if [[ -n $deadline ]] && ((SECONDS >= deadline)) && running; then
+    log "deadline passed with relays left: $(relays)"
+    kill -TERM "$server"
+    wait "$server" || true
+    exit 0
+  fi
+done
+
+status=0
+wait "$server" || status=$?
+if [[ -n $deadline && $status == 0 ]]; then
+  log "drained"
+else
+  log "turnserver ended by itself with status $status"
+fi
+exit "$status"

@@ -1,0 +1,221 @@
+{{/*
+HAProxy's configuration. Everything in it is known at preview, and nothing in it is secret.
+
+  8443 tls ── SNI turn. ──> turn_servers, or turn_tls where TLS ends here
+              all else  ──> https (TLS ends) ─┐
+  8080 http ─ redirect, or for localhost ─────┴─> sfu, api, s3
+*/}}
+{{- define "edge.haproxy.cfg" -}}
+{{- $turn := gt (len .Values.upstreams.turn.servers) 0 -}}
+global
+    log stdout format raw local0 info
+    # The deadline of the connections that a stopped or reloaded worker has.
+    hard-stop-after {{ .Values.drainSeconds }}s
+    # Many reloads in a row would fill the memory with old workers: the oldest goes first.
+    mworker-max-reloads 8
+    nbthread {{ .Values.threads }}
+    maxconn {{ .Values.maxConnections }}
+    # A request's line and headers must fit; LiveKit's tokens stand in the line.
+    tune.bufsize 32768
+    tune.http.maxhdr 101
+    # tls.crt and its key tls.key, as cert-manager and we name them.
+    ssl-load-extra-del-ext
+    ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
+    ssl-default-bind-ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305
+    ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256
+    ssl-default-bind-curves X25519:P-256:P-384
+    # Browsers would send WebSockets over the one HTTP/2 connection, where a large download holds them up.
+    h2-workaround-bogus-websocket-clients
+
+defaults
+    log global
+    mode http
+    # Connections without a request are health checks and browsers' reserves.
+    option dontlognull
+    option redispatch
+    retries 2
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+    # A request's headers as a whole: who sends them byte by byte is cut off.
+    timeout http-request 10s
+    timeout http-keep-alive 60s
+    timeout queue 10s
+    timeout client-fin 30s
+    # WebSockets and TURN: LiveKit sends pings, TURN refreshes; what is silent for an hour is dead.
+    timeout tunnel 1h
+
+# Who did how much, by client address.
+backend connections_of
+    stick-table type ipv6 size 100k expire 60s store conn_cur
+
+backend requests_of
+    stick-table type ipv6 size 100k expire 60s store http_req_rate(10s)
+
+frontend metrics
+    bind *:{{ .Values.ports.metrics }}
+    no log
+    monitor-uri /healthz
+    http-request use-service prometheus-exporter if { path /metrics }
+    http-request return status 404
+
+frontend tls
+    mode tcp
+    bind *:{{ .Values.ports.https }}
+    option clitcpka
+    {{- include "edge.limitConnections" . | nindent 4 }}
+    log-format {{ include "edge.log.tcp" . }}
+    # The name that is asked for stands in the first message; who sends none is no TLS client.
+    tcp-request inspect-delay 5s
+    acl hello req.ssl_hello_type 1
+    {{- if $turn }}
+    acl to_turn req.ssl_sni -i turn.{{ .Values.domain }}
+    {{- end }}
+    # What goes on to a frontend that logs for itself.
+    tcp-request content set-log-level silent if hello{{ if and $turn (not .Values.upstreams.turn.terminateTls) }} !to_turn{{ end }}
+    tcp-request content accept if hello
+    tcp-request content reject
+    {{- if $turn }}
+    use_backend {{ ternary "turn_tls" "turn_servers" .Values.upstreams.turn.terminateTls }} if to_turn
+    {{- end }}
+    default_backend https
+
+# To the frontend of the same name, which logs requests. The client's address goes along.
+backend https
+    mode tcp
+    server https abns@edge-https send-proxy-v2
+{{- if and $turn .Values.upstreams.turn.terminateTls }}
+
+backend turn_tls
+    mode tcp
+    server turn_tls abns@edge-turn send-proxy-v2
+
+frontend turn_tls
+    mode tcp
+    bind abns@edge-turn accept-proxy ssl crt /tls/tls.crt
+    log-format {{ include "edge.log.tcp" . }}
+    error-log-format {{ include "edge.log.error" . }}
+    default_backend turn_servers
+{{- end }}
+{{- if $turn }}
+
+backend turn_servers
+    mode tcp
+    balance leastconn
+    option srvtcpka
+    default-server check inter 3s fall 2 rise 2
+    {{- range .Values.upstreams.turn.servers }}
+    server {{ .name }} {{ .address }}:{{ $.Values.upstreams.turn.port }}
+    {{- end }}
+{{- end }}
+
+frontend https
+    bind abns@edge-https accept-proxy ssl crt /tls/tls.crt alpn h2,http/1.1
+    {{- include "edge.requests" (dict "values" .Values "secure" true) | nindent 4 }}
+
+frontend http
+    bind *:{{ .Values.ports.http }}
+    {{- include "edge.limitConnections" . | nindent 4 }}
+    {{- include "edge.requests" (dict "values" .Values "secure" false) | nindent 4 }}
+
+backend sfu
+    balance leastconn
+    # 200, or 406 while Redis is away: then nobody new is sent there, and who is there stays.
+    option httpchk
+    http-check send meth GET uri / ver HTTP/1.1 hdr Host edge
+    http-check expect status 200
+    default-server check inter 3s fall 2 rise 2
+    {{- range .Values.upstreams.sfu.servers }}
+    server {{ .name }} {{ .address }}:{{ $.Values.upstreams.sfu.port }}
+    {{- end }}
+
+backend api
+    # For those who scrape inside the cluster.
+    http-request return status 404 if { path,url_dec /metrics }
+    # Looked up at the start and at each reload; the watcher sees a change.
+    server api {{ .Values.upstreams.api.host }}:{{ .Values.upstreams.api.port }} init-addr libc,none
+{{- if .Values.upstreams.s3.host }}
+
+backend s3
+    # Completing a large upload takes the store minutes in which it says nothing.
+    timeout server 10m
+    server s3 {{ .Values.upstreams.s3.host }}:{{ .Values.upstreams.s3.port }} init-addr libc,none
+{{- end }}
+{{- end }}
+
+{{- define "edge.limitConnections" -}}
+tcp-request connection track-sc0 src table connections_of
+tcp-request connection reject if { sc_conn_cur(0,connections_of) gt {{ .Values.rateLimit.connections }} }
+{{- end }}
+
+{{/* What both HTTP frontends do with a request: limits, who is asked, headers, and where it goes. */}}
+{{- define "edge.requests" -}}
+{{- $values := .values -}}
+{{- $domain := $values.domain -}}
+{{- $s3 := ne $values.upstreams.s3.host "" -}}
+{{- $plain := and (not .secure) $values.plainLocalhost -}}
+option clitcpka
+log-format {{ include "edge.log.http" . }}
+{{- if .secure }}
+error-log-format {{ include "edge.log.error" . }}
+{{- end }}
+# Never with the query: tokens and signatures stand there.
+http-request set-var(txn.path) path
+http-request set-var(txn.host) req.hdr(host),host_only,lower
+http-request track-sc1 src table requests_of
+http-request return status 429 content-type text/plain string "Too many requests" hdr Retry-After 10 if { sc_http_req_rate(1,requests_of) gt {{ $values.rateLimit.requestsPer10s }} }
+acl to_domain var(txn.host) -m str {{ $domain }}
+acl to_sfu var(txn.host) -m str sfu.{{ $domain }}
+acl to_api var(txn.host) -m str api.{{ $domain }}
+{{- if $s3 }}
+acl to_s3 var(txn.host) -m str s3.{{ $domain }}
+{{- end }}
+{{- if $plain }}
+# Browsers take these names for this machine, and give it cameras without TLS.
+acl to_localhost var(txn.host) -m str localhost 127.0.0.1
+acl to_localhost var(txn.host) -m end .localhost
+{{- end }}
+http-request return status 421 content-type text/plain string "Misdirected request" if !to_domain !to_sfu !to_api{{ if $s3 }} !to_s3{{ end }}{{ if $plain }} !to_localhost{{ end }}
+{{- if not .secure }}
+http-request redirect code 308 location https://%[var(txn.host)]{{ if ne (int $values.publicPorts.https) 443 }}:{{ $values.publicPorts.https }}{{ end }}%[pathq]{{ if $plain }} unless to_localhost{{ end }}
+{{- end }}
+# Where the service said nothing itself; never to the store's clients, who did not ask for it, and not in the
+# answer that opens a WebSocket.
+{{- $where := printf "!{ status 101 }%s" (ternary " !to_s3" "" $s3) }}
+http-after-response set-header X-Content-Type-Options nosniff if {{ $where }} !{ res.hdr(X-Content-Type-Options) -m found }
+http-after-response set-header Referrer-Policy no-referrer if {{ $where }} !{ res.hdr(Referrer-Policy) -m found }
+http-after-response set-header X-Frame-Options DENY if {{ $where }} !{ res.hdr(X-Frame-Options) -m found } !{ res.hdr(Content-Security-Policy) -m found }
+http-after-response set-header Content-Security-Policy "frame-ancestors 'none'" if {{ $where }} !{ res.hdr(Content-Security-Policy) -m found }
+http-after-response del-header Server if {{ $where }}
+{{- if and .secure (ne $domain "localhost") (not (hasSuffix ".localhost" $domain)) }}
+http-after-response set-header Strict-Transport-Security "max-age=31536000" if {{ $where }}
+{{- end }}
+{{- if or .secure $plain }}
+# Who the client is says nobody but its connection.
+{{- range list "Forwarded" "X-Forwarded-Host" "X-Forwarded-Port" "X-Real-IP" "X-Client-IP" "True-Client-IP" "CF-Connecting-IP" }}
+http-request del-header {{ . }}
+{{- end }}
+http-request set-header X-Forwarded-For %[src]
+http-request set-header X-Forwarded-Proto {{ ternary "https" "http" .secure }}
+{{- if $s3 }}
+use_backend s3 if to_s3
+{{- end }}
+use_backend sfu if to_sfu
+use_backend sfu if !to_api { path /rtc /twirp }
+use_backend sfu if !to_api { path_beg /rtc/ /twirp/ }
+default_backend api
+{{- end }}
+{{- end }}
+
+{{/* One line of JSON per request or connection. */}}
+{{- define "edge.log.http" -}}
+'%{+json}o %(time)[date,utime(%Y-%m-%dT%H:%M:%SZ)] %(client)ci %(frontend)f %(backend)b %(server)s %(host)[var(txn.host)] %(method)HM %(path)[var(txn.path)] %(protocol)HV %(status)ST %(bytes_in)U %(bytes_out)B %(request_ms)TR %(connect_ms)Tc %(answer_ms)Tr %(total_ms)Ta %(end)tsc %(tls)sslv %(connections)fc %(retries)rc'
+{{- end }}
+
+{{- define "edge.log.tcp" -}}
+'%{+json}o %(time)[date,utime(%Y-%m-%dT%H:%M:%SZ)] %(client)ci %(frontend)f %(backend)b %(server)s %(bytes_in)U %(bytes_out)B %(connect_ms)Tc %(total_ms)Tt %(end)tsc %(connections)fc'
+{{- end }}
+
+{{- define "edge.log.error" -}}
+'%{+json}o %(time)[date,utime(%Y-%m-%dT%H:%M:%SZ)] %(client)ci %(frontend)f %(error)[fc_err_str] %(tls_error)[ssl_fc_err_str] %(sni)[ssl_fc_sni]'
+{{- end }}

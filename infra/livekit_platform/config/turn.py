@@ -1,0 +1,50 @@
+"""How clients that reach no SFU port directly are served."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from livekit_platform.config.section import Resources, Section
+
+
+class Turn(Section):
+    """The TURN servers: coturn of its own, or the server inside LiveKit."""
+
+    kind: Literal["coturn", "embedded"] = Field(
+        default="coturn",
+        description="`coturn` (UDP, TCP and TLS, servers of its own) or `embedded` (UDP and, through the "
+        "edge, TLS, inside each SFU)",
+    )
+    # A client is told two addresses of each server, and browsers grow slow with more than a handful.
+    replicas: int | None = Field(
+        default=None,
+        ge=1,
+        le=8,
+        description="how many coturn servers, from 1 to 8 and at most one per node in `nodes`; the smaller "
+        "of 2 and the number of nodes where left out",
+        examples=[2],
+    )
+    ttl_seconds: int = Field(
+        default=14400,
+        ge=60,
+        le=86400,
+        description="seconds from 60 to 86400 for which a client's TURN credentials are good",
+    )
+    # The pod gets ten seconds more than these, and 18000 is the longest that any pod of the platform gets.
+    drain_seconds: int = Field(
+        default=600,
+        ge=5,
+        le=17990,
+        description="seconds from 5 to 17990 that a stopping coturn keeps the relays that it has",
+    )
+    metrics: bool = Field(
+        default=True,
+        description="true (coturn serves Prometheus metrics) or false; Debian builds coturn without them, "
+        "the official image has them",
+    )
+    resources: Resources = Field(
+        default=Resources(cpu_request="200m", memory_request="64Mi", memory_limit="512Mi"),
+        description="an object of quantities",
+    )

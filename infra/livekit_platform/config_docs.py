@@ -1,0 +1,256 @@
+"""docs/configuration.md out of the configuration's own classes: `python -m livekit_platform.config_docs`.
+
+What stands in the page is what the program reads: keys, types, defaults, ranges and sentences come from the
+fields, and a test refuses a page that differs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from livekit_platform.config import PlatformConfig
+from livekit_platform.names import PROJECT
+from livekit_platform.ports import EPHEMERAL, LEAST_RELAYS, NODE_PORTS, RELAY_BAND
+
+PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+_HEADINGS = ("Key", "Type and range", "Default", "Example", "Allowed")
+_WORDS = {
+    bool: "true or false",
+    int: "whole number",
+    str: "text",
+    Path: "path",
+    IPv4Address: "IPv4 address",
+    IPv4Network: "IPv4 network",
+    SecretStr: "secret text",
+}
+_REQUIRED = "**required**"
+
+_INTRODUCTION = f"""\
+# Configuration
+
+Every key of a stack, generated from `infra/livekit_platform/config/` by `make docs`. Each stands under
+`{PROJECT}:` in `Pulumi.<stack>.yaml`, or is set by a command:
+
+```sh
+pulumi config set {PROJECT}:domain live.example.com                             # a key by itself
+pulumi config set --path '{PROJECT}:turn.kind' coturn                           # a key of a part
+pulumi config set --path '{PROJECT}:nodes[0].name' node-a                       # an entry of a list
+pulumi config set --path '{PROJECT}:images.pull_secrets[0]' registry-login
+pulumi config set --secret --path '{PROJECT}:secrets.turn_secret'               # asks for the value
+```
+
+- "{_REQUIRED}" has no default. "in its part" means: required where the part that it stands in is given.
+- "nothing" as a default means that the key may be left out; what happens then stands under "Allowed".
+- `pulumi preview` refuses what is not allowed, names every mistake with what was given, and touches nothing.
+  It also compares `nodes` with the cluster's own: see [below](#what-the-keys-must-keep-together).
+- `make up` sets `kubeconfig`, `context`, `nodes` and our own images for the cluster that it makes.
+"""
+
+_RULES = f"""\
+## What the keys must keep together
+
+- `nodes`: names and addresses differ. Each is a node of the cluster, Ready, and open to pods. An address that
+  belongs to another node is refused; one that the cluster does not know is a warning, for it may be
+  translated.
+- `livekit.replicas`, `turn.replicas` and `edge.replicas`: at most one per node: they use the node's ports.
+- `ports`: those that are taken from nodes differ (by protocol), lie outside the NodePorts ({NODE_PORTS})
+  and the ephemeral ports ({EPHEMERAL}), and are none of Kubernetes' own. `ports.turn_relay` lies within
+  {RELAY_BAND} and has at least {LEAST_RELAYS} ports; nodes keep that band free by
+  `net.ipv4.ip_local_reserved_ports={RELAY_BAND}`.
+- A key that belongs to one kind (`edge.tls.issuer`, `redis.external`, `database.secret_name` and their like)
+  is refused with any other; what a kind cannot do without is required with it.
+- `redis.storage_size` is at least twice `redis.maxmemory_mib`; a memory request is not above its limit.
+- Secrets differ from each other, and are encrypted by Pulumi: in plain text they are refused.
+- `environment: production` also wants: at least two nodes, and two of each part; a domain that clients can
+  find; a certificate that browsers trust (`edge.tls.kind` other than `own_ca`), and nothing without TLS
+  (`edge.plain_localhost`, `redis.external.tls`, `object_store.external.endpoint`); `redis.kind` `sentinel` or
+  `external`; `object_store.kind` and `database.kind` `external`.
+"""
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key as the page shows it; `examples` are values, all else is text.
+
+    Attributes:
+        path: without the project's prefix, list entries as `[]`.
+        annotation: the field's type with its constraints, for whoever checks the example.
+    """
+
+    path: str
+    type: str
+    default: str
+    example: str
+    allowed: str
+    annotation: Any
+    example_value: Any
+    secret: bool
+
+
+def all_keys() -> list[Key]:
+    """Every key that holds a value, in the order of the classes."""
+    return [key for name, field in PlatformConfig.model_fields.items() for key in _keys(name, field)]
+
+
+def _keys(path: str, field: FieldInfo, default: Any = ..., *, optional: bool = False) -> Iterator[Key]:
+    """The key `path` itself, or, of a section, all keys in it.
+
+    Args:
+        default: of this very place; sections of one class have different defaults in different parts.
+        optional: whether it stands in a section that may be left out.
+    """
+    if default is ...:
+        default = ... if field.is_required() else field.get_default(call_default_factory=True)
+    section = section_in(field.annotation)
+    if section is None:
+        yield _leaf(path, field, default, optional=optional)
+        return
+    is_list = any(get_origin(inner) is tuple for inner in _alternatives(field.annotation))
+    for name, inner in section.model_fields.items():
+        given = getattr(default, name) if isinstance(default, section) else ...
+        left_out = optional or default is None
+        yield from _keys(f"{path}{'[]' if is_list else ''}.{name}", inner, given, optional=left_out)
+
+
+def _leaf(path: str, field: FieldInfo, default: Any, *, optional: bool) -> Key:
+    secret = SecretStr in _alternatives(field.annotation)
+    annotated: Any = Annotated[field.annotation, field]
+    example = field.examples[0] if field.examples else default
+    required = f"{_REQUIRED} in its part" if optional else _REQUIRED
+    if secret:
+        shown, example_shown = "generated", f"`pulumi config set --secret --path {PROJECT}:{path}`"
+    else:
+        shown = required if default is ... else _value(default)
+        example_shown = _value(example)
+    return Key(
+        path=path,
+        type=_type(field),
+        default=shown,
+        example=example_shown,
+        allowed=field.description or "",
+        annotation=annotated,
+        example_value=example,
+        secret=secret,
+    )
+
+
+def section_in(annotation: Any) -> type[BaseModel] | None:
+    """The section class in `annotation`, inside tuples, unions and Annotated."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for inner in get_args(annotation) if (found := section_in(inner))), None)
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    """The types of a union without None, each without its constraints."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _alternatives(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        inner = [alternative for part in get_args(annotation) for alternative in _alternatives(part)]
+        return [alternative for alternative in inner if alternative is not type(None)]
+    return [annotation]
+
+
+def _type(field: FieldInfo) -> str:
+    ranges = [*_ranges(field.metadata), *_inner_ranges(field.annotation)]
+    return ", ".join([" or ".join(map(_spoken, _alternatives(field.annotation))), *ranges])
+
+
+def _inner_ranges(annotation: Any) -> Iterator[str]:
+    """Constraints that stand with a type's name, as those of a port do; not those of a list's entries."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        inner, *metadata = get_args(annotation)
+        for entry in metadata:
+            yield from _ranges(entry.metadata if isinstance(entry, FieldInfo) else [entry])
+        yield from _inner_ranges(inner)
+    elif origin in (Union, UnionType):
+        for part in get_args(annotation):
+            yield from _inner_ranges(part)
+
+
+def _ranges(metadata: list[Any]) -> Iterator[str]:
+    """Numbers and lengths; what a pattern allows is said in words by the field's sentence."""
+
+    def bound(name: str) -> Any:
+        return next((getattr(entry, name) for entry in metadata if hasattr(entry, name)), None)
+
+    least, most = bound("ge"), bound("le")
+    if least is not None:
+        yield f"from {least}" if most is None else f"{least} to {most}"
+    shortest, longest = bound("min_length"), bound("max_length")
+    if shortest is not None:
+        yield "not empty" if shortest == 1 else f"at least {shortest} long"
+    if longest is not None:
+        yield f"up to {longest} characters"
+
+
+def _spoken(alternative: Any) -> str:
+    origin = get_origin(alternative)
+    if origin is Literal:
+        return " or ".join(f"`{word}`" for word in get_args(alternative))
+    if origin is tuple:
+        inner = " or ".join(map(_spoken, _alternatives(get_args(alternative)[0])))
+        return f"list of {inner}s"
+    return "object of texts" if origin is dict else _WORDS[alternative]
+
+
+def _value(value: Any) -> str:
+    """As one writes it in the stack's file."""
+    if value is None:
+        return "nothing"
+    if value in ("", (), {}):
+        return "empty"
+    if isinstance(value, str | Path | IPv4Address):
+        return f"`{value}`"
+    return f"`{json.dumps(value, default=str)}`"
+
+
+def page() -> str:
+    """The whole of docs/configuration.md."""
+    plain = [key for key in all_keys() if "." not in key.path]
+    parts = [
+        _INTRODUCTION,
+        f"## The stack itself\n\n{PlatformConfig.__doc__}\n\n{_table(plain)}",
+    ]
+    for name, field in PlatformConfig.model_fields.items():
+        section = section_in(field.annotation)
+        if section is not None:
+            inside = [key for key in all_keys() if key.path.startswith((f"{name}.", f"{name}["))]
+            # What the field itself says is of use where it is a list; else it says "an object".
+            shape = f" Here: {field.description}." if inside[0].path.startswith(f"{name}[") else ""
+            parts.append(f"## `{name}`\n\n{_about(section)}{shape}\n\n{_table(inside)}")
+    return "\n".join([*parts, _RULES])
+
+
+def _about(section: type[BaseModel]) -> str:
+    """A part's own sentence, and those of the parts in it."""
+    sentences = [section.__doc__ or ""]
+    for name, field in section.model_fields.items():
+        inner = section_in(field.annotation)
+        if inner is not None:
+            sentences.append(f"`{name}`: {inner.__doc__}")
+            sentences += [f"`{name}.{line[1:]}" for line in _about(inner).split("\n\n")[1:]]
+    return "\n\n".join(sentences)
+
+
+def _table(rows: list[Key]) -> str:
+    lines = [f"| {' | '.join(_HEADINGS)} |", f"|{'---|' * len(_HEADINGS)}"]
+    for key in rows:
+        cells = [f"`{key.path}`", key.type, key.default, key.example, key.allowed]
+        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

@@ -1,0 +1,7 @@
+"""`python3 -m object_store_setup`."""
+
+import sys
+
+from object_store_setup.cli import main
+
+sys.exit(main())

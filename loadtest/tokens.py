@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
-import httpx
 from livekit import api
 from pydantic import SecretStr
 
 from loadtest.outputs import StackOutputs
+from loadtest.resolving import edge_client
 
 _LIFE = timedelta(minutes=5)
 
@@ -50,12 +50,12 @@ def request_admission(
         TokenRefused: the answer was not 201 with URL and token.
         httpx.TransportError: the API could not be reached.
     """
-    response = httpx.post(
-        f"{outputs.api_url}/v1/token",
-        headers={"Authorization": f"Bearer {outputs.api_service_key.get_secret_value()}"},
-        json={"room_name": room, "participant_identity": identity, "role": role},
-        timeout=10,
-    )
+    key = outputs.api_service_key.get_secret_value()
+    with edge_client(outputs, headers={"Authorization": f"Bearer {key}"}) as client:
+        response = client.post(
+            f"{outputs.api_url}/v1/token",
+            json={"room_name": room, "participant_identity": identity, "role": role},
+        )
     if response.status_code != 201:
         raise TokenRefused(f"POST {outputs.api_url}/v1/token: {response.status_code} {response.text[:1000]}")
     body = response.json()

@@ -9,6 +9,8 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from common.processes import Process
+
 CLIENT_DEVICE: Final = "eth0"
 _NAME_PREFIX: Final = "lkclient"
 
@@ -18,7 +20,10 @@ class NoFreeAddress(Exception):
 
 
 class ClientNetwork(BaseModel):
-    """The bridge that clients are plugged into; `client_network` of `make outputs`.
+    """The bridge that clients are plugged into, and what they are told there.
+
+    All but the last two are `client_network` of `make outputs`; those are laid over it by
+    `StackOutputs.network_of_clients`.
 
     Attributes:
         netns: name of the network namespace that holds the bridge, as `ip netns` lists it.
@@ -26,6 +31,8 @@ class ClientNetwork(BaseModel):
         gateway: the bridge's own address.
         addresses: the addresses that are free for clients.
         prefix: prefix length of the bridge's whole subnet.
+        names: what a client resolves beside `localhost`, as an IPv4 address each: no DNS answers there.
+        ca_certificate: the only authority that clients trust for TLS, as PEM; empty for the machine's own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +42,8 @@ class ClientNetwork(BaseModel):
     gateway: IPv4Address
     addresses: IPv4Network
     prefix: int = Field(ge=8, le=30)
+    names: dict[str, IPv4Address] = {}
+    ca_certificate: str = ""
 
     @model_validator(mode="after")
     def _addresses_are_in_the_subnet(self) -> ClientNetwork:
@@ -47,19 +56,6 @@ class ClientNetwork(BaseModel):
 
 
 @dataclass(frozen=True)
-class Owner:
-    """A process, told apart from a later one with the same id by when it started.
-
-    Attributes:
-        pid: process id.
-        started: clock ticks after boot, field 22 of /proc/<pid>/stat.
-    """
-
-    pid: int
-    started: int
-
-
-@dataclass(frozen=True)
 class ClientName:
     """A client namespace's name. It says whose it is and which address it has taken.
 
@@ -67,7 +63,7 @@ class ClientName:
     that could disagree with it.
     """
 
-    owner: Owner
+    owner: Process
     address: IPv4Address
 
     def __str__(self) -> str:
@@ -84,7 +80,7 @@ class ClientName:
         match name.split("-"):
             case [prefix, pid, started, address] if prefix == _NAME_PREFIX:
                 try:
-                    return ClientName(Owner(int(pid), int(started)), IPv4Address(address))
+                    return ClientName(Process(int(pid), int(started)), IPv4Address(address))
                 except ValueError:
                     return None
         return None

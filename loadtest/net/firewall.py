@@ -32,7 +32,13 @@ class Open:
 
 @dataclass(frozen=True)
 class UdpBlocked:
-    """No UDP in either direction: a strict corporate network."""
+    """No UDP in either direction, as in a strict corporate network.
+
+    Attributes:
+        unreachable: TCP destinations that are closed as well.
+    """
+
+    unreachable: tuple[Endpoint, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,9 @@ def ruleset(firewall: Firewall) -> str | None:
     match firewall:
         case Open():
             return None
-        case UdpBlocked():
-            return _table(inward=["meta l4proto udp drop"], outward=["meta l4proto udp drop"])
+        case UdpBlocked(unreachable):
+            closed = [f"ip daddr {d.address} {d.protocol} dport {d.port} drop" for d in unreachable]
+            return _table(inward=["meta l4proto udp drop"], outward=["meta l4proto udp drop", *closed])
         case OnlyTo(destinations):
             inward = [f"ip saddr {d.address} {d.protocol} sport {d.port} accept" for d in destinations]
             outward = [f"ip daddr {d.address} {d.protocol} dport {d.port} accept" for d in destinations]

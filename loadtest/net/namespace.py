@@ -9,26 +9,31 @@ from __future__ import annotations
 import atexit
 import fcntl
 import os
+import shutil
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from common.commands import CommandFailed, run
+from common.processes import Process, process_of
 from common.waiting import wait_until
-from loadtest.net.bridge import CLIENT_DEVICE, ClientName, ClientNetwork, Owner, free_address
+from loadtest.net.bridge import CLIENT_DEVICE, ClientName, ClientNetwork, free_address
 from loadtest.net.firewall import OPEN, Firewall, ruleset
 
 _LOCK_FILE = Path("/run/lock/livekit-platform-clients.lock")
+_FILES = Path("/run/livekit-platform-clients")
+# $0 is the namespace's directory. The mount is in a mount namespace of the program's own.
+_WITH_OWN_HOSTS = 'mount --bind "$0/hosts" /etc/hosts && exec "$@"'
 _SECONDS = 10.0  # each of these commands takes milliseconds; this is for a machine that hangs
 
 
 @dataclass(frozen=True)
 class ClientNamespace:
-    """A network namespace with one device on the cluster's bridge."""
+    """A network namespace with one device on the cluster's bridge, and files for what runs in it."""
 
     name: ClientName
     network: ClientNetwork
@@ -40,10 +45,27 @@ class ClientNamespace:
     def command(self, argv: Sequence[str]) -> list[str]:
         """`argv` so that it runs inside.
 
+        It has a hosts file with the network's names, and trusts the network's CA where there is one
+        (by SSL_CERT_FILE: OpenSSL, Python and the LiveKit SDK's signalling heed it).
+
         nsenter and not `ip netns exec`: it becomes the program instead of staying its parent, so the
-        process id that the caller gets is the program's, and /sys stays as it is.
+        process id that the caller gets is the program's, and /sys stays as it is. unshare and the
+        shell do so too.
         """
-        return ["nsenter", f"--net=/run/netns/{self.name}", "--", *argv]
+        enter = ["nsenter", f"--net=/run/netns/{self.name}", "--", "unshare", "--mount", "--"]
+        trust = ["env", f"SSL_CERT_FILE={self._ca_file}"] if self.network.ca_certificate else []
+        return [*enter, "sh", "-c", _WITH_OWN_HOSTS, str(_files(self.name)), *trust, *argv]
+
+    @property
+    def _ca_file(self) -> Path:
+        return _files(self.name) / "ca.pem"
+
+    def write_files(self) -> None:
+        """What `command` lays over the machine's own files."""
+        directory = _files(self.name)
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "hosts").write_text(hosts_file(self.network.names))
+        self._ca_file.write_text(self.network.ca_certificate)
 
 
 _live: list[ClientNamespace] = []
@@ -70,7 +92,7 @@ def client_namespace(network: ClientNetwork, *, firewall: Firewall = OPEN) -> It
 
 def reap_dead_owners(network: ClientNetwork) -> list[ClientName]:
     """Take away the namespaces whose owner no longer runs, and give back which they were."""
-    dead = [name for name in _list() if owner_of(name.owner.pid) != name.owner]
+    dead = [name for name in _list() if not name.owner.runs]
     for name in dead:
         remove(name, network)
     return dead
@@ -81,14 +103,9 @@ def treat_sigterm_as_interrupt() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def owner_of(pid: int) -> Owner | None:
-    """The process that has this id now; None where there is none."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    # The second field is the program's name in brackets, and may hold blanks and brackets itself.
-    return Owner(pid, int(stat.rpartition(")")[2].split()[19]))
+def hosts_file(names: Mapping[str, IPv4Address]) -> str:
+    """/etc/hosts of a client. Pure."""
+    return "".join(f"{address} {name}\n" for name, address in [("localhost", "127.0.0.1"), *names.items()])
 
 
 def remove(name: ClientName, network: ClientNetwork) -> None:
@@ -98,6 +115,8 @@ def remove(name: ClientName, network: ClientNetwork) -> None:
     )
     # A namespace lives on while a process of it does, and so would its link: that goes by name.
     run(["ip", "-n", network.netns, "link", "del", name.port_device], timeout=_SECONDS, check=False)
+    # Before the namespace: its name is all that the next reaper would see.
+    shutil.rmtree(_files(name), ignore_errors=True)
     run(["ip", "netns", "del", str(name)], timeout=_SECONDS, check=False)
     wait_until(
         lambda: name not in _list(), timeout=_SECONDS, describe=f"namespace {name} to go", interval=0.1
@@ -123,6 +142,7 @@ def _add(network: ClientNetwork, firewall: Firewall) -> ClientNamespace:
 
 
 def _plug_in(made: ClientNamespace, firewall: Firewall) -> None:
+    made.write_files()
     name, network = made.name, made.network
     port = name.port_device
     peer = ["peer", "name", port, "netns", network.netns]
@@ -141,8 +161,12 @@ def _plug_in(made: ClientNamespace, firewall: Firewall) -> None:
     run(["ip", "-n", str(name), "route", "add", "default", "via", str(network.gateway)], timeout=_SECONDS)
 
 
-def _owner_of_this_process() -> Owner:
-    owner = owner_of(os.getpid())
+def _files(name: ClientName) -> Path:
+    return _FILES / str(name)
+
+
+def _owner_of_this_process() -> Process:
+    owner = process_of(os.getpid())
     if owner is None:
         raise RuntimeError("/proc does not show this process; is another /proc mounted over it?")
     return owner

@@ -97,7 +97,7 @@ def test_token_api_runs_as_nobody_on_a_read_only_root(
 
 
 def test_redis_refuses_who_has_no_password(cluster: ClusterAccess, platform: str, kubectl: Kubectl) -> None:
-    (pod,) = _pods(kubectl, platform, "redis")
+    pod, *_ = _pods(kubectl, platform, "redis")
     host = _host(cluster, platform, pod)
     assert "NOAUTH" in host.run("redis-cli GET anything").stdout
     wrong = host.run("redis-cli --user livekit --pass wrong --no-auth-warning PING")
@@ -108,7 +108,7 @@ def test_redis_refuses_who_has_no_password(cluster: ClusterAccess, platform: str
 def test_redis_is_closed_to_other_pods_and_open_to_nodes(
     platform: str, kubectl: Kubectl, scratch: str, nodes: list[testinfra.host.Host]
 ) -> None:
-    (pod,) = _pods(kubectl, platform, "redis")
+    pod, *_ = _pods(kubectl, platform, "redis")
     address = kubectl.pod_ip(platform, pod)
     kubectl.start_pod(scratch, "stranger", script="trap exit TERM; while true; do sleep 1; done")
     for node in nodes:

@@ -38,12 +38,13 @@ def outputs(stack: HasOutputs) -> StackOutputs:
 
 @pytest.fixture(scope="session")
 def client_network(outputs: StackOutputs) -> ClientNetwork:
-    if outputs.client_network is None:
+    network = outputs.network_of_clients
+    if network is None:
         pytest.fail(
             "`make outputs` has no client_network: call tests plug their clients into the bridge of a "
             "cluster that local/ made, and this stack runs on another"
         )
-    return outputs.client_network
+    return network
 
 
 @pytest.fixture

@@ -9,10 +9,15 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import Path
 
+import pytest
+
 from common.waiting import wait_until
 from loadtest.client.path import TransportPath
+from loadtest.client.process import ClientDied, client_process
+from loadtest.client.protocol import ClientConfig, Joined
 from loadtest.net.bridge import ClientNetwork
-from loadtest.net.firewall import OnlyTo, UdpBlocked
+from loadtest.net.firewall import Endpoint, OnlyTo, Protocol, UdpBlocked
+from loadtest.net.namespace import client_namespace
 from loadtest.outputs import StackOutputs, endpoint_of
 from loadtest.sfu_metrics import NodeCounters, read_counters
 from loadtest.tokens import Admission, make_admission, request_admission
@@ -54,7 +59,8 @@ def test_ice_tcp_where_udp_is_blocked(
         client_network,
         publisher=publisher,
         subscriber=subscriber,
-        through=Network(firewall=UdpBlocked()),
+        # A relay by TCP would serve as well, and sometimes be the first to answer.
+        through=Network(firewall=UdpBlocked(_turn_in_the_clear(outputs, "tcp"))),
         logs=tmp_path,
     )
     measured("ICE-TCP", call)
@@ -70,23 +76,42 @@ def test_relay_only_by_turn_over_udp(
     measured: Callable[[str, CallResult], None],
     tmp_path: Path,
 ) -> None:
-    signalling = tuple(endpoint_of(url) for url in outputs.signal_urls)
-    turn = tuple(server for server in map(endpoint_of, outputs.turn_urls) if server.protocol == "udp")
-    assert turn, f"the stack offers no TURN over UDP: {outputs.turn_urls}"
-    publisher, subscriber = _admissions(outputs, outputs.signal_url, outputs.signal_url)
-    call = hold_call(
-        client_network,
-        publisher=publisher,
-        subscriber=subscriber,
-        # Told to use the relay, and unable to use anything else: the media ports are out of reach.
-        through=Network(firewall=OnlyTo((*signalling, *turn)), transport="relay"),
-        logs=tmp_path,
-    )
+    call = _relayed_call(outputs, client_network, "udp", logs=tmp_path)
     measured("TURN/UDP", call)
-    for path in _paths(call, _nodes(outputs)):
-        assert (path.local.type, path.local.relay_protocol) == ("relay", "udp"), f"{path}"
-        assert endpoint_of(path.local.server_url) in turn, f"{path}"
     assert_media_arrived(call)
+
+
+def test_relay_only_by_turn_over_tcp(
+    outputs: StackOutputs,
+    client_network: ClientNetwork,
+    measured: Callable[[str, CallResult], None],
+    tmp_path: Path,
+) -> None:
+    call = _relayed_call(outputs, client_network, "tcp", logs=tmp_path)
+    measured("TURN/TCP", call)
+    assert_media_arrived(call)
+
+
+def test_a_client_that_does_not_trust_the_stacks_ca_does_not_join(
+    outputs: StackOutputs, client_network: ClientNetwork, tmp_path: Path
+) -> None:
+    assert outputs.signal_url.startswith("wss://"), "clients are told to signal in the clear"
+    assert outputs.ca_certificate, "the local stack's certificate is from a CA of its own"
+    distrustful = client_network.model_copy(update={"ca_certificate": ""})
+    with (
+        pytest.raises(ClientDied, match=r"(?i)certificate"),
+        client_namespace(distrustful) as namespace,
+        client_process(
+            "distrustful",
+            ClientConfig(
+                url=outputs.signal_url,
+                token=_admissions(outputs, outputs.signal_url, outputs.signal_url)[0].token,
+            ),
+            namespace=namespace,
+            log=tmp_path / "distrustful.log",
+        ) as client,
+    ):
+        client.wait_for(Joined, timeout=40)
 
 
 def test_ends_that_enter_at_different_nodes(
@@ -117,6 +142,36 @@ def test_ends_that_enter_at_different_nodes(
     for entry in nodes[:2]:
         assert since[entry].signal_connections >= 1, f"nobody's signalling came in at {entry}: {since}"
     assert since[room_node].media_sessions >= 2, f"the two ends' media did not meet at {room_node}: {since}"
+
+
+def _relayed_call(
+    outputs: StackOutputs, client_network: ClientNetwork, protocol: Protocol, *, logs: Path
+) -> CallResult:
+    """A call over TURN in the clear by this protocol; its paths are looked at here."""
+    signalling = endpoint_of(outputs.signal_url, outputs.address_of)
+    turn = _turn_in_the_clear(outputs, protocol)
+    publisher, subscriber = _admissions(outputs, outputs.signal_url, outputs.signal_url)
+    call = hold_call(
+        client_network,
+        publisher=publisher,
+        subscriber=subscriber,
+        # Told to use the relay, and unable to use anything else: the media ports are out of reach, and
+        # so is signalling past the edge.
+        through=Network(firewall=OnlyTo((signalling, *turn)), transport="relay"),
+        logs=logs,
+    )
+    for path in _paths(call, _nodes(outputs)):
+        assert (path.local.type, path.local.relay_protocol) == ("relay", protocol), f"{path}"
+        assert endpoint_of(path.local.server_url) in turn, f"{path}"
+    return call
+
+
+def _turn_in_the_clear(outputs: StackOutputs, protocol: Protocol) -> tuple[Endpoint, ...]:
+    """Where TURN without TLS is offered by this protocol; it must be."""
+    servers = [endpoint_of(url) for url in outputs.turn_urls if url.startswith("turn:")]
+    found = tuple(server for server in servers if server.protocol == protocol)
+    assert found, f"the stack offers no TURN over {protocol}: {outputs.turn_urls}"
+    return found
 
 
 def _nodes(outputs: StackOutputs) -> list[IPv4Address]:

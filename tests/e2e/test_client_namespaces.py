@@ -56,6 +56,8 @@ except OSError as error:
     print(f"error {error}")
 """
 
+LOOK_UP = "import socket, sys; print(socket.gethostbyname(sys.argv[1]))"
+
 # Makes a client namespace with a process in it, says so, and waits.
 OWNER = """
 import subprocess, sys, time
@@ -117,8 +119,14 @@ def _left_of(name: ClientName, network: ClientNetwork) -> list[str]:
     links = run(["ip", "-j", "-n", network.netns, "link"], timeout=10).stdout
     return [
         *[path.name for path in Path("/run/netns").iterdir() if path.name == str(name)],
+        *[path.name for path in [_files(name)] if path.exists()],
         *[link["ifname"] for link in json.loads(links) if link["ifname"] == name.port_device],
     ]
+
+
+def _files(name: ClientName) -> Path:
+    """Where its hosts file and CA are kept."""
+    return Path("/run/livekit-platform-clients") / str(name)
 
 
 def _runs(pid: int) -> bool:
@@ -140,7 +148,7 @@ def test_clients_reach_each_other_and_leave_nothing_behind(network: ClientNetwor
         for protocol in ("udp", "tcp"):
             with _echo(other, protocol, 5000):
                 assert _ask(one, protocol, other.address, 5000) == "answer"
-        assert all(len(_left_of(name, network)) == 2 for name in names)
+        assert all(len(_left_of(name, network)) == 3 for name in names)
     assert [left for name in names for left in _left_of(name, network)] == []
 
 
@@ -176,6 +184,43 @@ def test_only_the_given_destinations_answer_and_the_rest_is_silence(network: Cli
         assert (heard, heard_at_another_port) == (["hello"], [])
 
 
+def test_a_client_knows_the_networks_names_and_nobody_else_does(network: ClientNetwork) -> None:
+    told = network.model_copy(update={"names": {"sfu.lk.localhost": IPv4Address("192.0.2.77")}})
+    before = Path("/etc/hosts").read_text()
+    with client_namespace(told) as client, client_namespace(network) as ignorant:
+        look_up = [sys.executable, "-c", LOOK_UP, "sfu.lk.localhost"]
+        assert run(client.command(look_up), timeout=10).stdout == "192.0.2.77\n"
+        assert run(client.command([*look_up[:-1], "localhost"]), timeout=10).stdout == "127.0.0.1\n"
+        # Not looked up: its resolver would be asked, and nothing answers there.
+        assert "sfu.lk.localhost" not in run(ignorant.command(["cat", "/etc/hosts"]), timeout=10).stdout
+        assert Path("/etc/hosts").read_text() == before
+        files = _files(client.name)
+        assert files.exists()
+    assert not files.exists()
+
+
+def test_a_client_trusts_the_networks_ca_and_no_other(network: ClientNetwork) -> None:
+    told = network.model_copy(update={"ca_certificate": "of this network\n"})
+    with client_namespace(told) as client, client_namespace(network) as ignorant:
+        show = ["sh", "-c", 'cat "$SSL_CERT_FILE"']
+        assert run(client.command(show), timeout=10).stdout == "of this network\n"
+        assert run(ignorant.command(show), timeout=10, check=False).stdout != "of this network\n"
+
+
+def test_the_process_that_is_started_is_the_program_itself(network: ClientNetwork) -> None:
+    with (
+        client_namespace(network) as client,
+        subprocess.Popen(client.command(["sleep", "60"])) as process,
+    ):
+        try:
+            program = Path(f"/proc/{process.pid}/comm")
+            wait_until(
+                lambda: program.read_text() == "sleep\n", timeout=10, describe="sleep to run", interval=0.05
+            )
+        finally:
+            process.kill()
+
+
 def test_users_at_the_same_time_get_different_addresses(network: ClientNetwork) -> None:
     argv = [sys.executable, "-c", OWNER, network.model_dump_json()]
     owners = [
@@ -207,7 +252,7 @@ def test_what_a_killed_owner_left_goes_with_the_next_start(network: ClientNetwor
         assert reap_dead_owners(network) == [], "it took away what belongs to a living process"
         process.kill()
         process.wait(timeout=20)
-        assert len(_left_of(name, network)) == 2
+        assert len(_left_of(name, network)) == 3
         assert _runs(inside)
         with client_namespace(network) as mine:
             assert mine.address == name.address, "the freed address was not used again"

@@ -10,7 +10,7 @@ import yaml
 
 from tests.manifests.rendering import CASES, Case, Manifest, stack_values, template, tool
 from tests.running import ClusterAccess
-from tests.unit.infra.program import Deployment, local_config, run
+from tests.unit.infra.program import STACKS, Deployment, run, stack_config
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,11 +24,17 @@ def helm() -> Path:
 
 
 @pytest.fixture(scope="session")
-def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    """What the program registers for stack `local`."""
+def stacks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Deployment]:
+    """What the program registers for each stack of the repository."""
     kubeconfig = tmp_path_factory.mktemp("program") / "kubeconfig"
     kubeconfig.touch()
-    return run(local_config(kubeconfig))
+    return {name: run(stack_config(name, kubeconfig)) for name in STACKS}
+
+
+@pytest.fixture(scope="session")
+def local_stack(stacks: dict[str, Deployment]) -> Deployment:
+    """What the program registers for stack `local`."""
+    return stacks["local"]
 
 
 @cache
@@ -45,7 +51,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 
 @pytest.fixture
-def manifests(helm: Path, case: Case, local_stack: Deployment) -> list[Manifest]:
-    if case.values is None:
-        return template(helm, case.chart, stack_values(local_stack, case.chart))
+def manifests(helm: Path, case: Case, stacks: dict[str, Deployment]) -> list[Manifest]:
+    if case.stack is not None:
+        return template(helm, case.chart, stack_values(stacks[case.stack], case.chart))
     return _rendered(helm, case)

@@ -15,31 +15,39 @@ import yaml
 from pulumi.runtime import rpc
 
 from common.commands import CommandFailed, run
-from tests.unit.infra.program import CHECKOUT, SECRET, Deployment
+from tests.unit.infra.program import CHECKOUT, SECRET, STACKS, Deployment
 
 Manifest = dict[str, Any]
 
 CHARTS = CHECKOUT / "charts"
 CHART_NAMES = tuple(sorted(path.parent.name for path in CHARTS.glob("*/Chart.yaml")))
 NAMESPACE = "calls"
-_WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
+# Charts whose part somebody else keeps for these stacks.
+NOT_IN_STACK: dict[str, tuple[str, ...]] = {}
+# What runs until it is told to stop, and what runs once.
+_SERVING = ("Deployment", "StatefulSet", "DaemonSet")
+_ONCE = ("Job",)
 
 
 @dataclass(frozen=True)
 class Case:
-    """One rendering of one chart: by a ci values file, or with what the program gives it in stack `local`."""
+    """One rendering of one chart: by a ci values file, or with what the program gives it in a stack."""
 
     chart: str
     values: Path | None
+    stack: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.chart}-{self.values.stem.removesuffix('-values') if self.values else 'stack_local'}"
+        return f"{self.chart}-{self.values.stem.removesuffix('-values') if self.values else self.stack}"
 
 
 CASES = tuple(
-    Case(chart, values)
+    case
     for chart in CHART_NAMES
-    for values in (*sorted((CHARTS / chart / "ci").glob("*-values.yaml")), None)
+    for case in (
+        *(Case(chart, values) for values in sorted((CHARTS / chart / "ci").glob("*-values.yaml"))),
+        *(Case(chart, None, stack) for stack in STACKS if chart not in NOT_IN_STACK.get(stack, ())),
+    )
 )
 
 
@@ -111,7 +119,18 @@ def of_kind(manifests: list[Manifest], *kinds: str) -> list[Manifest]:
 
 
 def workloads(manifests: list[Manifest]) -> list[Manifest]:
-    return of_kind(manifests, *_WORKLOADS)
+    """Everything that makes pods."""
+    return of_kind(manifests, *_SERVING, *_ONCE)
+
+
+def serving(manifests: list[Manifest]) -> list[Manifest]:
+    """The workloads that run until they are told to stop: they have probes, a selector and replicas."""
+    return of_kind(manifests, *_SERVING)
+
+
+def jobs(manifests: list[Manifest]) -> list[Manifest]:
+    """The workloads that run once."""
+    return of_kind(manifests, *_ONCE)
 
 
 def pod_specs(manifests: list[Manifest]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,18 @@ from livekit_platform.ports import Protocol, Scope
 from tests.manifests.rendering import (
     CHART_NAMES,
     Manifest,
-    container_ports,
     containers,
     of_kind,
+    pod_labels,
     pod_specs,
     secrets_of,
+    selected,
     stack_values,
     template,
     tool,
     workloads,
 )
+from tests.unit.infra import program
 from tests.unit.infra.program import Deployment
 
 STACK_NAMESPACE = "livekit"
@@ -54,27 +57,29 @@ def test_every_chart_of_the_repository_is_deployed(local_stack: Deployment) -> N
 
 
 def test_declared_ports_are_the_ports_of_the_configuration(whole: list[Manifest]) -> None:
-    declared = set(container_ports(whole).values())
-    node_ports = {
-        (port["nodePort"], port["protocol"])
-        for service in of_kind(whole, "Service")
-        for port in service["spec"]["ports"]
-        if "nodePort" in port
-    }
-    [relay] = [
-        workload["spec"]["template"]["metadata"]["annotations"]["livekit-platform/turn-relay-ports"]
-        for workload in workloads(whole)
-        if workload["metadata"]["name"] == "livekit-server"
-    ]
+    """Each port of the configuration is declared by a pod, and each port of a pod is in the configuration."""
+    ports = [port for container in containers(whole) for port in container.get("ports", [])]
+    on_nodes = {(port.get("hostPort"), port["protocol"]) for port in ports if "hostPort" in port}
+    in_pods = {(port["containerPort"], port["protocol"]) for port in ports if "hostPort" not in port}
     claims = Ports().claims()
-    assert declared == {
-        (claim.ports.first, claim.protocol.value)
-        for claim in claims
-        if claim.scope is not Scope.NODE_PORT and not claim.relay
-    }
-    assert node_ports == {
-        (claim.ports.first, claim.protocol.value) for claim in claims if claim.scope is Scope.NODE_PORT
-    }
+
+    def claimed(*scopes: Scope) -> set[tuple[int, str]]:
+        return {
+            (claim.ports.first, claim.protocol.value)
+            for claim in claims
+            if claim.scope in scopes and not claim.relay
+        }
+
+    # One Redis has no Sentinel, and the coturn that is built here no metrics.
+    absent = {(port, Protocol.TCP.value) for port in (Ports().redis_sentinel, Ports().turn_metrics)}
+    assert in_pods == claimed(Scope.HOST, Scope.POD) - absent
+    assert on_nodes == claimed(Scope.HOST_PORT)
+    [relay] = [
+        annotations["livekit-platform/turn-relay-ports"]
+        for workload in workloads(whole)
+        if "livekit-platform/turn-relay-ports"
+        in (annotations := workload["spec"]["template"]["metadata"].get("annotations", {}))
+    ]
     assert [relay] == [f"{claim.ports}/{Protocol.UDP.value}" for claim in claims if claim.relay]
 
 
@@ -90,7 +95,6 @@ def test_the_real_server_takes_the_configuration_strictly_and_names_the_declared
         ("7880", "HTTP service"),
         ("7881", "ICE/TCP"),
         ("7882", "ICE/UDP"),
-        ("3478", "TURN/UDP"),
     ]
     # That it is strict, and says so on standard output while its exit code stays 0.
     file.write_text(yaml.safe_dump({**server_config, "prot": 7880}))
@@ -98,10 +102,26 @@ def test_the_real_server_takes_the_configuration_strictly_and_names_the_declared
     assert "field prot not found" in refused
 
 
+def test_the_real_server_takes_the_embedded_turn_server_too(tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.touch()
+    deployed = program.run({**program.local_config(kubeconfig), "turn": {"kind": "embedded"}})
+    assert not [chart for chart in deployed.of_type(program.CHART) if chart.name == "coturn"]
+    file = tmp_path / "config.yaml"
+    file.write_text(secrets_of(deployed)["livekit-server-config"]["config.yaml"])
+    livekit_server = tool("livekit-server")
+    printed = run([livekit_server, "--config", file, "--node-ip", "192.0.2.1", "ports"], timeout=30).stdout
+    assert "not found" not in printed
+    assert "3478 - TURN/UDP" in printed
+    assert "5349 - TURN/TLS" in printed
+
+
 def test_secrets_that_pods_name_are_made_by_the_program_with_those_keys(
     whole: list[Manifest], local_stack: Deployment
 ) -> None:
     made = {(name, key) for name, data in secrets_of(local_stack).items() for key in data}
+    # For whoever wants to trust the authority; no pod does.
+    made -= {("edge-tls", "ca.crt")}
     named = {
         (volume["secret"]["secretName"], item["key"])
         for spec in pod_specs(whole)
@@ -131,16 +151,25 @@ def test_every_address_inside_the_cluster_is_a_service_s(
         for variable in container.get("env", [])
         if variable["name"] == "LIVEKIT_URL"
     ]
+    store_urls = [
+        variable["value"]
+        for container in containers(whole)
+        for variable in container.get("env", [])
+        if variable["name"] in ("OBJECT_STORE_ENDPOINT", "OBJECT_STORE_ADMIN_ENDPOINT")
+    ]
+    assert len(store_urls) == 2
+    assert {urlsplit(url).netloc for url in store_urls} <= there
     assert server_config["redis"]["address"] in there
     assert urlsplit(livekit_url).netloc in there
     assert {urlsplit(url).netloc for url in server_config["webhook"]["urls"]} <= there
 
 
 def test_policies_let_the_parts_reach_each_other(
-    whole: list[Manifest], server_config: dict[str, Any]
+    whole: list[Manifest], server_config: dict[str, Any], local_stack: Deployment
 ) -> None:
     """SFUs come from, and are reached at, their nodes' addresses: those that TURN may relay to."""
-    sfus = set(server_config["turn"]["allow_restricted_peer_cidrs"])
+    conf = secrets_of(local_stack)["coturn-config"]["turnserver.conf"]
+    sfus = {f"{address}/32" for address in re.findall(r"^allowed-peer-ip=(.+)$", conf, re.MULTILINE)}
     assert sfus == {"192.0.2.1/32", "192.0.2.2/32"}
     policies = {policy["metadata"]["name"]: policy["spec"] for policy in of_kind(whole, "NetworkPolicy")}
     [from_sfus] = policies["redis"]["ingress"]
@@ -151,19 +180,22 @@ def test_policies_let_the_parts_reach_each_other(
 
 
 def test_every_pod_off_the_nodes_network_is_bound_by_a_policy(whole: list[Manifest]) -> None:
-    bound = {policy["metadata"]["name"] for policy in of_kind(whole, "NetworkPolicy")}
+    bound = {
+        pod_labels(workload)["app.kubernetes.io/name"]
+        for policy in of_kind(whole, "NetworkPolicy")
+        for workload in selected(whole, policy["spec"]["podSelector"]["matchLabels"])
+    }
     in_pod_network = {
-        workload["metadata"]["name"]
+        pod_labels(workload)["app.kubernetes.io/name"]
         for workload in workloads(whole)
         if not workload["spec"]["template"]["spec"].get("hostNetwork")
     }
-    assert bound == in_pod_network == {"redis", "token-api"}
+    assert bound == in_pod_network >= {"redis", "token-api", "object-store", "object-store-setup"}
 
 
-def test_only_sfus_may_be_called_from_outside_beside_the_node_port(whole: list[Manifest]) -> None:
-    assert {
-        service["metadata"]["name"]: service["spec"]["type"] for service in of_kind(whole, "Service")
-    } == {"livekit-server": "ClusterIP", "redis": "ClusterIP", "token-api": "NodePort"}
+def test_no_service_opens_a_port_of_the_nodes(whole: list[Manifest]) -> None:
+    """The edge's host ports are the way in, beside what carries media on the nodes' network."""
+    assert {service["spec"]["type"] for service in of_kind(whole, "Service")} == {"ClusterIP"}
 
 
 def test_no_generated_secret_is_in_what_the_charts_make(
@@ -172,10 +204,13 @@ def test_no_generated_secret_is_in_what_the_charts_make(
     text = yaml.safe_dump_all(whole)
     config = yaml.safe_load(secrets_of(local_stack)["livekit-server-config"]["config.yaml"])
     token_api = secrets_of(local_stack)["token-api-env"]
+    accounts = json.loads(secrets_of(local_stack)["object-store-accounts"]["users.json"])
     for secret in (
         *config["keys"].values(),
         config["redis"]["password"],
         token_api["LIVEKIT_API_SECRET"],
         token_api["TOKEN_API_SERVICE_KEY"],
+        secrets_of(local_stack)["object-store-root"]["secret_access_key"],
+        *(account["secret"] for account in accounts["accessAccounts"].values()),
     ):
         assert secret not in text

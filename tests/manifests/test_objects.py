@@ -15,6 +15,7 @@ from tests.manifests.rendering import (
     pod_labels,
     pod_specs,
     selected,
+    serving,
     workloads,
 )
 
@@ -41,7 +42,7 @@ def test_objects_are_labelled_and_in_the_release_s_namespace(case: Case, manifes
 
 
 def test_selectors_hold_what_never_changes(manifests: list[Manifest]) -> None:
-    for workload in workloads(manifests):
+    for workload in serving(manifests):
         selector = workload["spec"]["selector"]["matchLabels"]
         assert set(selector) == {"app.kubernetes.io/name", "app.kubernetes.io/instance"}
         assert selector.items() <= pod_labels(workload).items()
@@ -139,6 +140,8 @@ def _mounted_file(
 ) -> bool:
     directory, _, file = path.rpartition("/")
     for mount in container.get("volumeMounts", []):
+        if mount["mountPath"] == path:
+            return True
         if mount["mountPath"] != directory:
             continue
         [volume] = [volume for volume in spec["volumes"] if volume["name"] == mount["name"]]
@@ -154,8 +157,8 @@ def _mounted_file(
 
 
 def test_probes_knock_at_declared_ports(manifests: list[Manifest]) -> None:
-    for container in containers(manifests):
-        ports = {port["name"] for port in container["ports"]}
+    for container in containers(serving(manifests)):
+        ports = {port["name"] for port in container.get("ports", [])}
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             for handler in ("httpGet", "tcpSocket"):
                 if handler in container[probe]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 
-from tests.manifests.rendering import Case, Manifest, containers, of_kind, pod_specs, workloads
+from tests.manifests.rendering import Case, Manifest, containers, jobs, of_kind, pod_specs, serving, workloads
 
-# The one that carries media; all others keep to Pod Security's `restricted`.
-ON_THE_NODES_NETWORK = {"livekit-server"}
+# Those that carry media; all others keep to Pod Security's `restricted`.
+ON_THE_NODES_NETWORK = {"coturn", "livekit-server"}
 _PINNED = re.compile(r"^[^/]+\.[^/]+/.+(:(?!latest$)[A-Za-z0-9._-]+|@sha256:[0-9a-f]{64})$")
 
 
 def test_every_container_has_all_three_probes(manifests: list[Manifest]) -> None:
-    for container in containers(manifests):
+    for container in containers(serving(manifests)):
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             [handler] = set(container[probe]) & {"exec", "httpGet", "tcpSocket", "grpc"}
             assert container[probe]["periodSeconds"] >= 1
@@ -52,7 +52,7 @@ def test_no_container_has_more_rights_than_it_uses(manifests: list[Manifest]) ->
         }
 
 
-def test_only_sfus_use_the_nodes_network(case: Case, manifests: list[Manifest]) -> None:
+def test_only_what_carries_media_uses_the_nodes_network(case: Case, manifests: list[Manifest]) -> None:
     for spec in pod_specs(manifests):
         assert spec.get("hostNetwork", False) == (case.chart in ON_THE_NODES_NETWORK)
         for volume in spec.get("volumes", []):
@@ -66,6 +66,19 @@ def test_a_pod_on_the_nodes_network_is_alone_there_and_resolves_services(manifes
             continue
         assert spec["dnsPolicy"] == "ClusterFirstWithHostNet"
         # A surplus pod would find no free ports, and the rollout would never end.
+        assert workload["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+        [apart] = spec["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        assert apart["topologyKey"] == "kubernetes.io/hostname"
+        assert apart["labelSelector"] == workload["spec"]["selector"]
+
+
+def test_a_pod_with_ports_of_its_node_is_alone_there(manifests: list[Manifest]) -> None:
+    """A node has each port once, also where they lead into the pod network."""
+    for workload in workloads(manifests):
+        spec = workload["spec"]["template"]["spec"]
+        ports = [port for container in spec["containers"] for port in container.get("ports", [])]
+        if not any("hostPort" in port for port in ports):
+            continue
         assert workload["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
         [apart] = spec["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
         assert apart["topologyKey"] == "kubernetes.io/hostname"
@@ -87,6 +100,24 @@ def test_images_are_complete_pinned_and_not_pulled_where_they_are(manifests: lis
     for container in containers(manifests):
         assert _PINNED.match(container["image"]), container["image"]
         assert container["imagePullPolicy"] == "IfNotPresent"
+
+
+def test_a_job_ends_says_why_and_runs_again_only_when_its_inputs_change(manifests: list[Manifest]) -> None:
+    for job in jobs(manifests):
+        spec = job["spec"]
+        # Within the ten minutes that Pulumi waits.
+        assert spec["activeDeadlineSeconds"] < 600
+        assert spec["backoffLimit"] <= 2
+        # A Job that cleared itself away would be made again by every `up`.
+        assert "ttlSecondsAfterFinished" not in spec
+        # Jobs cannot be changed, and one that has failed would stay so.
+        assert re.fullmatch(r"[a-z0-9-]+-[0-9a-f]{10}", job["metadata"]["name"])
+        assert job["metadata"]["annotations"]["pulumi.com/replaceUnready"] == "true"
+        pod = spec["template"]["spec"]
+        assert pod["restartPolicy"] == "Never"
+        for container in pod["containers"]:
+            assert container["terminationMessagePath"] == "/dev/termination-log"
+            assert not any(name.endswith("Probe") for name in container)
 
 
 def test_what_runs_more_than_once_survives_a_drained_node(manifests: list[Manifest]) -> None:

@@ -14,7 +14,9 @@ from tests.plugins.stack import Program, Stack, k8s
 
 Deployment: Any = k8s.apps.v1.Deployment
 ConfigMap: Any = k8s.core.v1.ConfigMap
+Job: Any = k8s.batch.v1.Job
 
+BUSYBOX = "docker.io/library/busybox:1.35.0"
 # Of a registry that no machine has, so that its pod waits for ever.
 NOWHERE = "registry.invalid/nothing:none"
 
@@ -56,6 +58,44 @@ def test_an_object_that_is_not_ready_is_kept_explained_and_retried(scratch: Stac
     assert scratch.up(web(scratch, 0, **impatient)) == {"update": 1, "create": 1}
     assert apps.read_namespaced_deployment("web", scratch.namespace).metadata.uid == uid
     assert "initErrors" not in scratch.resource("web")
+
+
+def test_a_job_that_failed_is_made_anew_where_it_may_be(scratch: Stack, core: Any) -> None:
+    """Nothing in the program changes: what made it fail is put right elsewhere, as a right on a bucket."""
+
+    def program(options: pulumi.ResourceOptions) -> None:
+        optional = {"configMapKeyRef": {"name": "right", "key": "granted", "optional": True}}
+        container = {
+            "name": "check",
+            "image": BUSYBOX,
+            "command": [
+                "sh",
+                "-c",
+                'test -n "$GRANTED" || { echo "not granted" >/dev/termination-log; exit 1; }',
+            ],
+            "env": [{"name": "GRANTED", "valueFrom": optional}],
+        }
+        Job(
+            "check",
+            metadata={
+                "name": "check",
+                "namespace": scratch.namespace,
+                "annotations": {"pulumi.com/replaceUnready": "true"},
+            },
+            spec={
+                "backoffLimit": 0,
+                "template": {"spec": {"restartPolicy": "Never", "containers": [container]}},
+            },
+            opts=options,
+        )
+
+    with pytest.raises(automation.CommandError, match="not granted"):
+        scratch.up(program)
+    core.create_namespaced_config_map(
+        scratch.namespace, {"metadata": {"name": "right"}, "data": {"granted": "1"}}
+    )
+    assert scratch.up(program) == {"replace": 1}
+    assert scratch.up(program) == {"same": 1}
 
 
 def test_an_object_that_is_not_to_be_awaited_is_not(scratch: Stack) -> None:

@@ -16,6 +16,7 @@ import pytest
 from common.commands import run
 from local.cluster import cgroups, network
 from local.cluster.cluster import Cluster
+from local.cluster.doors import open_doors, recorded_doors
 from local.cluster.topology import Topology
 from local.paths import Instance, state_root
 from tests import running
@@ -66,6 +67,8 @@ def condemned(stack: RunningStack) -> Iterator[Cluster]:
     cluster = Cluster.plan(Instance(name, state_root() / name), node_count=2)
     try:
         cluster.start_nodes()
+        nobody = f"{cluster.topology.control_plane.address}:9"
+        open_doors(cluster.instance, cluster.topology, https=nobody, http=nobody)
         yield cluster
     finally:
         if cluster.instance.root.exists():
@@ -75,8 +78,11 @@ def condemned(stack: RunningStack) -> Iterator[Cluster]:
 def test_down_leaves_nothing(condemned: Cluster, stack: RunningStack) -> None:
     before = firewall()
     seen = traces(condemned.topology, condemned.instance)
+    doors = recorded_doors(condemned.instance)
     # The probe must be able to see what it says is gone.
     assert all([seen.processes, seen.namespaces, seen.links, seen.cgroups, seen.files]), seen
+    assert {door.process.pid for door in doors} <= seen.processes
+    assert doors, "no door was open, and nothing is shown of how they end"
 
     if stack.started_here:
         running.down()

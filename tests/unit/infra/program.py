@@ -6,14 +6,19 @@ import asyncio
 import contextvars
 import json
 import runpy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pulumi
 import yaml
 from pulumi.runtime import mocks, rpc, stack
+
+from livekit_platform import live_nodes
+from livekit_platform.certificates import CertificateAuthorityProvider, ServerCertificateProvider
+from livekit_platform.live_nodes import LiveNode
 
 CHECKOUT = Path(__file__).parents[3]
 PROJECT = "livekit-platform"
@@ -23,22 +28,59 @@ GENERATED_VALUE = "generated-{name}-0123456789abcdef0123456789abcdef"
 CHART = "kubernetes:helm.sh/v4:Chart"
 SECRET = "kubernetes:core/v1:Secret"
 RANDOM_SECRET = "pulumi-python:dynamic/livekit-platform:RandomSecret"
+_CERTIFICATES = {
+    "pulumi-python:dynamic/livekit-platform:CertificateAuthority": CertificateAuthorityProvider(),
+    "pulumi-python:dynamic/livekit-platform:ServerCertificate": ServerCertificateProvider(),
+}
 
 
 def minimal_config(kubeconfig: Path) -> dict[str, Any]:
-    """What every stack must say, and nothing else."""
+    """What every stack must say, and nothing else: of a local one, for others must name a domain too."""
     return {
+        "environment": "local",
         "kubeconfig": str(kubeconfig),
         "nodes": [{"name": "node-a", "address": "192.0.2.1"}, {"name": "node-b", "address": "192.0.2.2"}],
-        "images": {"token_api": "docker.io/livekit-platform/token-api:0123456789abcdef"},
+        "images": {
+            "token_api": "docker.io/livekit-platform/token-api:0123456789ab",
+            "object_store_setup": "docker.io/livekit-platform/object-store-setup:0123456789ab",
+        },
     }
+
+
+STACKS = ("local", "staging", "production")
 
 
 def local_config(kubeconfig: Path) -> dict[str, Any]:
     """Pulumi.local.yaml, completed as `make up` completes it."""
-    stack_file = yaml.safe_load((CHECKOUT / "Pulumi.local.yaml").read_text())
-    own = {key.removeprefix(f"{PROJECT}:"): value for key, value in stack_file["config"].items()}
-    return {**own, **minimal_config(kubeconfig)}
+    return stack_config("local", kubeconfig)
+
+
+def stack_config(name: str, kubeconfig: Path) -> dict[str, Any]:
+    """Pulumi.<name>.yaml, completed with what only its owner has."""
+    config = checked_in_config(name)
+    owners: dict[str, Any] = minimal_config(kubeconfig) | {"environment": config["environment"]}
+    if name != "local":
+        edge, store = config["edge"], config["object_store"]
+        issuer = {**edge["tls"]["issuer"], "name": "letsencrypt"}
+        external = {**store["external"], "endpoint": "https://s3.example.com"}
+        owners |= {
+            "domain": f"lk.{name}.example.com",
+            "nodes": [*owners["nodes"], {"name": "node-c", "address": "192.0.2.3"}],
+            "edge": {**edge, "tls": {**edge["tls"], "issuer": issuer}},
+            "object_store": {**store, "external": external},
+            "images": {
+                **owners["images"],
+                "registry": "registry.example.com/lkp",
+                "pull_secrets": ["registry"],
+            },
+        }
+    return {**config, **owners}
+
+
+def checked_in_config(name: str) -> dict[str, Any]:
+    """Pulumi.<name>.yaml as it stands in the repository, without the project's prefix."""
+    stack_file = yaml.safe_load((CHECKOUT / f"Pulumi.{name}.yaml").read_text())
+    return {key.removeprefix(f"{PROJECT}:"): value for key, value in stack_file["config"].items()}
 
 
 def raw(config: Mapping[str, Any]) -> dict[str, str]:
@@ -86,6 +128,10 @@ class _Plugins(mocks.Mocks):
         state = dict(args.inputs)
         if args.typ == RANDOM_SECRET and not self._preview:
             state["value"] = GENERATED_VALUE.format(name=args.name)
+        if args.typ in _CERTIFICATES and not self._preview:
+            # Real ones: what is told of them is read by real programs.
+            plain = {key: rpc.unwrap_rpc_secret(value) for key, value in args.inputs.items()}
+            state.update(_CERTIFICATES[args.typ].create(plain).outs or {})
         return f"{args.name}-id", state
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
@@ -124,16 +170,33 @@ class _Recorder(mocks.MockMonitor):
         return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
 
 
-def run(config: Mapping[str, Any], *, preview: bool = False, secret_keys: tuple[str, ...] = ()) -> Deployment:
+def run(
+    config: Mapping[str, Any],
+    *,
+    preview: bool = False,
+    secret_keys: tuple[str, ...] = (),
+    nodes: Sequence[LiveNode] | live_nodes.NoAnswer | None = None,
+    into: Deployment | None = None,
+) -> Deployment:
     """Run infra/__main__.py with `config` (keys without the project's prefix).
+
+    Args:
+        nodes: what the cluster answers when it is asked for its nodes; the configured ones without it.
+        into: takes what is registered, for whoever wants to see it also where the program raises.
 
     Raises:
         pulumi.RunError: as the program raises it.
     """
-    deployment = Deployment()
+    deployment = into or Deployment()
+    answer = _as_configured(config) if nodes is None else nodes
     # A context of its own: the SDK keeps settings, configuration and the root resource in context variables.
-    contextvars.Context().run(_run, config, deployment, preview, secret_keys)
+    with mock.patch.object(live_nodes, "read", side_effect=[answer]):
+        contextvars.Context().run(_run, config, deployment, preview, secret_keys)
     return deployment
+
+
+def _as_configured(config: Mapping[str, Any]) -> list[LiveNode]:
+    return [LiveNode(node["name"], (node["address"],)) for node in config.get("nodes", [])]
 
 
 def _run(

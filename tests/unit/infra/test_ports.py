@@ -55,7 +55,9 @@ def test_every_port_field_is_claimed() -> None:
         (claim(39999, 40100, relay=True), "within 40000-49999"),
         (claim(49000, 50000, relay=True), "within 40000-49999"),
         (claim(7000, 7100, relay=True), "within 40000-49999"),
-        (claim(29999, scope=Scope.NODE_PORT), "a NodePort"),
+        (claim(443, scope=Scope.HOST), "an unprivileged port"),
+        (claim(30000, scope=Scope.HOST_PORT), "outside the NodePorts"),
+        (claim(32768, scope=Scope.HOST_PORT), "outside the ephemeral ports"),
         (claim(80, scope=Scope.POD), "an unprivileged port"),
         *((claim(port, protocol=Protocol.TCP), "Kubernetes does not use") for port in KUBERNETES_TCP),
     ],
@@ -73,8 +75,8 @@ def test_a_port_that_something_else_takes_is_refused(wrong: PortClaim, allowed: 
         claim(61000),
         claim(10250),  # the kubelet's, but TCP
         claim(40000, 49999, relay=True),
-        claim(30000, scope=Scope.NODE_PORT),
-        claim(32767, scope=Scope.NODE_PORT),
+        claim(443, scope=Scope.HOST_PORT),
+        claim(80, protocol=Protocol.TCP, scope=Scope.HOST_PORT),
         claim(31000, scope=Scope.POD),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from pulumi.runtime import rpc
 
+from livekit_platform.config import Secrets
 from tests.unit.infra.program import (
     CHART,
     GENERATED_VALUE,
@@ -23,12 +24,10 @@ from tests.unit.infra.program import (
     run,
 )
 
-SECRET_OUTPUTS = {"livekit_api_secret", "api_service_key"}
-GIVEN = {
-    "livekit_api_secret": "given-livekit-secret-0123456789abcdef",
-    "redis_password": "given-redis-password-0123456789abcdef",
-    "api_service_key": "given-service-key-0123456789abcdef",
-}
+SECRET_OUTPUTS = {"livekit_api_secret", "api_service_key", "s3_access_key", "s3_secret_key"}
+_CHARTS = ("coturn", "edge", "livekit-server", "object-store", "redis", "token-api")
+_GENERATED = sorted(name.replace("_", "-") for name in Secrets.names())
+GIVEN = {name: f"given-{name}-0123456789abcdef0123456789" for name in Secrets.names()}
 
 
 @pytest.fixture
@@ -45,21 +44,30 @@ def secret_data(deployment: Deployment, name: str) -> dict[str, str]:
 
 def test_the_program_registers_what_the_platform_is_made_of(deployment: Deployment) -> None:
     assert sorted((entry.type.split(":")[-1], entry.name) for entry in deployment.resources.values()) == [
-        ("Chart", "livekit-server"),
-        ("Chart", "redis"),
-        ("Chart", "token-api"),
+        ("CertificateAuthority", "edge-ca"),
+        *(("Chart", chart) for chart in _CHARTS),
+        ("Coturn", "coturn"),
+        ("Edge", "edge"),
         ("LiveKit", "livekit-server"),
         ("Namespace", "namespace"),
         ("Namespace", "namespace"),
         ("NetworkPolicy", "namespace-default-deny"),
+        ("ObjectStore", "object-store"),
         ("PlatformSecrets", "secrets"),
-        ("RandomSecret", "api-service-key"),
-        ("RandomSecret", "livekit-api-secret"),
-        ("RandomSecret", "redis-password"),
+        ("PriorityClass", "livekit-api"),
+        ("PriorityClass", "livekit-media"),
+        ("PriorityClass", "livekit-state"),
+        *(("RandomSecret", secret) for secret in _GENERATED),
         ("Redis", "redis"),
+        ("Secret", "coturn-config"),
+        ("Secret", "edge-tls"),
         ("Secret", "livekit-server-config"),
+        ("Secret", "object-store-accounts"),
+        ("Secret", "object-store-root"),
         ("Secret", "redis-acl"),
         ("Secret", "token-api-env"),
+        ("ServerCertificate", "edge-certificate"),
+        ("Tls", "tls"),
         ("TokenApi", "token-api"),
         ("kubernetes", "cluster"),
     ]
@@ -79,7 +87,7 @@ def test_everything_in_the_cluster_goes_through_the_one_explicit_provider(
         entry for entry in deployment.resources.items() if entry[1].type == "pulumi:providers:kubernetes"
     ]
     in_cluster = [entry for entry in deployment.resources.values() if entry.type.startswith("kubernetes:")]
-    assert len(in_cluster) == 8
+    assert len(in_cluster) == 18
     assert {entry.provider for entry in in_cluster} == {f"{urn}::cluster-id"}
     assert provider.inputs["kubeconfig"] == str(kubeconfig)
     # The provider takes its inputs as JSON text.
@@ -99,23 +107,39 @@ def test_parts_come_after_what_they_need(deployment: Deployment) -> None:
     assert "kubernetes:core/v1:Namespace::namespace" in needs("Redis")
     assert f"{CHART}::redis" in needs("LiveKit")
     assert f"{CHART}::livekit-server" in needs("TokenApi")
-    for chart, secret in (
-        ("redis", "redis-acl"),
-        ("livekit-server", "livekit-server-config"),
-        ("token-api", "token-api-env"),
+    # It looks up the names of what it leads to when it starts, and serves the certificate.
+    for part in ("livekit-server", "token-api", "object-store"):
+        assert f"{CHART}::{part}" in needs("Edge")
+    assert "kubernetes:core/v1:Secret::edge-tls" in needs("Edge")
+    for chart, secrets in (
+        ("coturn", ["coturn-config"]),
+        ("redis", ["redis-acl"]),
+        ("livekit-server", ["livekit-server-config"]),
+        ("object-store", ["object-store-accounts", "object-store-root"]),
+        ("token-api", ["token-api-env"]),
     ):
-        assert [urn.split("::")[-1] for urn in deployment.chart(chart).dependencies] == [secret]
+        assert sorted(urn.split("::")[-1] for urn in deployment.chart(chart).dependencies) == secrets
 
 
 def test_outputs_are_those_that_tests_and_users_rely_on(deployment: Deployment) -> None:
     shown = {key: value for key, value in deployment.outputs.items() if key not in SECRET_OUTPUTS}
+    assert shown.pop("ca_certificate").startswith("-----BEGIN CERTIFICATE-----")
     assert shown == {
         "namespace": "livekit",
         "domain": "lk.localhost",
-        "signal_url": "ws://192.0.2.1:7880",
+        "signal_url": "wss://sfu.lk.localhost",
         "signal_urls": ["ws://192.0.2.1:7880", "ws://192.0.2.2:7880"],
-        "turn_urls": ["turn:192.0.2.1:3478?transport=udp", "turn:192.0.2.2:3478?transport=udp"],
-        "api_url": "http://192.0.2.1:30080",
+        "turn_urls": [
+            "turn:192.0.2.1:3478?transport=udp",
+            "turn:192.0.2.2:3478?transport=udp",
+            "turn:192.0.2.1:3478?transport=tcp",
+            "turn:192.0.2.2:3478?transport=tcp",
+            "turns:turn.lk.localhost:443?transport=tcp",
+        ],
+        "api_url": "https://api.lk.localhost",
+        "edge_addresses": ["192.0.2.1", "192.0.2.2"],
+        "s3_endpoint": "https://s3.lk.localhost",
+        "s3_bucket": "recordings",
         "livekit_api_key": "platform",
     }
 
@@ -178,13 +202,21 @@ def _without_secrets(value: Any) -> Any:
 def test_every_chart_value_is_known_at_the_first_preview(kubeconfig: Path) -> None:
     preview = run(local_config(kubeconfig), preview=True)
     applied = run(local_config(kubeconfig))
-    for chart in ("redis", "livekit-server", "token-api"):
+    for chart in _CHARTS:
         assert preview.chart(chart).inputs == applied.chart(chart).inputs
 
 
 def test_two_runs_declare_the_same(kubeconfig: Path) -> None:
+    """All but the own certificates, which each run under mocks makes anew."""
     config = local_config(kubeconfig)
-    assert run(config).resources == run(config).resources
+    first, second = run(config).resources, run(config).resources
+    assert set(first) == set(second)
+    for urn, entry in first.items():
+        if not {"CertificateAuthority", "ServerCertificate", "edge-tls"} & {
+            entry.type.split(":")[-1],
+            entry.name,
+        }:
+            assert entry == second[urn], urn
 
 
 def test_a_wrong_configuration_ends_the_program_before_any_resource(kubeconfig: Path) -> None:

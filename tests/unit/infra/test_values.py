@@ -15,7 +15,8 @@ STRONG = "0123456789abcdefghijklmnopqrstuv"
 
 
 def test_livekit_is_held_to_the_nodes_own_interface_and_to_its_ports(make_config: ConfigMaker) -> None:
-    server = livekit.server_config(make_config(livekit={"interfaces": ["ens3", "ens4"]}))
+    config = make_config(livekit={"interfaces": ["ens3", "ens4"]}, turn={"kind": "embedded"})
+    server = livekit.server_config(config)
     assert server["rtc"] == {
         "udp_port": 7882,
         "tcp_port": 7881,
@@ -26,18 +27,51 @@ def test_livekit_is_held_to_the_nodes_own_interface_and_to_its_ports(make_config
     assert server["prometheus"] == {"port": 6789}
 
 
-def test_turn_relays_only_to_the_nodes_that_run_sfus(make_config: ConfigMaker) -> None:
-    both = livekit.server_config(make_config())["turn"]
+def test_clients_are_told_of_every_way_to_coturn_with_credentials_that_expire(
+    make_config: ConfigMaker,
+) -> None:
+    config = make_config(domain="lk.example.org", turn={"ttl_seconds": 600})
+    server = livekit.with_secrets(
+        livekit.server_config(config), api_key="k", api_secret="s", redis_password="p", turn_secret=STRONG
+    )
+    told = server["rtc"]["turn_servers"]
+    assert [(entry["host"], entry["port"], entry["protocol"]) for entry in told] == [
+        ("192.0.2.1", 3478, "udp"),
+        ("192.0.2.2", 3478, "udp"),
+        ("192.0.2.1", 3478, "tcp"),
+        ("192.0.2.2", 3478, "tcp"),
+        ("turn.lk.example.org", 443, "tls"),
+    ]
+    assert {(entry["secret"], entry["ttl"]) for entry in told} == {(STRONG, 600)}
+    assert server["turn"] == {"enabled": False}
+
+
+def test_with_an_ingress_turn_over_tls_is_on_its_own_port(make_config: ConfigMaker) -> None:
+    server = livekit.server_config(make_config(edge={"kind": "ingress"}))
+    [tls] = [entry for entry in server["rtc"]["turn_servers"] if entry["protocol"] == "tls"]
+    assert (tls["host"], tls["port"]) == ("turn.lk.localhost", 5349)
+
+
+def test_the_embedded_server_relays_only_to_sfus_and_leaves_tls_to_the_edge(make_config: ConfigMaker) -> None:
+    both = livekit.server_config(make_config(turn={"kind": "embedded"}))["turn"]
     assert both["allow_restricted_peer_cidrs"] == ["192.0.2.1/32", "192.0.2.2/32"]
     assert (both["relay_range_start"], both["relay_range_end"]) == (40000, 40199)
-    one = livekit.server_config(make_config(livekit={"replicas": 1}))["turn"]
+    assert (both["tls_port"], both["external_tls"], both["domain"]) == (5349, True, "turn.lk.localhost")
+    one = livekit.server_config(make_config(livekit={"replicas": 1}, turn={"kind": "embedded"}))["turn"]
     assert one["allow_restricted_peer_cidrs"] == ["192.0.2.1/32"]
+    # Nobody would end TLS in front of it.
+    alone = livekit.server_config(make_config(turn={"kind": "embedded"}, edge={"kind": "ingress"}))["turn"]
+    assert "tls_port" not in alone
 
 
 def test_webhooks_go_to_token_api_signed_with_a_key_that_the_server_has(make_config: ConfigMaker) -> None:
     config = make_config(namespace="calls", livekit={"api_key": "other"})
     server = livekit.with_secrets(
-        livekit.server_config(config), api_key="other", api_secret=STRONG, redis_password="p"
+        livekit.server_config(config),
+        api_key="other",
+        api_secret=STRONG,
+        redis_password="p",
+        turn_secret="t",
     )
     assert server["webhook"]["urls"] == ["http://token-api.calls.svc:8080/v1/webhooks/livekit"]
     assert server["keys"] == {server["webhook"]["api_key"]: STRONG}
@@ -45,7 +79,11 @@ def test_webhooks_go_to_token_api_signed_with_a_key_that_the_server_has(make_con
 
 def test_the_server_s_password_is_the_one_that_redis_knows(make_config: ConfigMaker) -> None:
     server = livekit.with_secrets(
-        livekit.server_config(make_config()), api_key="k", api_secret="s", redis_password=STRONG
+        livekit.server_config(make_config()),
+        api_key="k",
+        api_secret="s",
+        redis_password=STRONG,
+        turn_secret="t",
     )
     assert server["redis"] == {
         "address": "redis.livekit.svc:6379",
@@ -69,14 +107,24 @@ def test_only_sfu_nodes_and_named_networks_reach_redis(make_config: ConfigMaker)
     assert values["networkPolicy"] == {"clientCidrs": ["192.0.2.1/32", "192.0.2.2/32", "10.244.0.0/16"]}
 
 
-def test_token_api_calls_livekit_inside_and_sends_clients_outside(make_config: ConfigMaker) -> None:
-    values = token_api.chart_values(make_config(ports={"signal": 7980}))
+def test_token_api_calls_livekit_inside_and_sends_clients_to_the_edge(make_config: ConfigMaker) -> None:
+    values = token_api.chart_values(make_config(ports={"signal": 7980, "edge_https": 8443}))
     assert values["livekit"] == {
         "url": "http://livekit-server.livekit.svc:7980",
-        "publicUrl": "ws://192.0.2.1:7980",
+        "publicUrl": "wss://sfu.lk.localhost:8443",
     }
-    assert values["networkPolicy"] == {"livekitCidrs": ["192.0.2.1/32", "192.0.2.2/32"], "livekitPort": 7980}
-    assert values["service"] == {"type": "NodePort", "port": 8080, "nodePort": 30080}
+    policy = values["networkPolicy"]
+    assert (policy["livekitCidrs"], policy["livekitPort"]) == (["192.0.2.1/32", "192.0.2.2/32"], 7980)
+
+
+def test_token_api_is_called_by_the_edge_and_by_sfus_and_by_nobody_else(make_config: ConfigMaker) -> None:
+    policy = token_api.chart_values(make_config())["networkPolicy"]
+    assert policy["clientPodLabels"] == [{"app.kubernetes.io/name": "edge"}]
+    assert policy["clientCidrs"] == ["192.0.2.1/32", "192.0.2.2/32"]
+    assert policy["fromAllNamespaces"] is False
+    # An Ingress controller is in a namespace of its own, which we do not know.
+    policy = token_api.chart_values(make_config(edge={"kind": "ingress"}))["networkPolicy"]
+    assert policy["fromAllNamespaces"] is True
 
 
 def _checksums(config: PlatformConfig) -> dict[str, str]:
@@ -96,8 +144,10 @@ def _checksums(config: PlatformConfig) -> dict[str, str]:
         ({"secrets": {"api_service_key": STRONG}}, {"token_api"}),
         ({"livekit": {"log_level": "debug"}}, {"livekit"}),
         ({"livekit": {"api_key": "other"}}, {"livekit", "token_api"}),
+        ({"secrets": {"turn_secret": STRONG}}, {"livekit"}),
+        ({"domain": "example.org"}, {"livekit"}),  # clients are told TURN's name
         ({"livekit": {"drain_seconds": 60}}, set()),
-        ({"domain": "example.org"}, set()),
+        ({"edge": {"drain_seconds": 60}}, set()),
     ],
 )
 def test_pods_restart_when_what_they_read_has_changed_and_only_then(

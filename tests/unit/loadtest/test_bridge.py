@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from loadtest.net.bridge import ClientName, ClientNetwork, NoFreeAddress, Owner, free_address
+from common.processes import Process
+from loadtest.net.bridge import ClientName, ClientNetwork, NoFreeAddress, free_address
 
 
 def _network(addresses: str, *, gateway: str = "10.99.0.1") -> ClientNetwork:
@@ -20,7 +21,7 @@ def _network(addresses: str, *, gateway: str = "10.99.0.1") -> ClientNetwork:
 
 names = st.builds(
     ClientName,
-    owner=st.builds(Owner, pid=st.integers(1, 2**22), started=st.integers(0, 2**63)),
+    owner=st.builds(Process, pid=st.integers(1, 2**22), started=st.integers(0, 2**63)),
     address=st.ip_addresses(v=4),
 )
 

@@ -18,6 +18,12 @@ def test_udp_is_dropped_in_both_directions() -> None:
     assert _rules(text, "ingress") == _rules(text, "egress") == ["meta l4proto udp drop"]
 
 
+def test_tcp_destinations_can_be_closed_with_it() -> None:
+    text = ruleset(UdpBlocked((Endpoint("tcp", IPv4Address("10.99.0.11"), 3478),)))
+    assert _rules(text, "egress") == ["meta l4proto udp drop", "ip daddr 10.99.0.11 tcp dport 3478 drop"]
+    assert _rules(text, "ingress") == ["meta l4proto udp drop"]
+
+
 def test_only_the_given_destinations_pass_and_the_rest_is_dropped_last() -> None:
     turn = Endpoint("udp", IPv4Address("10.99.0.11"), 3478)
     text = ruleset(OnlyTo((turn,)))

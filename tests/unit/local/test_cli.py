@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -251,12 +252,27 @@ def test_run_of_a_command_that_is_not_there_is_a_failure_in_a_sentence(home: Hom
     assert "Traceback" not in done.stderr
 
 
+def test_what_only_tests_need_is_installed_where_it_is_missing_and_only_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    installed: list[list[str]] = []
+    monkeypatch.setattr(machine, "install_packages", installed.append)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    assert cli.main(["prepare-tests"]) == 0
+    assert installed == []
+    monkeypatch.setattr(
+        shutil, "which", lambda name: None if name in ("chromium", "certutil", "nft") else name
+    )
+    assert cli.main(["prepare-tests"]) == 0
+    assert installed == [["chromium", "libnss3-tools"]]
+
+
 def test_help_lists_every_command_and_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(["--help"])
     assert ended.value.code == 0
     text = capsys.readouterr().out
-    for command in ("up", "down", "status", "preview", "outputs", "check", "enter", "run"):
+    for command in ("up", "down", "status", "preview", "outputs", "check", "prepare-tests", "enter", "run"):
         assert f"\n    {command} " in text
     for code in range(7):
         assert f"\n    {code}  " in text

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from local.paths import CHECKOUT
-from local.stack import ClusterFacts, merge_config
+from local.stack import ClusterFacts, merge_config, overlay_file
 
 _FACTS = ClusterFacts(
     Path("/state/kubeconfig"),
@@ -105,3 +105,32 @@ def test_the_checkouts_real_configuration_is_kept_whole() -> None:
     expected = yaml.safe_load(checked_in)["config"]
     config = _merged(checked_in)["config"]
     assert {key: config[key] for key in expected} == expected
+
+
+def test_an_overlay_lies_over_the_checkouts_configuration_and_under_the_facts() -> None:
+    checked_in = {"config": {_key("turn"): {"kind": "coturn", "drain_seconds": 30}}}
+    overlay = {_key("turn"): {"kind": "embedded"}, _key("kubeconfig"): "/another"}
+    merged = yaml.safe_load(merge_config(yaml.safe_dump(checked_in), None, _FACTS, overlay))["config"]
+    assert merged[_key("turn")] == {"kind": "embedded", "drain_seconds": 30}
+    assert merged[_key("kubeconfig")] == "/state/kubeconfig"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "No such file"),
+        ("{", "allowed is a YAML file"),
+        ("[]", "with `config:`"),
+        ("config: 1", "with `config:`"),
+    ],
+)
+def test_a_wrong_overlay_is_named(
+    content: str | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "overlay.yaml"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv("LKP_OVERLAY", str(file))
+    with pytest.raises(ValueError, match="LKP_OVERLAY: given") as caught:
+        overlay_file()
+    assert said in str(caught.value)

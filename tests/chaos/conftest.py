@@ -1,0 +1,26 @@
+"""Fixtures of the tests that break things under a call: those of the deployment tests and of the calls."""
+
+from __future__ import annotations
+
+from tests.deployment.conftest import disruptive_session, kubectl, node_names, nodes, platform, scratch
+from tests.e2e.conftest import (
+    _no_namespace_survives_sigterm,
+    client_network,
+    measured,
+    outputs,
+    pytest_runtest_makereport,
+)
+
+__all__ = [
+    "_no_namespace_survives_sigterm",
+    "client_network",
+    "disruptive_session",
+    "kubectl",
+    "measured",
+    "node_names",
+    "nodes",
+    "outputs",
+    "platform",
+    "pytest_runtest_makereport",
+    "scratch",
+]

@@ -1,0 +1,242 @@
+"""An edge of a test's own: the chart in a scratch namespace, on ports of its own, with an echo behind it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from common.commands import run
+from tests.deployment.kubectl import Kubectl
+from tests.running import CHECKOUT
+
+DOMAIN = "edge.test"
+HTTPS, HTTP = 18443, 18080
+_SECRET = "certificate"
+_KEY = base64.b64encode(b"sixteen bytes it").decode()
+_ACCEPT = base64.b64encode(
+    hashlib.sha1(f"{_KEY}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode(), usedforsecurity=False).digest()
+).decode()
+# Answers every request, and echoes what follows one that asks for a WebSocket.
+_ECHO = rf"""
+cat > /serve <<'END'
+upgrade=
+while IFS= read -r line && [ "${{#line}}" -gt 1 ]; do case "$line" in [Uu]pgrade:*) upgrade=1;; esac; done
+if [ -n "$upgrade" ]; then
+  printf 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
+  printf 'Sec-WebSocket-Accept: {_ACCEPT}\r\n\r\n'
+  exec cat
+fi
+printf 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok'
+END
+exec nc -ll -p 8080 -e sh /serve
+"""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A self-signed certificate for the domain's names, and its key."""
+
+    pem: str
+    key: str
+
+    @property
+    def der(self) -> bytes:
+        return ssl.PEM_cert_to_DER_cert(self.pem)
+
+
+def certificate() -> Certificate:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, DOMAIN)])
+    names = [x509.DNSName(DOMAIN), x509.DNSName(f"*.{DOMAIN}")]
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return Certificate(
+        made.public_bytes(serialization.Encoding.PEM).decode(),
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ).decode(),
+    )
+
+
+@dataclass(frozen=True)
+class Instance:
+    """The edge of this test, at one node's address."""
+
+    kubectl: Kubectl
+    namespace: str
+    node: str
+    address: str
+    image: str
+    drain_seconds: int
+
+    def apply(self, **changes: Any) -> None:
+        """The chart, with `changes` to its values."""
+        values = {
+            "image": self.image,
+            "nodeNames": [self.node],
+            "domain": DOMAIN,
+            "publicPorts": {"https": HTTPS, "http": HTTP},
+            "tlsSecretName": _SECRET,
+            "upstreams": {
+                "sfu": {"servers": [{"name": "sfu", "address": self.address}]},
+                "api": {
+                    "host": f"echo.{self.namespace}.svc",
+                    "podLabels": {"app": "echo"},
+                },
+            },
+            "drainSeconds": self.drain_seconds,
+            "noticeSeconds": 1,
+            "watch": {"intervalSeconds": 1},
+            **changes,
+        }
+        helm = str(self.kubectl.cluster.tools / "helm")
+        command = [helm, "template", "edge", str(CHECKOUT / "charts" / "edge")]
+        rendered = run(
+            [*command, "--namespace", self.namespace, "--values", "-"], timeout=60, input=json.dumps(values)
+        )
+        self.kubectl.apply(*filter(None, yaml.safe_load_all(rendered.stdout)))
+        self.look()
+
+    def use(self, certificate: Certificate) -> None:
+        """Put `certificate` into the Secret that the edge reads."""
+        data = {"tls.crt": certificate.pem, "tls.key": certificate.key}
+        self.kubectl.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": _SECRET, "namespace": self.namespace},
+                "type": "kubernetes.io/tls",
+                "stringData": data,
+            }
+        )
+        self.look()
+
+    def make_service(self) -> None:
+        """The Service of the echo."""
+        self.kubectl.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": {"name": "echo", "namespace": self.namespace},
+                "spec": {"selector": {"app": "echo"}, "ports": [{"port": 8080}]},
+            }
+        )
+
+    def move_service(self) -> None:
+        """Another Service takes the echo's address, and the echo's is made anew."""
+        address = self.service_address()
+        words = ("-n", self.namespace)
+        self.kubectl(*words, "delete", "service", "echo")
+        ports = [{"port": 8080}]
+        self.kubectl.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": {"name": "taken", "namespace": self.namespace},
+                "spec": {"selector": {"app": "nobody"}, "ports": ports, "clusterIP": address},
+            }
+        )
+        self.make_service()
+
+    def service_address(self) -> str:
+        words = ("get", "service", "echo", "-o", "jsonpath={.spec.clusterIP}")
+        return self.kubectl("-n", self.namespace, *words).stdout
+
+    def look(self) -> None:
+        """A change of the pod has the kubelet bring its files up to date now, not within two minutes."""
+        now = datetime.now(UTC).isoformat()
+        words = ("annotate", "pods", "-l", "app.kubernetes.io/name=edge", f"test/looked={now}", "--overwrite")
+        self.kubectl("-n", self.namespace, *words)
+
+    def pod(self) -> dict[str, Any]:
+        """The pod that is not going away."""
+        found = self.kubectl.get("pods", "-n", self.namespace, "-l", "app.kubernetes.io/name=edge")
+        [pod] = [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+        return pod
+
+    def wait_ready(self) -> None:
+        words = ("rollout", "status", "deployment/edge", "--timeout=120s")
+        self.kubectl("-n", self.namespace, *words, timeout=130)
+
+    def events(self, pod: str, container: str) -> list[dict[str, Any]]:
+        """What a container's scripts said."""
+        said = self.kubectl("-n", self.namespace, "logs", pod, "-c", container).stdout
+        lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+        return [line for line in lines if "event" in line]
+
+    def connect(self) -> ssl.SSLSocket:
+        """A connection by TLS, whoever signed the certificate.
+
+        Raises:
+            OSError: nobody listens.
+        """
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        plain = socket.create_connection((self.address, HTTPS), timeout=10)
+        return context.wrap_socket(plain, server_hostname=f"api.{DOMAIN}")
+
+    def served(self) -> bytes | None:
+        with self.connect() as connection:
+            return connection.getpeercert(binary_form=True)
+
+    def status(self, host: str) -> int:
+        """What plain HTTP for `host` is answered with."""
+        with socket.create_connection((self.address, HTTP), timeout=10) as connection:
+            connection.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            return int(connection.recv(1000).split()[1])
+
+    @contextmanager
+    def websocket(self) -> Iterator[ssl.SSLSocket]:
+        """An open WebSocket to the echo."""
+        with self.connect() as connection:
+            connection.sendall(
+                f"GET /ws HTTP/1.1\r\nHost: api.{DOMAIN}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {_KEY}\r\n\r\n".encode()
+            )
+            head = connection.recv(4000)
+            assert b" 101 " in head.splitlines()[0], head
+            yield connection
+
+
+def echoes(connection: ssl.SSLSocket) -> bool:
+    """Whether what is sent comes back."""
+    try:
+        connection.sendall(b"still here")
+        return connection.recv(1000) == b"still here"
+    except OSError:
+        return False
+
+
+def start(kubectl: Kubectl, namespace: str, node: str, address: str, image: str) -> Instance:
+    """The echo and the edge, ready."""
+    kubectl.start_pod(namespace, "echo", script=_ECHO)
+    instance = Instance(kubectl, namespace, node, address, image, drain_seconds=15)
+    instance.make_service()
+    instance.use(certificate())
+    instance.apply()
+    instance.wait_ready()
+    return instance

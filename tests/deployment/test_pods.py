@@ -1,0 +1,93 @@
+"""Every pod of the platform: who it runs as, what it may, what image it is, and whether names resolve."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.deployment.kubectl import Kubectl
+from tests.running import RunningStack
+
+
+@pytest.fixture(scope="module")
+def pods(kubectl: Kubectl, platform: str) -> list[dict[str, Any]]:
+    """Those that run: a Job's have ended."""
+    return kubectl.get("pods", "-n", platform, "--field-selector=status.phase=Running")
+
+
+def _exec(kubectl: Kubectl, platform: str, pod: str, container: str, *words: str) -> str:
+    return kubectl("-n", platform, "exec", pod, "-c", container, "--", *words).stdout
+
+
+def test_every_process_runs_as_nobody_with_no_capability_and_no_way_to_more(
+    kubectl: Kubectl, platform: str, pods: list[dict[str, Any]], disruptive_session: None
+) -> None:
+    """As the kernel sees it, not as the manifest says it."""
+    from tests.running import local  # noqa: PLC0415 - a command of the local cluster, for this test only
+
+    for pod in pods:
+        for status in pod["status"]["containerStatuses"]:
+            container = status["containerID"].removeprefix("containerd://")
+            node = pod["spec"]["nodeName"]
+            where = f"{pod['metadata']['name']}/{status['name']}"
+            task = local("enter", node, "--", "ctr", "-n", "k8s.io", "task", "ls", timeout=60)
+            [pid] = [line.split()[1] for line in task.splitlines() if line.startswith(container)]
+            shown = local("enter", node, "--", "cat", f"/proc/{pid}/status", timeout=60)
+            facts = dict(line.split(":\t", 1) for line in shown.splitlines() if ":\t" in line)
+            assert "0" not in facts["Uid"].split(), f"{where} runs as root"
+            for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+                assert int(facts[kind], 16) == 0, f"{where} has {kind} {facts[kind]}"
+            assert facts["NoNewPrivs"] == "1", where
+            assert facts["Seccomp"] == "2", f"{where} runs without a seccomp filter"
+
+
+def test_no_pod_holds_a_token_of_the_cluster(pods: list[dict[str, Any]]) -> None:
+    for pod in pods:
+        name = pod["metadata"]["name"]
+        assert pod["spec"].get("automountServiceAccountToken") is False, name
+        assert pod["spec"]["serviceAccountName"] != "default", name
+        for volume in pod["spec"].get("volumes", []):
+            sources = volume.get("projected", {}).get("sources", [])
+            assert not any("serviceAccountToken" in source for source in sources), name
+
+
+def test_every_pod_belongs_to_a_priority_class_of_the_platform(
+    kubectl: Kubectl, platform: str, pods: list[dict[str, Any]]
+) -> None:
+    classes = {item["metadata"]["name"]: item["value"] for item in kubectl.get("priorityclasses")}
+    for pod in pods:
+        given = pod["spec"].get("priorityClassName", "")
+        assert given.startswith(f"{platform}-"), f"{pod['metadata']['name']}: {given!r}"
+        assert classes[given] > 0
+    assert classes[f"{platform}-media"] > classes[f"{platform}-api"]
+
+
+def test_what_runs_twice_runs_on_two_nodes(pods: list[dict[str, Any]]) -> None:
+    for name in ("livekit-server", "coturn", "edge"):
+        nodes = [
+            pod["spec"]["nodeName"]
+            for pod in pods
+            if pod["metadata"]["labels"]["app.kubernetes.io/name"] == name
+        ]
+        assert len(nodes) == len(set(nodes)) == 2, f"{name}: {nodes}"
+
+
+def test_names_of_the_platform_resolve_in_its_pods(
+    stack: RunningStack, kubectl: Kubectl, platform: str, pods: list[dict[str, Any]]
+) -> None:
+    [pod, *_] = [
+        pod["metadata"]["name"]
+        for pod in pods
+        if pod["metadata"]["labels"]["app.kubernetes.io/name"] == "token-api"
+    ]
+    script = "import json, socket, sys; print(json.dumps([socket.gethostbyname(n) for n in sys.argv[1:]]))"
+    services = kubectl.get("services", "-n", platform)
+    wanted = {
+        f"{service['metadata']['name']}.{platform}.svc": service["spec"]["clusterIP"]
+        for service in services
+        if service["spec"]["clusterIP"] != "None"
+    }
+    printed = _exec(kubectl, platform, pod, "token-api", "python3", "-c", script, *wanted)
+    assert dict(zip(wanted, json.loads(printed), strict=True)) == wanted

@@ -1,0 +1,92 @@
+"""NetworkPolicies, tried by connecting: closed by default, and open only for whom it is said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import pytest
+
+from common.waiting import wait_until
+from tests.deployment.kubectl import Kubectl
+from tests.running import RunningStack
+
+# Where anybody may knock: the edge's own listeners.
+_PUBLIC = {("edge", "https"), ("edge", "http")}
+_SLEEP = "trap exit TERM; while true; do sleep 1; done"
+# In an image that has nothing else to connect with.
+_CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3)"
+
+
+@dataclass(frozen=True)
+class _Listener:
+    part: str
+    name: str
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.part} {self.address}:{self.port} ({self.name})"
+
+
+@pytest.fixture(scope="module")
+def listeners(kubectl: Kubectl, platform: str) -> list[_Listener]:
+    """Every declared TCP port of every pod in the pod network: policies do not see the nodes' network."""
+    return [
+        _Listener(
+            part=pod["metadata"]["labels"]["app.kubernetes.io/name"],
+            name=port["name"],
+            address=pod["status"]["podIP"],
+            port=port["containerPort"],
+        )
+        for pod in kubectl.get("pods", "-n", platform, "--field-selector=status.phase=Running")
+        if not pod["spec"].get("hostNetwork")
+        for container in pod["spec"]["containers"]
+        for port in container.get("ports", [])
+        if port["protocol"] == "TCP"
+    ]
+
+
+def test_a_pod_of_another_namespace_reaches_the_edge_and_nothing_else(
+    kubectl: Kubectl, scratch: str, listeners: list[_Listener]
+) -> None:
+    kubectl.start_pod(scratch, "stranger", script=_SLEEP)
+    public = [one for one in listeners if (one.part, one.name) in _PUBLIC]
+    closed = [one for one in listeners if one not in public]
+    assert public, "the probe must be able to connect at all"
+    assert {one.part for one in closed} >= {"redis", "token-api", "object-store"}
+    for one in public:
+        wait_until(
+            lambda one=one: kubectl.connects(scratch, "stranger", one.address, one.port),  # type: ignore[misc]
+            timeout=20,
+            describe=f"a connection to {one}",
+        )
+    reached = [str(one) for one in closed if kubectl.connects(scratch, "stranger", one.address, one.port)]
+    assert reached == [], "another namespace reached these"
+
+
+def test_token_api_reaches_livekit_and_neither_state_nor_the_cluster_s_api(
+    stack: RunningStack, kubectl: Kubectl, platform: str, listeners: list[_Listener]
+) -> None:
+    [pod, *_] = [
+        pod["metadata"]["name"]
+        for pod in kubectl.get("pods", "-n", platform, "-l", "app.kubernetes.io/name=token-api")
+    ]
+
+    def connects(address: str, port: int) -> bool:
+        command = ["python3", "-c", _CONNECT, address, str(port)]
+        return kubectl("-n", platform, "exec", pod, "--", *command, check=False).ok
+
+    signal = urlsplit(stack.outputs.signal_urls[0])
+    assert signal.hostname is not None
+    assert signal.port is not None
+    assert connects(signal.hostname, signal.port), "the probe must be able to connect at all"
+    state = [one for one in listeners if one.part in ("redis", "object-store")]
+    assert state
+    for one in state:
+        assert not connects(one.address, one.port), f"token-api reached {one}"
+    [kubernetes] = [
+        service["spec"]["clusterIP"]
+        for service in kubectl.get("services", "-n", "default", "--field-selector=metadata.name=kubernetes")
+    ]
+    assert not connects(kubernetes, 443), "token-api reached the Kubernetes API"

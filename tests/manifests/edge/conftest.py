@@ -1,0 +1,108 @@
+"""Fixtures of the edge's tests: the real HAProxy with the rendered configuration, and services behind it."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from livekit_platform.certificates import CertificateAuthorityProvider, ServerCertificateProvider
+from tests.manifests.edge.haproxy import (
+    Edge,
+    Service,
+    configuration,
+    free_port,
+    haproxy_command,
+    running,
+    turn_server,
+)
+from tests.manifests.rendering import template
+
+DOMAIN = "calls.example.org"
+
+Start = Callable[..., Edge]
+
+
+@pytest.fixture(scope="session")
+def haproxy() -> list[str]:
+    return haproxy_command()
+
+
+@pytest.fixture(scope="session")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with ca.crt, and tls.crt and tls.key for both domains of the tests."""
+    directory = tmp_path_factory.mktemp("tls")
+    names = [
+        f"{service}{domain}"
+        for domain in (DOMAIN, "lk.localhost")
+        for service in ("", "sfu.", "turn.", "api.", "s3.")
+    ]
+    # One for all names of this test: the constraint to a domain has tests of its own.
+    ca = CertificateAuthorityProvider()
+    authority = ca.create({"domain": ""}).outs
+    assert authority is not None
+    inputs = {"ca_certificate": authority["certificate"], "ca_private_key": authority["private_key"]}
+    leaf = ServerCertificateProvider().create({"names": names, **inputs}).outs
+    assert leaf is not None
+    (directory / "ca.crt").write_text(authority["certificate"])
+    (directory / "tls.crt").write_text(leaf["certificate"])
+    (directory / "tls.key").write_text(leaf["private_key"])
+    return directory
+
+
+@pytest.fixture(scope="session")
+def start(
+    helm: Path, haproxy: list[str], tls: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Start]:
+    """Starts an edge with all three services behind it, and `changes` to the chart's values."""
+    with ExitStack() as stack:
+        own_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        own_context.load_cert_chain(tls / "tls.crt", tls / "tls.key")
+
+        def start(
+            *,
+            terminate_turn: bool = False,
+            sfu_health: int = 200,
+            ready: tuple[str, ...] = ("sfu",),
+            **changes: Any,
+        ) -> Edge:
+            sfu = stack.enter_context(Service("sfu", health=sfu_health))
+            api = stack.enter_context(Service("api"))
+            s3 = stack.enter_context(Service("s3"))
+            turn = stack.enter_context(turn_server(None if terminate_turn else own_context))
+            here = [{"name": "node-a", "address": "127.0.0.1"}]
+            labels = {"app.kubernetes.io/name": "service"}
+            values = {
+                "domain": DOMAIN,
+                "tlsSecretName": "edge-tls",
+                "ports": {"https": free_port(), "http": free_port(), "metrics": free_port()},
+                "upstreams": {
+                    "sfu": {"servers": here, "port": sfu.port},
+                    "turn": {"servers": here, "port": turn, "terminateTls": terminate_turn},
+                    "api": {"host": "localhost", "port": api.port, "podLabels": labels},
+                    "s3": {"host": "localhost", "port": s3.port, "podLabels": labels},
+                },
+                "rateLimit": {"requestsPer10s": 10000, "connections": 10000},
+                **changes,
+            }
+            text = configuration(template(helm, "edge", values), tls)
+            # Abstract sockets are the network namespace's: more than one edge runs in this one.
+            text = text.replace("abns@edge-", f"abns@edge-{values['ports']['https']}-")
+            directory = tmp_path_factory.mktemp("edge")
+            return stack.enter_context(running(haproxy, text, directory, tls / "ca.crt", ready))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def edge(start: Start) -> Edge:
+    return start(ready=("sfu", "turn_servers"))
+
+
+@pytest.fixture(scope="session")
+def local_edge(start: Start) -> Edge:
+    return start(domain="lk.localhost", plainLocalhost=True)

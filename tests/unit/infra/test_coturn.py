@@ -1,0 +1,158 @@
+"""coturn's configuration and the chart's values, and the two ways of TURN that LiveKit is told."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pulumi.runtime import rpc
+
+from livekit_platform import config_rules, endpoints
+from livekit_platform.config import PlatformConfig, Ports, Turn
+from livekit_platform.values import coturn, livekit
+from tests.unit.infra.conftest import ConfigMaker
+from tests.unit.infra.program import CHART, GENERATED_VALUE, SECRET, local_config, run
+
+SECRET_TEXT = "0123456789abcdefghijklmnopqrstuv"
+
+
+def settings(config: PlatformConfig, secret: str = SECRET_TEXT) -> dict[str, list[str]]:
+    """turnserver.conf as coturn reads it: each key with all its values; a flag has an empty one."""
+    found: dict[str, list[str]] = {}
+    for line in coturn.turnserver_conf(config, secret).splitlines():
+        key, _, value = line.partition("=")
+        found.setdefault(key, []).append(value)
+    return found
+
+
+def test_credentials_are_made_with_the_secret_that_livekit_has(make_config: ConfigMaker) -> None:
+    config = make_config(domain="live.example.com")
+    conf = settings(config)
+    assert conf["use-auth-secret"] == [""]
+    assert conf["static-auth-secret"] == [SECRET_TEXT]
+    assert conf["realm"] == ["live.example.com"]
+    server = livekit.with_secrets(
+        livekit.server_config(config),
+        api_key="k",
+        api_secret="s",
+        redis_password="p",
+        turn_secret=SECRET_TEXT,
+    )
+    assert {entry["secret"] for entry in server["rtc"]["turn_servers"]} == {SECRET_TEXT}
+
+
+def test_livekit_tells_clients_the_ports_that_coturn_opens(make_config: ConfigMaker) -> None:
+    config = make_config(
+        ports={"turn_udp": 3479, "turn_tcp": 3479, "turn_tls": 5350}, edge={"kind": "ingress"}
+    )
+    conf = settings(config)
+    told = {(entry.protocol, str(entry.port)) for entry in endpoints.turn_servers(config)}
+    assert told == {
+        ("udp", *conf["listening-port"]),
+        ("tcp", *conf["listening-port"]),
+        ("tls", *conf["tls-listening-port"]),
+    }
+
+
+def test_everything_is_denied_and_the_sfu_nodes_are_allowed(make_config: ConfigMaker) -> None:
+    conf = settings(make_config(livekit={"replicas": 1}))
+    assert conf["allowed-peer-ip"] == ["192.0.2.1"]
+    # The whole of both families, IPv4-mapped addresses with it.
+    denied = [tuple(map(ipaddress.ip_address, entry.split("-"))) for entry in conf["denied-peer-ip"]]
+    assert [(int(first), int(last), first.version) for first, last in denied] == [
+        (0, 2**32 - 1, 4),
+        (0, 2**128 - 1, 6),
+    ]
+    assert conf["no-tcp-relay"] == [""]
+    assert conf["no-multicast-peers"] == [""]
+    assert "allow-loopback-peers" not in conf
+
+
+def test_relays_keep_to_their_ports_and_nobody_takes_them_all(make_config: ConfigMaker) -> None:
+    conf = settings(make_config(ports={"turn_relay": {"first": 41000, "last": 41999}}))
+    assert (conf["min-port"], conf["max-port"]) == (["41000"], ["41999"])
+    assert conf["total-quota"] == ["1000"]
+    assert 1 <= int(conf["user-quota"][0]) < 1000
+
+
+@pytest.mark.parametrize(
+    "word", ["cli", "web-admin", "dtls", "rfc5780", "tlsv1", "tlsv1_1", "no-auth", "verbose"]
+)
+def test_what_coturn_leaves_off_is_left_off(make_config: ConfigMaker, word: str) -> None:
+    assert word not in settings(make_config())
+
+
+def test_metrics_are_opened_and_declared_or_neither(make_config: ConfigMaker) -> None:
+    on, off = make_config(), make_config(turn={"metrics": False})
+    assert settings(on)["prometheus-port"] == ["9641"]
+    assert coturn.chart_values(on)["metrics"] == {"enabled": True}
+    assert not {"prometheus", "prometheus-port"} & set(settings(off))
+    assert coturn.chart_values(off)["metrics"] == {"enabled": False}
+
+
+def test_one_server_per_turn_node(make_config: ConfigMaker) -> None:
+    both = coturn.chart_values(make_config())
+    assert (both["replicas"], both["nodeNames"]) == (2, ["node-a", "node-b"])
+    one = coturn.chart_values(make_config(turn={"replicas": 1}))
+    assert (one["replicas"], one["nodeNames"]) == (1, ["node-a"])
+
+
+def test_the_certificate_is_the_edge_s(make_config: ConfigMaker) -> None:
+    assert coturn.chart_values(make_config())["tlsSecret"] == {"name": "edge-tls"}
+    given = make_config(edge={"tls": {"kind": "secret", "secret_name": "wildcard"}})
+    assert coturn.chart_values(given)["tlsSecret"] == {"name": "wildcard"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "restarts"),
+    [
+        ({"secrets": {"generation": 2}}, True),
+        ({"secrets": {"turn_secret": SECRET_TEXT}}, True),
+        ({"secrets": {"redis_password": SECRET_TEXT}}, False),
+        ({"livekit": {"replicas": 1}}, True),
+        ({"livekit": {"log_level": "debug"}}, False),
+        ({"edge": {"tls": {"kind": "secret", "secret_name": "wildcard"}}}, False),
+    ],
+)
+def test_the_configuration_s_checksum_changes_with_it_and_only_then(
+    make_config: ConfigMaker, changes: dict[str, Any], restarts: bool
+) -> None:
+    before, after = make_config(), make_config(**changes)
+    same = coturn.chart_values(before)["configChecksum"] == coturn.chart_values(after)["configChecksum"]
+    assert same is not restarts
+
+
+def test_values_hold_no_secret(make_config: ConfigMaker) -> None:
+    config = make_config(secrets={"turn_secret": SECRET_TEXT})
+    assert SECRET_TEXT not in str(coturn.chart_values(config))
+
+
+def test_coturn_has_one_port_for_udp_and_tcp() -> None:
+    ports = Ports(turn_udp=3478, turn_tcp=3480)
+    [mistake] = config_rules.broken({"turn": Turn(kind="coturn"), "ports": ports})
+    assert mistake.key == "ports.turn_tcp"
+    assert mistake.given == "3480"
+    assert "3478" in mistake.allowed
+    assert config_rules.broken({"turn": Turn(kind="embedded"), "ports": ports}) == []
+
+
+def test_the_program_deploys_coturn_with_its_secret_after_the_certificate(kubeconfig: Path) -> None:
+    deployment = run(local_config(kubeconfig))
+    [secret] = [entry for entry in deployment.of_type(SECRET) if entry.name == "coturn-config"]
+    assert rpc.is_rpc_secret(secret.inputs["data"]), "it would stand unencrypted in the state"
+    [component] = [
+        entry for entry in deployment.resources.values() if entry.type.endswith(":components:Coturn")
+    ]
+    assert any("edge-tls" in urn for urn in component.dependencies)
+    generated = GENERATED_VALUE.format(name="turn-secret")
+    assert generated not in str(deployment.chart("coturn").inputs)
+    assert [urn.split("::")[-1] for urn in deployment.chart("coturn").dependencies] == ["coturn-config"]
+
+
+def test_with_the_embedded_server_there_is_no_coturn(kubeconfig: Path) -> None:
+    config = local_config(kubeconfig)
+    deployment = run({**config, "turn": {"kind": "embedded"}})
+    assert "coturn" not in {entry.name for entry in deployment.of_type(CHART)}
+    assert "coturn-config" not in {entry.name for entry in deployment.of_type(SECRET)}

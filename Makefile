@@ -39,6 +39,7 @@ test: lint ## all but the longest, on the running stack or on one of its own (JU
 	@$(LOCAL) run -- python -m pytest -m 'not long' $(if $(JUNIT),--junitxml=$(JUNIT))
 
 test-all: lint ## everything
+	@$(LOCAL) prepare-tests
 	@$(LOCAL) run -- python -m pytest $(if $(JUNIT),--junitxml=$(JUNIT))
 
 docs: ## write docs/configuration.md anew, from the configuration's classes

@@ -29,6 +29,7 @@ from common.commands import CommandFailed
 from common.waiting import NeverHappened
 from local import machine, status
 from local.cluster.cluster import Cluster
+from local.images.build import stored_digests
 from local.images.push import WrongRegistry, checked, configuration, images_to_push, publish
 from local.lock import Busy, exclusive
 from local.outputs import stack_outputs
@@ -157,6 +158,11 @@ def _prepare_tests(_instance: Instance, _arguments: Arguments) -> int:
     return OK
 
 
+def _images(_instance: Instance, _arguments: Arguments) -> int:
+    print(json.dumps(stored_digests(), indent=2, sort_keys=True))
+    return OK
+
+
 def _images_push(_instance: Instance, arguments: Arguments) -> int:
     try:
         registry = checked(arguments.registry)
@@ -217,6 +223,7 @@ _COMMANDS: dict[str, Callable[[Instance, Arguments], int]] = {
     "outputs": _outputs,
     "check": _check,
     "prepare-tests": _prepare_tests,
+    "images": _images,
     "images-push": _images_push,
     "enter": _enter,
     "run": _run,
@@ -229,6 +236,7 @@ _HELP = {
     "outputs": "the stack's outputs as JSON",
     "check": "whether this machine has what `up` needs",
     "prepare-tests": "install what only tests need: a browser and its tools",
+    "images": "the digests of the images that are built here, as JSON",
     "images-push": "build our images, publish them in a registry, and print their configuration",
     "enter": "a shell, or a command, on a node",
     "run": "a command with this checkout's Python, tools and kubeconfig",

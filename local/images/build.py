@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
 import tempfile
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from local.images.catalog import (
     Program,
     PythonPackages,
     Source,
+    all_images,
     is_importable,
 )
 from local.images.debian import Rootfs, extract_from_package
@@ -42,6 +44,22 @@ def build(image: Image) -> Descriptor:
     target = store()
     layers = [_layer(target, part) for part in image.parts]
     return target.image(image.config(), layers)
+
+
+def stored_digests() -> dict[str, dict[str, str]]:
+    """Of every image built here: its reference to the digests of its manifest and of its configuration.
+
+    Kubernetes shows the latter as a container's `imageID` where the image was loaded, not pulled.
+    """
+    target = store()
+    manifests = {image.reference: build(image).digest for image in all_images() if is_built(image)}
+    return {
+        reference: {
+            "manifest": digest,
+            "config": json.loads(target.path(digest).read_text())["config"]["digest"],
+        }
+        for reference, digest in manifests.items()
+    }
 
 
 def is_built(image: Image) -> bool:

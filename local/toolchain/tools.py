@@ -5,13 +5,14 @@ A program that the machine has at a fitting version is taken; otherwise ours is 
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from common.commands import CommandFailed, run
-from local.paths import Instance
+from local.paths import Instance, state_root
 from local.toolchain import go_tools
 from local.toolchain.go_tools import GoTool
 
@@ -26,7 +27,7 @@ class Tool:
 
     def on_path(self) -> Path | None:
         """The machine's own, where it has the major version that ours has and is no older."""
-        found = shutil.which(self.name)
+        found = shutil.which(self.name, path=_machines_path())
         if found is None:
             return None
         try:
@@ -34,6 +35,12 @@ class Tool:
         except CommandFailed:
             return None
         return Path(found) if fits(printed, self.build.version) else None
+
+
+def _machines_path() -> str:
+    """PATH without the links of our own instances: tests run with these on it."""
+    entries = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(entry for entry in entries if not Path(entry).is_relative_to(state_root()))
 
 
 TOOLS = (
@@ -73,7 +80,9 @@ def link(instance: Instance) -> Path:
     target = directory(instance)
     target.mkdir(parents=True, exist_ok=True)
     for tool in TOOLS:
-        entry = target / tool.name
-        entry.unlink(missing_ok=True)
-        entry.symlink_to(tool.on_path() or tool.build.path)
+        # At no moment is a tool gone: tests call them while `up` runs.
+        made = target / f"{tool.name}.new"
+        made.unlink(missing_ok=True)
+        made.symlink_to(tool.on_path() or tool.build.path)
+        made.rename(target / tool.name)
     return target

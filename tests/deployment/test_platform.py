@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 import stat
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import httpx
 import pytest
 import testinfra
 import testinfra.host
 from livekit import api
 
 from common.waiting import wait_until
-from loadtest.outputs import endpoint_of
-from loadtest.sfu_metrics import METRICS_PORT
+from loadtest.resolving import edge_client
 from tests.deployment.kubectl import Kubectl
 from tests.running import ClusterAccess, RunningStack, local
 
@@ -47,34 +43,6 @@ def test_no_container_has_been_restarted_or_runs_as_root(platform: str, kubectl:
             assert security.get("runAsNonRoot") is True, f"{name}/{container['name']}"
             assert security.get("readOnlyRootFilesystem") is True, f"{name}/{container['name']}"
             assert security.get("capabilities") == {"drop": ["ALL"]}, f"{name}/{container['name']}"
-
-
-def test_one_sfu_per_node_listens_on_its_declared_ports(
-    stack: RunningStack, platform: str, kubectl: Kubectl, nodes: list[testinfra.host.Host]
-) -> None:
-    selector = "app.kubernetes.io/name=livekit-server"
-    on_nodes = [pod["spec"]["nodeName"] for pod in kubectl.get("pods", "-n", platform, "-l", selector)]
-    assert sorted(on_nodes) == sorted(node.backend.get_hostname() for node in nodes)
-    declared = {
-        f"tcp:{urlsplit(stack.outputs.signal_url).port}",
-        f"udp:{endpoint_of(stack.outputs.turn_urls[0]).port}",
-        f"tcp:{METRICS_PORT}",
-        *_declared_by_the_pod(kubectl, platform, selector),
-    }
-    for node in nodes:
-        # testinfra prints "tcp://7880" for every address and "tcp://10.0.0.1:7880" for one.
-        sockets = node.socket.get_listening_sockets()
-        listening = {f"{s.partition(':')[0]}:{re.split('[:/]', s)[-1]}" for s in sockets}
-        assert declared <= listening, (
-            f"{sorted(declared - listening)} are closed on {node.backend.get_hostname()}"
-        )
-
-
-def _declared_by_the_pod(kubectl: Kubectl, namespace: str, selector: str) -> set[str]:
-    """Ports of the first such pod, as "udp:7882"."""
-    pod = kubectl.get("pods", "-n", namespace, "-l", selector)[0]
-    ports = [port for container in pod["spec"]["containers"] for port in container["ports"]]
-    return {f"{port['protocol'].lower()}:{port['containerPort']}" for port in ports}
 
 
 def test_the_turn_relay_range_is_kept_from_other_programs(
@@ -137,19 +105,21 @@ def test_token_api_mints_for_its_service_key_only(
     url = f"{stack.outputs.api_url}/v1/token"
     body = {"room_name": "test_deployment", "participant_identity": "somebody"}
     key = stack.outputs.api_service_key.get_secret_value()
-    minted = httpx.post(url, json=body, headers={"Authorization": f"Bearer {key}"}, timeout=10)
-    assert minted.status_code == 201, minted.text
-    assert minted.json()["server_url"] in stack.outputs.signal_urls
-    refused = httpx.post(url, json=body, headers={"Authorization": "Bearer wrong"}, timeout=10)
-    assert refused.status_code == 401
-    assert refused.headers["content-type"] == "application/problem+json"
+    with edge_client(stack.outputs) as client:
+        minted = client.post(url, json=body, headers={"Authorization": f"Bearer {key}"})
+        assert minted.status_code == 201, minted.text
+        assert minted.json()["server_url"] == stack.outputs.signal_url
+        refused = client.post(url, json=body, headers={"Authorization": "Bearer wrong"})
+        assert refused.status_code == 401
+        assert refused.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_token_api_is_ready_at_every_node(
+def test_token_api_is_ready_through_the_edge(
     stack: RunningStack, platform: str, kubectl: Kubectl, path: str
 ) -> None:
-    assert httpx.get(f"{stack.outputs.api_url}{path}", timeout=10).status_code == 200
+    with edge_client(stack.outputs) as client:
+        assert client.get(f"{stack.outputs.api_url}{path}").status_code == 200
 
 
 def test_keys_on_this_machine_are_readable_by_their_owner_only(
@@ -185,7 +155,7 @@ async def test_livekits_webhooks_reach_token_api(
 
     before = received()
     outputs = stack.outputs
-    url = outputs.signal_url.replace("ws", "http", 1)
+    url = outputs.signal_urls[0].replace("ws", "http", 1)
     async with api.LiveKitAPI(
         url, outputs.livekit_api_key, outputs.livekit_api_secret.get_secret_value()
     ) as livekit:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.deployment.kubectl import Kubectl
-from tests.running import RunningStack
+from tests.running import RunningStack, local
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +25,6 @@ def test_every_process_runs_as_nobody_with_no_capability_and_no_way_to_more(
     kubectl: Kubectl, platform: str, pods: list[dict[str, Any]], disruptive_session: None
 ) -> None:
     """As the kernel sees it, not as the manifest says it."""
-    from tests.running import local  # noqa: PLC0415 - a command of the local cluster, for this test only
-
     for pod in pods:
         for status in pod["status"]["containerStatuses"]:
             container = status["containerID"].removeprefix("containerd://")
@@ -41,6 +39,20 @@ def test_every_process_runs_as_nobody_with_no_capability_and_no_way_to_more(
                 assert int(facts[kind], 16) == 0, f"{where} has {kind} {facts[kind]}"
             assert facts["NoNewPrivs"] == "1", where
             assert facts["Seccomp"] == "2", f"{where} runs without a seccomp filter"
+
+
+def test_every_container_runs_the_image_that_was_built(
+    stack: RunningStack, pods: list[dict[str, Any]], disruptive_session: None
+) -> None:
+    """By digest: a name alone could be an older image that was left on the node."""
+    built = json.loads(local("images", timeout=60))
+    statuses = [status for pod in pods for status in pod["status"]["containerStatuses"]]
+    ours = [status for status in statuses if status["image"] in built]
+    # Where a registry answers, upstream's images are pulled; what is ours is built in any case.
+    assert {"token-api"} <= {status["name"] for status in ours}
+    for status in ours:
+        running = status["imageID"].rpartition("@")[2]
+        assert running in built[status["image"]].values(), f"{status['name']} runs {running}"
 
 
 def test_no_pod_holds_a_token_of_the_cluster(pods: list[dict[str, Any]]) -> None:

@@ -32,10 +32,10 @@ class Namespace(pulumi.ComponentResource):
                 name=args.name,
                 labels={
                     **names.labels(name),
-                    # SFUs and coturn use the node's network, and the edge takes ports of it, which every level
-                    # below `privileged` forbids to the whole namespace. In all else they, and all other pods
-                    # in everything, keep to `restricted` (tests/manifests holds them to it); audit records
-                    # who does not.
+                    # SFUs and coturn use the node's network, and the edge takes ports of it, which every
+                    # level below `privileged` forbids to the whole namespace. In all else they, and all other
+                    # pods in everything, keep to `restricted` (tests/manifests holds them to it); audit
+                    # records who does not.
                     "pod-security.kubernetes.io/enforce": "privileged",
                     "pod-security.kubernetes.io/audit": "restricted",
                     "pod-security.kubernetes.io/warn": "baseline",

@@ -84,6 +84,20 @@ def test_the_directory_has_every_tool_under_its_name(machine: Path, instance: In
         }
 
 
+def test_links_of_our_own_are_not_taken_for_the_machine_s(
+    machine: Path, instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tests run `up` with them on PATH: a link to itself would be the end of the tool."""
+    monkeypatch.setattr(tools, "state_root", lambda: instance.root.parent)
+    directory = tools.link(instance)
+    (directory / "helm").unlink()
+    _install(directory, "helm", f"echo {go_tools.HELM.version}")
+    monkeypatch.setenv("PATH", f"{directory}:{machine}")
+    assert _HELM.on_path() is None
+    tools.link(instance)
+    assert (directory / "helm").readlink() == _HELM.build.path
+
+
 @pytest.mark.parametrize("tool", _ALL, ids=lambda tool: tool.name)
 def test_every_tool_is_pinned_by_a_go_mod_and_a_go_sum_of_its_own(tool: GoTool) -> None:
     if tool.module:

@@ -8,20 +8,25 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from local.cluster.cluster import Cluster
-from local.cluster.doors import open_doors, recorded_doors
+from local.cluster.doors import open_doors, recorded_doors, remove_doors
 from local.paths import Instance
 
 _HTTPS, _HTTP = 443, 80
 
 
 def open_for_browsers(cluster: Cluster, outputs: Mapping[str, Any]) -> None:
-    """Open the doors, and put the CA's certificate into a file; nothing where the stack has no edge on nodes.
+    """Open the doors, and put the CA's certificate into a file.
+
+    Where the stack has no edge on nodes (any more), doors and file are taken away.
 
     Raises:
         RuntimeError, CommandFailed: as `open_doors`.
+        NeverHappened: as `remove_doors`.
     """
     addresses = outputs.get("edge_addresses")
     if not addresses:
+        remove_doors(cluster.instance, cluster.topology)
+        ca_file(cluster.instance).unlink(missing_ok=True)
         return
     https = urlsplit(outputs["api_url"]).port or _HTTPS
     open_doors(
@@ -30,7 +35,11 @@ def open_for_browsers(cluster: Cluster, outputs: Mapping[str, Any]) -> None:
         https=f"{addresses[0]}:{https}",
         http=f"{addresses[0]}:{_HTTP}",
     )
-    ca_file(cluster.instance).write_text(outputs.get("ca_certificate", ""))
+    certificate = outputs.get("ca_certificate")
+    if certificate:
+        ca_file(cluster.instance).write_text(certificate)
+    else:  # a public one, which everybody trusts already
+        ca_file(cluster.instance).unlink(missing_ok=True)
 
 
 def ca_file(instance: Instance) -> Path:

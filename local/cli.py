@@ -19,7 +19,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -29,6 +29,7 @@ from common.commands import CommandFailed
 from common.waiting import NeverHappened
 from local import machine, status
 from local.cluster.cluster import Cluster
+from local.cluster.topology import UnreadableRecord
 from local.images.build import stored_digests
 from local.images.push import WrongRegistry, checked, configuration, images_to_push, publish
 from local.lock import Busy, exclusive
@@ -36,7 +37,7 @@ from local.outputs import stack_outputs
 from local.paths import Instance
 from local.stack import Stack
 from local.summary import print_summary, wide_console
-from local.up import NotReady, given_cluster, is_running, up
+from local.up import NotReady, given_cluster, is_running, preview, up
 
 OK, FAILED, USAGE, NOT_READY, NOT_RUNNING, CHANGES, BUSY = range(7)
 
@@ -91,12 +92,25 @@ def _up(instance: Instance, arguments: Arguments) -> int:
 
 def _down(instance: Instance, _arguments: Arguments) -> int:
     with exclusive(instance):
-        cluster = Cluster.recorded(instance)
+        stack = Stack(instance)
+        if stack.others:
+            print(
+                f"the local stack's Pulumi backend, {instance.pulumi_backend}, also holds "
+                f"{', '.join(stack.others)}: `down` would delete that state, too, and did nothing. "
+                "Take it to a backend of your own (`pulumi stack export`, there `pulumi stack import`), "
+                "then remove it here (`python3 -m local run -- pulumi stack rm --force --stack NAME`)",
+                file=sys.stderr,
+            )
+            return FAILED
+        try:
+            cluster = Cluster.recorded(instance)
+        except UnreadableRecord as error:
+            print(f"{error.path} cannot be read: removing what carries this instance's name", file=sys.stderr)
+            cluster = Cluster.by_name(instance)
         if cluster is not None:
             # The whole cluster goes, and the stack with it: nothing of it lies outside.
             cluster.remove()
             return OK
-        stack = Stack(instance)
         if stack.exists and stack.destroy() != 0:
             return FAILED
         shutil.rmtree(instance.root, ignore_errors=True)
@@ -129,7 +143,7 @@ def _status(instance: Instance, arguments: Arguments) -> int:
 def _preview(instance: Instance, arguments: Arguments) -> int:
     _require_stack(instance)
     with exclusive(instance):
-        code = Stack(instance).preview(expect_no_changes=arguments.expect_no_changes)
+        code = preview(instance, expect_no_changes=arguments.expect_no_changes)
     return OK if code == 0 else CHANGES if arguments.expect_no_changes else FAILED
 
 
@@ -187,14 +201,16 @@ def _enter(instance: Instance, arguments: Arguments) -> int:
         known = ", ".join(nodes) or "none: no cluster runs"
         print(f"node: given {arguments.node!r}, allowed are {known}", file=sys.stderr)
         return USAGE
-    return _become(nodes[arguments.node].command(arguments.words or ["sh"]), {})
+    return _become(nodes[arguments.node].command(arguments.words or ["sh"]), os.environ)
 
 
 def _run(instance: Instance, arguments: Arguments) -> int:
     if not arguments.words:
         print("run: given nothing, allowed is a command: `run -- kubectl get pods`", file=sys.stderr)
         return USAGE
-    return _become(arguments.words, {**Stack(instance).environment(), **_kubeconfig(instance)})
+    return _become(
+        arguments.words, {**Stack(instance).users_environment(os.environ), **_kubeconfig(instance)}
+    )
 
 
 def _kubeconfig(instance: Instance) -> dict[str, str]:
@@ -203,9 +219,8 @@ def _kubeconfig(instance: Instance) -> dict[str, str]:
     return {"KUBECONFIG": str(path)} if path.exists() else {}
 
 
-def _become(command: list[str], variables: dict[str, str]) -> NoReturn:
+def _become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
     """Replace this process, so that signals and the exit code are the command's own."""
-    environment = {**os.environ, **variables}
     os.execvpe(command[0], command, environment)  # noqa: S606 - no shell wanted
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from common.commands import CommandFailed, run
 from local.cluster import cgroups
-from local.images.debian import sources
+from local.images import catalog
+from local.images.debian import SUITE, sources, sources_of
 from local.paths import cache_dir, state_root
 
 _GIB = 1024**3
@@ -108,6 +109,8 @@ def _debian() -> Iterable[Problem]:
         return
     try:
         sources()
+        for suite in sorted(catalog.suites() - {SUITE}):
+            sources_of(suite)
     except FileNotFoundError as error:
         yield Problem(f"{error}.", remedy)
 

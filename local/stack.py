@@ -18,7 +18,9 @@ from typing import Any
 import yaml
 
 from common.commands import Completed, run
-from local.paths import CHECKOUT, Instance, cache_dir
+from local import variables
+from local.files import write_whole
+from local.paths import CHECKOUT, Instance, cache_dir, state_root
 from local.plugins.shims import Plugin, official_plugins, write_shims
 from local.plugins.state import Provider, require
 from local.toolchain import tools, venv
@@ -28,6 +30,9 @@ _PROJECT = "livekit-platform"
 _CHECKED_IN = CHECKOUT / "Pulumi.local.yaml"
 # What the file holds beside the checkout's configuration: the key that the passphrase unlocks.
 _SALT = "encryptionsalt"
+# `env` looks on the PATH that it is given, not on ours. A passphrase that the user has for another
+# stack would win over this one's file.
+_PULUMI = ("env", "-u", "PULUMI_CONFIG_PASSPHRASE", "pulumi")
 _UP_SECONDS = 1800.0
 _DOWNLOAD_SECONDS = 300.0
 
@@ -108,6 +113,17 @@ class Stack:
     def exists(self) -> bool:
         return (self._instance.pulumi_backend / ".pulumi" / "stacks" / _PROJECT / f"{NAME}.json").exists()
 
+    @property
+    def others(self) -> list[str]:
+        """Stacks beside this one in the instance's backend, by path: somebody put them there."""
+        stacks = self._instance.pulumi_backend / ".pulumi" / "stacks"
+        names = {
+            str(path.relative_to(stacks)).removesuffix(".gz").removesuffix(".json")
+            for path in stacks.rglob("*")
+            if path.name.endswith((".json", ".json.gz"))
+        }
+        return sorted(names - {f"{_PROJECT}/{NAME}"})
+
     def prepare(self, facts: ClusterFacts) -> None:
         """Backend, passphrase, configuration, plugins, and the stack itself; again is harmless."""
         overlay = overlay_file()
@@ -122,7 +138,7 @@ class Stack:
             self._choose_plugins()
             known = self._create()
         merged = merge_config(_CHECKED_IN.read_text(), known, facts, overlay)
-        self._instance.stack_config.write_text(merged)
+        write_whole(self._instance.stack_config, merged)
 
     def _choose_plugins(self) -> None:
         """Once, when the stack is made: its state belongs to the plugins that made it."""
@@ -130,7 +146,7 @@ class Stack:
         if Plugin.KUBERNETES in self._missing_plugins():
             # Fails within seconds where nothing can be downloaded; then ours takes its place.
             wanted = ["resource", "kubernetes", metadata.version("pulumi-kubernetes")]
-            command = ["env", "pulumi", "plugin", "install", *wanted]
+            command = [*_PULUMI, "plugin", "install", *wanted]
             run(command, env=self.environment(), timeout=_DOWNLOAD_SECONDS, check=False)
         write_shims(self._shims, venv.python(), CHECKOUT, self._missing_plugins())
 
@@ -166,9 +182,21 @@ class Stack:
         self._release_stale_lock()
         return self._shown("up", "--yes", "--skip-preview")
 
-    def preview(self, *, expect_no_changes: bool) -> int:
-        """`pulumi preview --diff`, its display on stderr; with `expect_no_changes` a change is an error."""
-        return self._shown("preview", "--diff", *(["--expect-no-changes"] if expect_no_changes else []))
+    def preview(self, facts: ClusterFacts, *, expect_no_changes: bool) -> int:
+        """`pulumi preview --diff`, its display on stderr; with `expect_no_changes` a change is an error.
+
+        The configuration is merged anew, as `up` would do it, into a file that is gone afterwards.
+
+        Raises:
+            ValueError: as `overlay_file`.
+        """
+        before = self._instance.stack_config.read_text()
+        merged = merge_config(_CHECKED_IN.read_text(), before, facts, overlay_file())
+        flags = ["--expect-no-changes"] if expect_no_changes else []
+        with tempfile.TemporaryDirectory() as scratch:
+            config = Path(scratch) / f"Pulumi.{NAME}.yaml"
+            config.write_text(merged)
+            return self._shown("preview", "--diff", *flags, config=config)
 
     def destroy(self) -> int:
         """`pulumi destroy`: for a cluster that stays when the platform goes."""
@@ -187,12 +215,19 @@ class Stack:
         return self._instance.root / "plugins"
 
     def _path(self, *, shims: bool) -> str:
-        ours = [tools.directory(self._instance), venv.directory() / "bin"]
         first = [self._shims] if shims else []
-        return os.pathsep.join([*map(str, [*first, *ours]), os.environ["PATH"]])
+        return os.pathsep.join([*map(str, [*first, *self._tools]), os.environ["PATH"]])
+
+    @property
+    def _tools(self) -> list[Path]:
+        return [tools.directory(self._instance), venv.directory() / "bin"]
+
+    def users_environment(self, given: Mapping[str, str]) -> dict[str, str]:
+        """All variables of a command that the user runs: where `given` has other ones than ours, it wins."""
+        return variables.for_command(given, self.environment(), state_root(), self._shims, self._tools)
 
     def environment(self) -> dict[str, str]:
-        """Variables under which `pulumi` finds this stack, its plugins and its tools."""
+        """Variables under which `pulumi` finds this stack, its plugins and its tools, whatever the user's."""
         embedded = any(self._shims.iterdir()) if self._shims.exists() else False
         return {
             "PATH": self._path(shims=True),
@@ -205,15 +240,15 @@ class Stack:
         }
 
     def _pulumi(self, *words: str, cwd: Path | str, timeout: float) -> Completed:
-        command = ["env", "pulumi", *words, "--cwd", str(cwd), "--non-interactive"]
+        command = [*_PULUMI, *words, "--cwd", str(cwd), "--non-interactive"]
         return run(command, env=self.environment(), timeout=timeout)
 
-    def _shown(self, *words: str) -> int:
+    def _shown(self, *words: str, config: Path | None = None) -> int:
         """Run with the engine's display going to stderr as it comes."""
-        where = ["--stack", NAME, "--config-file", str(self._instance.stack_config), "--cwd", str(CHECKOUT)]
+        file = config or self._instance.stack_config
+        where = ["--stack", NAME, "--config-file", str(file), "--cwd", str(CHECKOUT)]
         process = subprocess.Popen(
-            # `env` looks on the PATH that it is given, not on ours.
-            ["env", "pulumi", *words, "--non-interactive", *where],
+            [*_PULUMI, *words, "--non-interactive", *where],
             env={**os.environ, **self.environment()},
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr,

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from local.browser import ca_file
+from local.machine import TEST_PACKAGES
 from local.outputs import stack_outputs
 from local.paths import Instance
 
@@ -22,21 +27,48 @@ def print_summary(instance: Instance, *, as_json: bool) -> None:
         print(json.dumps(outputs, indent=2, sort_keys=True))
         return
     table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_row("signalling", "\n".join([outputs["signal_url"], *outputs["signal_urls"]]))
-    table.add_row("TURN", "\n".join(outputs["turn_urls"]))
-    table.add_row("token API", outputs["api_url"])
-    table.add_row("kubeconfig", outputs["kubeconfig_path"])
-    if outputs["browser_urls"]:
-        table.add_row("browser", "\n".join(outputs["browser_urls"].values()))
-        table.add_row("", f"its CA: {ca_file(instance)}; for Chromium:")
-        trust = "certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n livekit-platform -i"
-        table.add_row("", f"{trust} {ca_file(instance)}")
-    table.add_row("")
-    table.add_row("next", "make status      what runs, and whether it is healthy")
-    table.add_row("", "make test        prove it, with real calls")
-    table.add_row("", "make outputs     all addresses as JSON; SECRETS=1 with keys")
-    table.add_row("", f"kubectl --kubeconfig {outputs['kubeconfig_path']} -n {outputs['namespace']} get pods")
+    table.add_column()
+    table.add_column(overflow="fold")
+    for name, lines in rows(outputs, ca_file(instance)):
+        # As it is: an address may have brackets, which mean something to rich.
+        table.add_row(Text(name), Text("\n".join(lines)))
     wide_console().print(table)
+
+
+def rows(outputs: Mapping[str, Any], ca: Path) -> Iterator[tuple[str, list[str]]]:
+    """The table, each row with its lines. The README shows it. Pure.
+
+    Args:
+        ca: where the certificate of the stack's own CA is, if it has one.
+    """
+    if outputs["browser_urls"]:
+        own_ca = _trust(ca) if outputs.get("ca_certificate") else []
+        yield "browser", [*outputs["browser_urls"].values(), *own_ca]
+    yield "signalling", [outputs["signal_url"], *(f"{url}  past the edge" for url in outputs["signal_urls"])]
+    yield "TURN", list(outputs["turn_urls"])
+    yield "token API", [outputs["api_url"]]
+    yield "S3", [f"{outputs['s3_endpoint']}/{outputs['s3_bucket']}"]
+    yield "kubeconfig", [outputs["kubeconfig_path"]]
+    yield "", [""]
+    yield (
+        "next",
+        [
+            "make status      what runs, and whether it is healthy",
+            "make test        prove it, with real calls",
+            "make outputs     all addresses as JSON; SECRETS=1 with keys",
+            f"kubectl --kubeconfig {outputs['kubeconfig_path']} -n {outputs['namespace']} get pods",
+        ],
+    )
+
+
+def _trust(ca: Path) -> list[str]:
+    package = TEST_PACKAGES["certutil"]
+    return [
+        f"trust the stack's certificate authority first: {ca}",
+        f"for Chromium (certutil is in the Debian package {package}):",
+        "  mkdir -p ~/.pki/nssdb",
+        f"  certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n livekit-platform -i {ca}",
+    ]
 
 
 def wide_console() -> Console:

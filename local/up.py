@@ -94,6 +94,18 @@ def up(instance: Instance) -> int:
     return code
 
 
+def preview(instance: Instance, *, expect_no_changes: bool) -> int:
+    """What `up` would change, by the configuration of now; gives the exit code of `pulumi preview`.
+
+    Raises:
+        NotReady: `up` would not begin, because of the cluster or the overlay that is named.
+    """
+    given = given_cluster()
+    _refuse_two_clusters(instance, given)
+    _refuse_a_wrong_overlay()
+    return Stack(instance).preview(_facts(instance, given), expect_no_changes=expect_no_changes)
+
+
 def is_running(instance: Instance) -> bool:
     """Whether nodes of a local cluster run, all or some."""
     cluster = Cluster.recorded(instance)
@@ -123,7 +135,10 @@ def _facts(instance: Instance, given: GivenCluster | None) -> ClusterFacts:
         return ClusterFacts(given.kubeconfig, given.context)
     cluster = Cluster.recorded(instance)
     if cluster is None:
-        raise RuntimeError("the cluster's record is gone; `make down` and `make up` make a new one")
+        raise RuntimeError(
+            "no local cluster is recorded: set LKP_KUBECONFIG as you did for `make up`, "
+            "or make a new one by `make down` and `make up`"
+        )
     return ClusterFacts(
         kubeconfig=instance.kubeconfig,
         nodes=tuple((node.name, node.spec.address) for node in cluster.nodes),

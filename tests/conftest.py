@@ -9,6 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from loadtest.net.namespace import treat_sigterm_as_interrupt
 from tests import running
 from tests.running import ClusterAccess, RunningStack
 
@@ -29,6 +30,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return _LAYERS.index(item.path.relative_to(root).parts[0])
 
     items.sort(key=layer)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_survives_sigterm() -> None:
+    """It ends the session as Ctrl-C does: with its teardowns, and `pytest_sessionfinish` below."""
+    treat_sigterm_as_interrupt()
 
 
 @pytest.fixture(scope="session")

@@ -11,14 +11,14 @@ from typing import Any
 
 import testinfra.host
 
-from common.commands import Completed, run
+from common.commands import Completed
 from common.waiting import wait_until
 from livekit_platform.config import PlatformConfig
 from livekit_platform.config_loader import parse
 from livekit_platform.values import redis as redis_values
 from livekit_platform.values.livekit import REDIS_MASTER, REDIS_USER
 from tests.deployment.kubectl import Kubectl
-from tests.running import CHECKOUT
+from tests.manifests.rendering import template
 from tests.unit.infra.program import minimal_config, raw
 
 FAILOVER_MS = 3000
@@ -180,23 +180,15 @@ def _own_password(files: Mapping[str, str]) -> str:
 
 def apply_chart(kubectl: Kubectl, chart: str, namespace: str, values: Mapping[str, Any]) -> None:
     """`chart` of this repository as the release of its own name."""
-    helm = [str(kubectl.cluster.tools / "helm"), "template", chart, str(CHECKOUT / "charts" / chart)]
-    rendered = run([*helm, "--namespace", namespace, "--values", "-"], timeout=60, input=json.dumps(values))
-    kubectl("apply", "-f", "-", input=rendered.stdout)
+    kubectl.apply(*template(kubectl.cluster.tools / "helm", chart, values, namespace))
 
 
 def sentinel_config(
     kubectl: Kubectl, namespace: str, *, failover_ms: int = FAILOVER_MS, **changes: Any
 ) -> PlatformConfig:
     """A configuration with Redis of kind `sentinel` for the cluster's own nodes."""
-    nodes = [
-        {"name": node["metadata"]["name"], "address": address["address"]}
-        for node in kubectl.get("nodes")
-        for address in node["status"]["addresses"]
-        if address["type"] == "InternalIP"
-    ]
     redis = {"kind": "sentinel", "failover_ms": failover_ms, "maxmemory_mib": 16, "storage_size": "64Mi"}
-    own: dict[str, Any] = {"namespace": namespace, "nodes": nodes, "redis": redis}
+    own: dict[str, Any] = {"namespace": namespace, "nodes": kubectl.nodes(), "redis": redis}
     kubeconfig = kubectl.cluster.kubeconfig
     config, mistakes = parse(raw({**minimal_config(kubeconfig), **own, **changes}), {"secrets"})
     assert config is not None, mistakes

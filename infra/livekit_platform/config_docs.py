@@ -58,9 +58,11 @@ pulumi config set --secret --path '{PROJECT}:secrets.turn_secret'               
 _RULES = f"""\
 ## What the keys must keep together
 
-- `nodes`: names and addresses differ. Each is a node of the cluster, Ready, and open to pods. An address that
-  belongs to another node is refused; one that the cluster does not know is a warning, for it may be
-  translated.
+- `nodes`: names and addresses differ. Each is a node of the cluster without a taint that keeps pods away; one
+  that is cordoned or not Ready is a warning. `internal_address`, or `address` where it is left out, is one of
+  the node's InternalIPs. An address that belongs to another node is refused; a public one that the cluster
+  does not know is a warning.
+- `network`: its networks are not wider than /8, for policies let them through.
 - `livekit.replicas`, `turn.replicas` and `edge.replicas`: at most one per node: they use the node's ports.
 - `ports`: those that are taken from nodes differ (by protocol), lie outside the NodePorts ({NODE_PORTS})
   and the ephemeral ports ({EPHEMERAL}), and are none of Kubernetes' own. `ports.turn_relay` lies within

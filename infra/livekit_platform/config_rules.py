@@ -11,6 +11,7 @@ from livekit_platform.config import (
     Edge,
     Images,
     LiveKit,
+    Network,
     Node,
     ObjectStore,
     Ports,
@@ -49,14 +50,14 @@ def _domain_is_found(environment: str, domain: str) -> Iterator[Mistake]:
 
 
 def _nodes_differ(nodes: Sequence[Node]) -> Iterator[Mistake]:
-    for field in ("name", "address"):
+    for what, fields in (("a name", ("name",)), ("an address", ("address", "internal_address"))):
         seen: dict[object, int] = {}
         for index, node in enumerate(nodes):
-            value = getattr(node, field)
-            if value in seen:
-                allowed = f"a {field} that nodes[{seen[value]}] does not have"
-                yield Mistake(f"nodes[{index}].{field}", f'"{value}"', allowed)
-            seen.setdefault(value, index)
+            for field in fields:
+                value = getattr(node, field)
+                if value is not None and seen.setdefault(value, index) != index:
+                    allowed = f"{what} that nodes[{seen[value]}] does not have"
+                    yield Mistake(f"nodes[{index}].{field}", f'"{value}"', allowed)
 
 
 def _replicas_fit(nodes: Sequence[Node], livekit: LiveKit, turn: Turn, edge: Edge) -> Iterator[Mistake]:
@@ -68,6 +69,20 @@ def _replicas_fit(nodes: Sequence[Node], livekit: LiveKit, turn: Turn, edge: Edg
     ):
         if replicas is not None and replicas > len(nodes):
             yield Mistake(key, str(replicas), f"at most {len(nodes)}, one per node in `nodes`")
+
+
+def _turn_nodes_run_sfus(nodes: Sequence[Node], livekit: LiveKit, turn: Turn) -> Iterator[Mistake]:
+    # With an external address coturn lets relays through to its own node, whatever is denied: no harm where
+    # the node is an SFU's anyway.
+    sfus = livekit.replicas or len(nodes)
+    servers = turn.replicas or min(2, len(nodes))
+    translated = any(node.internal_address is not None for node in nodes[:servers])
+    if turn.kind == "coturn" and translated and servers > sfus:
+        yield Mistake(
+            "turn.replicas",
+            str(servers),
+            f"at most {sfus}, the SFUs' number, where nodes have an `internal_address`",
+        )
 
 
 def _turn_is_used(turn: Turn) -> Iterator[Mistake]:
@@ -124,13 +139,21 @@ def _redis_fits(redis: Redis) -> Iterator[Mistake]:
             f'"{redis.storage_size}"',
             f"at least {needed}Mi, twice `maxmemory_mib`: a snapshot is written beside the last one",
         )
-    for index, network in enumerate(redis.client_cidrs):
-        if network.prefixlen < _WIDEST_NETWORK:
-            yield Mistake(
-                f"redis.client_cidrs[{index}]",
-                f'"{network}"',
-                f"a network of /{_WIDEST_NETWORK} or narrower: Redis is for the nodes, not for everybody",
-            )
+
+
+def _networks_are_narrow(network: Network) -> Iterator[Mistake]:
+    for name, entries in network.lists().items():
+        for index, entry in enumerate(entries):
+            if entry.prefixlen < _WIDEST_NETWORK:
+                yield Mistake(
+                    f"network.{name}[{index}]",
+                    f'"{entry}"',
+                    f"a network of /{_WIDEST_NETWORK} or narrower: policies are there to keep others out",
+                )
+
+
+def _ingress_is_used(edge: Edge, network: Network) -> Iterator[Mistake]:
+    yield from _only_with("network.ingress_cidrs", network.ingress_cidrs or None, edge.kind, "ingress")
 
 
 def _redis_is_complete(redis: Redis, secrets: Secrets) -> Iterator[Mistake]:
@@ -271,10 +294,13 @@ _RULES: _Rules = (
     (("nodes",), _nodes_differ),
     (("nodes", "livekit", "turn", "edge"), _replicas_fit),
     (("turn",), _turn_is_used),
+    (("nodes", "livekit", "turn"), _turn_nodes_run_sfus),
     (("edge",), _edge_is_of_its_kind),
     (("turn", "ports"), _turn_ports_fit),
     (("edge",), _tls_is_complete),
     (("livekit", "turn", "edge"), _requests_fit),
+    (("network",), _networks_are_narrow),
+    (("edge", "network"), _ingress_is_used),
     (("redis",), _redis_fits),
     (("redis", "secrets"), _redis_is_complete),
     (("object_store",), _object_store_is_complete),

@@ -1,7 +1,8 @@
 """The configured nodes beside the cluster's own: what only the cluster can refute.
 
-Everything else about the configuration is known without it. A node that is not there, or takes no pods, would
-show after minutes, as pods that wait for ever in a half-made stack.
+Everything else about the configuration is known without it. A node that is not there, or takes no pods,
+would show after minutes, as pods that wait for ever in a half-made stack; an address that is not the node's
+own only in calls that fail.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +41,21 @@ class LiveNode:
     """A node as the cluster knows it.
 
     Attributes:
-        addresses: its InternalIP and ExternalIP addresses.
+        internal: its InternalIP addresses.
+        external: its ExternalIP addresses, as far as the cluster knows any.
         taints: of those that keep the platform's pods away, as `kubectl describe node` shows them.
     """
 
     name: str
-    addresses: tuple[str, ...]
+    internal: tuple[str, ...]
+    external: tuple[str, ...] = ()
     ready: bool = True
     schedulable: bool = True
     taints: tuple[str, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return (*self.internal, *self.external)
 
 
 @dataclass(frozen=True)
@@ -91,18 +99,26 @@ def compare(configured: Sequence[Node], live: Sequence[LiveNode]) -> Findings:
     for index, node in enumerate(configured):
         key = f"nodes[{index}]"
         found = known.get(node.name)
-        mistakes.extend(_address_of_another(key, node, live))
+        misplaced = list(_address_of_another(key, node, live))
+        mistakes.extend(misplaced)
         if found is None:
             mistakes.append(Mistake(f"{key}.name", f'"{node.name}"', _existing(node.name, list(known))))
             continue
         mistakes.extend(Mistake(f"{key}.name", f'"{node.name}"', allowed) for allowed in _closed(found))
-        if not any(str(node.address) in other.addresses for other in live):
+        warnings.extend(f"{key}.name: given {node.name}; {state}" for state in _resting(found))
+        if not misplaced:
+            mistakes.extend(_not_its_own(key, node, found))
+        if node.internal_address is not None and not _is_known(node.address, live):
             own = ", ".join(found.addresses) or "none"
             warnings.append(
                 f"{key}.address: given {node.address}; the cluster does not know it for {node.name} ({own}); "
-                "right only where it is translated to the node's own, one to one"
+                f"right only where it is translated to {node.internal_address}, one to one"
             )
     return Findings(tuple(mistakes), tuple(warnings))
+
+
+def _is_known(address: IPv4Address, live: Sequence[LiveNode]) -> bool:
+    return any(str(address) in node.addresses for node in live)
 
 
 def _too_few_for_sentinel(config: PlatformConfig, live: Sequence[LiveNode]) -> Iterator[str]:
@@ -120,24 +136,41 @@ def _existing(name: str, known: list[str]) -> str:
     return f"a node of the cluster: {', '.join(sorted(known)) or 'it has none'}{hint}"
 
 
-def _closed(node: LiveNode) -> Iterator[str]:
-    """Why pods do not start on a node that is there."""
+def _resting(node: LiveNode) -> Iterator[str]:
+    """Why pods do not start on a node for now: it may be back soon, and the others need their `up`."""
     if not node.ready:
-        yield "a node that is Ready: this one is not; leave it out until it is"
+        yield "it is not Ready: nothing starts there until it is"
     if not node.schedulable:
-        yield f"a node that takes pods: this one is cordoned (`kubectl uncordon {node.name}`)"
+        yield f"it is cordoned: nothing starts there until `kubectl uncordon {node.name}`"
+
+
+def _closed(node: LiveNode) -> Iterator[str]:
+    """Why pods never start on a node that is there."""
     for taint in node.taints:
         yield f"a node that takes pods: no pod of the platform tolerates its taint {taint}"
 
 
 def _address_of_another(key: str, node: Node, live: Sequence[LiveNode]) -> Iterator[Mistake]:
-    for other in live:
-        if other.name != node.name and str(node.address) in other.addresses:
-            yield Mistake(
-                f"{key}.address",
-                f'"{node.address}"',
-                f"an address of {node.name}: this one is {other.name}'s",
-            )
+    for field, address in (("address", node.address), ("internal_address", node.internal_address)):
+        for other in live:
+            if other.name != node.name and str(address) in other.addresses:
+                yield Mistake(
+                    f"{key}.{field}",
+                    f'"{address}"',
+                    f"an address of {node.name}: this one is {other.name}'s",
+                )
+
+
+def _not_its_own(key: str, node: Node, found: LiveNode) -> Iterator[Mistake]:
+    """Pods on the node's network listen at its InternalIP, and come from there."""
+    if str(node.inside) in found.internal:
+        return
+    own = f"an InternalIP of {node.name} ({', '.join(found.internal) or 'it has none'})"
+    if node.internal_address is not None:
+        yield Mistake(f"{key}.internal_address", f'"{node.inside}"', own)
+    else:
+        allowed = f"{own}; where clients reach it at another, `internal_address` gives that beside it"
+        yield Mistake(f"{key}.address", f'"{node.inside}"', allowed)
 
 
 def read(kubeconfig: Path, context: str | None) -> list[LiveNode]:
@@ -173,16 +206,17 @@ def _no_answer(given: str, wanted: str, reason: object) -> NoAnswer:
     return NoAnswer(Mistake("kubeconfig", given, f"{wanted}; instead: {words[:_SHOWN_CHARACTERS]}"))
 
 
+def _addresses(node: Any, kind: str) -> tuple[str, ...]:
+    return tuple(entry.address for entry in node.status.addresses or [] if entry.type == kind)
+
+
 def from_object(node: Any) -> LiveNode:
     """A node object of the client library."""
     conditions = {condition.type: condition.status for condition in node.status.conditions or []}
     return LiveNode(
         name=node.metadata.name,
-        addresses=tuple(
-            address.address
-            for address in node.status.addresses or []
-            if address.type in ("InternalIP", "ExternalIP")
-        ),
+        internal=_addresses(node, "InternalIP"),
+        external=_addresses(node, "ExternalIP"),
         ready=conditions.get("Ready") == "True",
         schedulable=not node.spec.unschedulable,
         taints=tuple(

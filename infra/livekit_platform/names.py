@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 PROJECT = "livekit-platform"
 
+ACME_SOLVER = "acme-solver"
 COTURN = "coturn"
 EDGE = "edge"
 LIVEKIT = "livekit-server"
@@ -45,9 +46,15 @@ def service_host(service: str, namespace: str) -> str:
     return f"{service}.{namespace}.svc"
 
 
-def pod_hosts(service: str, namespace: str, replicas: int) -> list[str]:
-    """The names of a StatefulSet's pods, behind a headless Service of the same name."""
-    return [f"{service}-{ordinal}.{service_host(service, namespace)}" for ordinal in range(replicas)]
+def pod_hosts(workload: str, namespace: str, replicas: int) -> list[str]:
+    """The names of a StatefulSet's pods, behind its headless Service `<workload>-pods`."""
+    service = service_host(f"{workload}-pods", namespace)
+    return [f"{workload}-{ordinal}.{service}" for ordinal in range(replicas)]
+
+
+def nodes_host(workload: str, namespace: str) -> str:
+    """The name of the nodes with a ready pod of `workload`: its headless Service `<workload>-nodes`."""
+    return service_host(f"{workload}-nodes", namespace)
 
 
 def labels(component: str) -> Mapping[str, str]:

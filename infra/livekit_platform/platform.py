@@ -59,8 +59,6 @@ def deploy() -> None:
     )
     namespace = Namespace("namespace", NamespaceArgs(config.namespace), after())
     tls = Tls("tls", _tls(config, protect=protect), after(namespace))
-    # Its pods wait for the certificate.
-    _coturn(config, secrets, after(namespace, tls))
     redis = _redis(config, secrets, protected(namespace))
     object_store = ObjectStore(
         names.OBJECT_STORE,
@@ -71,20 +69,15 @@ def deploy() -> None:
         ),
         after(namespace),
     )
-    # An SFU that finds no Redis at its start gives up: it comes after it.
-    livekit = LiveKit(
-        names.LIVEKIT,
-        LiveKitArgs(
-            namespace=config.namespace,
-            values=livekit_values.chart_values(config),
-            server_config=livekit_values.server_config(config),
-            api_key=config.livekit.api_key,
-            api_secret=secrets.values["livekit_api_secret"],
-            redis_password=secrets.values["redis_password"],
-            turn_secret=secrets.values["turn_secret"],
-        ),
-        after(namespace, *redis),
-    )
+    # Both kinds of TURN server take the same ports of the nodes: whoever goes must be gone first. So coturn is
+    # always declared, with no pod for the embedded kind; Pulumi would delete it last, and SFUs would wait for
+    # its ports for ever.
+    if config.turn.kind == "embedded":
+        coturn = _coturn(config, secrets, after(namespace, tls))
+        livekit = _livekit(config, secrets, after(namespace, *redis, coturn))
+    else:
+        livekit = _livekit(config, secrets, after(namespace, *redis))
+        _coturn(config, secrets, after(namespace, tls, livekit))
     token_api = TokenApi(
         names.TOKEN_API,
         TokenApiArgs(
@@ -109,6 +102,7 @@ def _tls(config: PlatformConfig, *, protect: bool) -> TlsArgs:
         domain=config.domain,
         names=edge_values.certificate_names(config),
         certificate_spec=edge_values.certificate_spec(config) if by_cert_manager else None,
+        solved_by_http=config.edge.kind == "ingress",
         protect=protect,
     )
 
@@ -125,14 +119,25 @@ def _edge(config: PlatformConfig) -> EdgeArgs:
     return EdgeArgs(config.namespace, ingress)
 
 
-def _coturn(config: PlatformConfig, secrets: PlatformSecrets, opts: pulumi.ResourceOptions) -> None:
-    """TURN servers of their own; nothing where the SFUs are TURN servers, too."""
-    if config.turn.kind == "coturn":
-        conf = secrets.values["turn_secret"].apply(
-            lambda secret: coturn_values.turnserver_conf(config, secret)
-        )
-        args = CoturnArgs(config.namespace, coturn_values.chart_values(config), conf)
-        Coturn(names.COTURN, args, opts)
+def _coturn(config: PlatformConfig, secrets: PlatformSecrets, opts: pulumi.ResourceOptions) -> Coturn:
+    """TURN servers of their own. Their pods wait for the certificate."""
+    conf = secrets.values["turn_secret"].apply(lambda secret: coturn_values.turnserver_conf(config, secret))
+    args = CoturnArgs(config.namespace, coturn_values.chart_values(config), conf)
+    return Coturn(names.COTURN, args, opts)
+
+
+def _livekit(config: PlatformConfig, secrets: PlatformSecrets, opts: pulumi.ResourceOptions) -> LiveKit:
+    """The SFUs. One that finds no Redis at its start gives up: they come after it."""
+    args = LiveKitArgs(
+        namespace=config.namespace,
+        values=livekit_values.chart_values(config),
+        server_config=livekit_values.server_config(config),
+        api_key=config.livekit.api_key,
+        api_secret=secrets.values["livekit_api_secret"],
+        redis_password=secrets.values["redis_password"],
+        turn_secret=secrets.values["turn_secret"],
+    )
+    return LiveKit(names.LIVEKIT, args, opts)
 
 
 def _redis(config: PlatformConfig, secrets: PlatformSecrets, opts: pulumi.ResourceOptions) -> list[Redis]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -14,7 +17,7 @@ from local.cluster import cgroups, network, node_files
 from local.cluster.doors import close_doors
 from local.cluster.kubeadm import API_SERVER_PORT, JoinToken, Versions, cni_config, init_config, join_config
 from local.cluster.node import Node
-from local.cluster.topology import SERVICE_CIDR, Topology, free_subnet
+from local.cluster.topology import SERVICE_CIDR, Topology, UnreadableRecord, free_subnet
 from local.images import catalog
 from local.paths import Instance, machine_lock, state_root
 
@@ -24,6 +27,8 @@ _ADMIN_CONFIG = "/etc/kubernetes/admin.conf"
 _KUBEADM_DONE = "/etc/kubernetes/joined"
 _KUBEADM_SECONDS = 600.0
 _READY_SECONDS = 300.0
+# Stands for one that is lost; no address is reached by it.
+_UNKNOWN_SUBNET = "192.0.2.0/24"
 
 
 @dataclass(frozen=True)
@@ -35,8 +40,29 @@ class Cluster:
 
     @classmethod
     def recorded(cls, instance: Instance) -> Cluster | None:
+        """The cluster as it was made, or None where none was.
+
+        Raises:
+            UnreadableRecord: as `Topology.load`.
+        """
         topology = Topology.load(instance.record)
         return cls(instance, topology) if topology else None
+
+    @classmethod
+    def by_name(cls, instance: Instance) -> Cluster:
+        """What there is of a cluster whose record cannot be read, for `remove`: names come from the instance.
+
+        Its nodes are those that have a directory or a network namespace. The subnet is lost, and
+        nothing is removed by it.
+        """
+        first = Topology(instance.id, _UNKNOWN_SUBNET, 1)
+        namespace = re.escape(first.control_plane.netns.removesuffix("1"))
+        found = [
+            *(re.fullmatch(r"node(\d+)", path.name) for path in instance.nodes.glob("*")),
+            *(re.fullmatch(namespace + r"(\d+)", name) for name in network.network_namespaces()),
+        ]
+        numbers = [int(match[1]) for match in found if match]
+        return cls(instance, replace(first, node_count=max(numbers, default=1)))
 
     @classmethod
     def plan(cls, instance: Instance, node_count: int) -> Cluster:
@@ -45,8 +71,7 @@ class Cluster:
         if existing is not None:
             return existing
         with machine_lock("subnets"):  # two checkouts must not choose the same
-            promised = [t.subnet for p in state_root().glob("*/cluster.json") if (t := Topology.load(p))]
-            subnet = free_subnet([*network.networks_in_use(), *promised])
+            subnet = free_subnet([*network.networks_in_use(), *_promised()])
             made = cls(instance, Topology(instance.id, subnet, node_count))
             made.topology.save(instance.record)
         return made
@@ -163,6 +188,16 @@ class Cluster:
             f"(logs: {self.control_plane.logs})",
             tolerate=(CommandFailed,),
         )
+
+
+def _promised() -> Iterator[str]:
+    """The subnets of all recorded clusters, running or not."""
+    for record in state_root().glob("*/cluster.json"):
+        # Another instance's mishap: it has to be made anew there, with whatever subnet is free then.
+        with contextlib.suppress(UnreadableRecord):
+            topology = Topology.load(record)
+            if topology is not None:
+                yield topology.subnet
 
 
 def _joined(node: Node) -> bool:

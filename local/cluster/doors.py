@@ -21,6 +21,7 @@ from common.processes import Process, process_of
 from common.waiting import wait_until
 from local.cluster import cgroups
 from local.cluster.topology import Topology
+from local.files import write_whole
 from local.paths import Instance, machine_lock
 
 _LOOPBACK = "127.0.0.1"
@@ -90,7 +91,7 @@ def open_doors(instance: Instance, topology: Topology, *, https: str, http: str)
             Door(scheme, port, target, _start(port, target, joined, log))
             for scheme, port, target in (("https", ports.https, https), ("http", ports.http, http))
         ]
-        _record(instance).write_text(json.dumps([asdict(door) for door in doors], indent=2) + "\n")
+        write_whole(_record(instance), json.dumps([asdict(door) for door in doors], indent=2) + "\n")
     return doors
 
 
@@ -103,13 +104,26 @@ def close_doors(topology: Topology) -> None:
     cgroups.end_processes(f"{topology.cgroup}/{_CGROUP}")
 
 
+def remove_doors(instance: Instance, topology: Topology) -> None:
+    """End the doors and forget them: there is nothing any more that they could lead to.
+
+    Raises:
+        NeverHappened: as `close_doors`.
+    """
+    close_doors(topology)
+    _record(instance).unlink(missing_ok=True)
+
+
 def recorded_doors(instance: Instance) -> list[Door]:
-    """The doors as they were opened last; whether they still run their processes say."""
+    """The doors as they were opened last; whether they still run their processes say.
+
+    A record that cannot be read counts as none: whatever runs is found by its cgroup.
+    """
     try:
         recorded = json.loads(_record(instance).read_text())
-    except FileNotFoundError:
+        return [Door(**{**door, "process": Process(**door["process"])}) for door in recorded]
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
         return []
-    return [Door(**{**door, "process": Process(**door["process"])}) for door in recorded]
 
 
 def _record(instance: Instance) -> Path:

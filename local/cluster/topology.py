@@ -1,4 +1,4 @@
-"""The shape of a local cluster as values: names, addresses, node roles. Nothing here has effects."""
+"""The shape of a local cluster as values: names, addresses, node roles. Only its record has effects."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from local.files import write_whole
+
 # One /24 per instance out of this block. It lies apart from what Docker (172.16/12), kind
 # (10.244/16, 10.96/16) and home routers (192.168/16) take.
 _BLOCK = ipaddress.IPv4Network("10.213.0.0/16")
@@ -16,6 +18,17 @@ SERVICE_CIDR = "10.96.0.0/16"
 # Ports that no program on a node is given as an ephemeral one: media servers declare fixed
 # ranges here, apart from NodePorts (30000-32767).
 RESERVED_PORTS = "40000-49999"
+
+
+class UnreadableRecord(RuntimeError):
+    """A cluster was made, and the file that says which cannot be read; the message says what to do."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path = path
+        super().__init__(
+            f"{path} cannot be read ({reason}): `make down` removes what carries this instance's name, "
+            "then `make up` makes a new cluster"
+        )
 
 
 @dataclass(frozen=True)
@@ -89,15 +102,21 @@ class Topology:
         return self.nodes[0]
 
     def save(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n")
+        write_whole(path, json.dumps(asdict(self), indent=2) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Topology | None:
-        """The recorded topology, or None where no cluster was made."""
+        """The recorded topology, or None where no cluster was made.
+
+        Raises:
+            UnreadableRecord: there is a file, and it holds none.
+        """
         if not path.exists():
             return None
-        return cls(**json.loads(path.read_text()))
+        try:
+            return cls(**json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            raise UnreadableRecord(path, str(error)) from error
 
 
 def free_subnet(taken: Iterable[str]) -> str:

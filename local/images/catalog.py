@@ -308,3 +308,8 @@ def _own_python_image(name: str, directory: Path, package: str) -> Image:
 
 def all_images() -> list[Image]:
     return [*cluster_images(), *platform_images()]
+
+
+def suites() -> set[str]:
+    """The Debian suites that images are made of."""
+    return {part.suite for image in all_images() for part in image.parts if isinstance(part, Rootfs)}

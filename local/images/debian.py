@@ -7,6 +7,7 @@ import re
 import shutil
 import tarfile
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from local.images.oci import EPOCH
 from local.paths import cache_dir
 
 SUITE = "bookworm"
+# apt's words for it, as of a stanza's field `Enabled`.
+_NO = {"no", "false", "without", "off", "disable"}
 # A slow mirror may take minutes; on the reference machine it takes 15 to 60 s.
 _BOOTSTRAP_SECONDS = 1800.0
 # Documentation and translations are half of a minimal Debian and of no use in a container.
@@ -122,20 +125,57 @@ def sources_of(suite: str) -> str:
     Raises:
         FileNotFoundError: apt names no Debian archive.
     """
-    for path in sources():
-        text = path.read_text()
-        stanza = re.search(rf"^URIs:\s*(\S+)\s*\nSuites:\s*{SUITE}\b.*$", text, re.MULTILINE)
-        line = re.search(rf"^deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+{SUITE}\s", text, re.MULTILINE)
-        found = stanza or line
+    mirrors = (mirror for path in sources() for mirror in _mirrors(path))
+    mirror = next(mirrors, None)
+    if mirror is None:
+        raise FileNotFoundError(f"apt's sources name no mirror of {SUITE} that could have {suite}, too")
+    return (
+        f"Types: deb\nURIs: {mirror}\nSuites: {suite}\nComponents: main\n"
+        "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
+        # Testing's index is good for a week only, and a mirror may be older than that. It is signed
+        # all the same; a released suite's has no such date.
+        "Check-Valid-Until: no\n"
+    )
+
+
+def _mirrors(path: Path) -> Iterator[str]:
+    """The archives of Debian packages that a list of apt's takes `SUITE` itself from, main at least."""
+    text = path.read_text()
+    # In either form nothing looks like an entry of the other.
+    for entry in [*_stanzas(text), *_lines(text)]:
+        # Whole words: bookworm-security is another suite, on another archive.
+        if "deb" in entry.types and SUITE in entry.suites and "main" in entry.components:
+            yield from entry.uris
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What one stanza or line of apt's lists says, word by word."""
+
+    types: Sequence[str]
+    uris: Sequence[str]
+    suites: Sequence[str]
+    components: Sequence[str]
+
+
+def _stanzas(text: str) -> Iterator[_Entry]:
+    """Of a `.sources` file (deb822): fields in any order and case, values over several lines."""
+    # A comment is no empty line: it does not end a stanza.
+    kept = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+    for stanza in re.split(r"\n\s*\n", kept):
+        found = re.findall(r"^([^\s:]+):(.*(?:\n[ \t].*)*)", stanza, re.MULTILINE)
+        fields = {name.lower(): value.split() for name, value in found}
+        if not _NO.intersection(map(str.lower, fields.get("enabled", []))):
+            names = ("types", "uris", "suites", "components")
+            yield _Entry(*(fields.get(name, []) for name in names))
+
+
+def _lines(text: str) -> Iterator[_Entry]:
+    """Of a `.list` file: `deb [options] address suite component ...`."""
+    for line in text.splitlines():
+        found = re.match(r"\s*(deb|deb-src)\s+(?:\[[^]]*\]\s+)?(\S+)\s+(\S+)\s*([^#]*)", line)
         if found:
-            return (
-                f"Types: deb\nURIs: {found[1]}\nSuites: {suite}\nComponents: main\n"
-                "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
-                # Testing's index is good for a week only, and a mirror may be older than that. It is signed
-                # all the same; a released suite's has no such date.
-                "Check-Valid-Until: no\n"
-            )
-    raise FileNotFoundError(f"apt's sources name no mirror of {SUITE} that could have {suite}, too")
+            yield _Entry([found[1]], [found[2]], [found[3]], found[4].split())
 
 
 def extract_from_package(package: str, member: str, destination: Path) -> Path:

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 from tests.deployment.conftest import disruptive_session, kubectl, node_names, nodes, platform, scratch
-from tests.e2e.conftest import (
-    _no_namespace_survives_sigterm,
-    client_network,
-    measured,
-    outputs,
-    pytest_runtest_makereport,
-)
+from tests.e2e.conftest import client_network, measured, outputs, pytest_runtest_makereport
 
 __all__ = [
-    "_no_namespace_survives_sigterm",
     "client_network",
     "disruptive_session",
     "kubectl",

@@ -77,6 +77,12 @@ def longest_standstill_ms(finished: Finished, since_ms: float, until_ms: float) 
     return max(later - earlier for earlier, later in pairwise([since_ms, *during, until_ms]))
 
 
+def sfus_ready(kubectl: Kubectl, namespace: str) -> list[bool]:
+    """Of each SFU pod, whether it is ready."""
+    pods = kubectl.get("pods", "-n", namespace, "-l", _SFU)
+    return [status["ready"] for pod in pods for status in pod["status"]["containerStatuses"]]
+
+
 def sfu_restarts(kubectl: Kubectl, namespace: str) -> dict[str, int]:
     """How often each SFU pod's containers were restarted, by the pod's uid."""
     pods = kubectl.get("pods", "-n", namespace, "-l", _SFU)

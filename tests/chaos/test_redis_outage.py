@@ -1,4 +1,8 @@
-"""Redis is away for half a minute: no SFU is restarted, calls go on, and afterwards all is as before."""
+"""Redis is away: SFUs are taken out of service, none is restarted, and afterwards calls can be made again.
+
+Calls that are held meanwhile are not looked at: LiveKit's signalling passes Redis, also on one node, and
+clients give up after ten tries to get it back, some half minute.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from common.waiting import wait_until
+from common.waiting import NeverHappened, wait_until
 from loadtest.client.process import ClientDied
 from loadtest.net.bridge import ClientNetwork
 from loadtest.outputs import StackOutputs
-from tests.chaos.held_call import (
-    FREEZE_MS,
-    admissions,
-    held_call,
-    longest_standstill_ms,
-    now_ms,
-    sfu_restarts,
-)
+from tests.chaos.held_call import admissions, sfu_restarts, sfus_ready
 from tests.deployment.kubectl import Kubectl
 from tests.e2e.call import CallResult, Network, assert_media_arrived, hold_call
 
-# LiveKit says that it is unhealthy after 4 s, and a liveness probe that asked would kill after 30.
-_AWAY_SECONDS = 35.0
+# A liveness probe that asked LiveKit's `/` would have restarted it after 30 s.
+_WATCHED_SECONDS = 40.0
 _RECOVERY_SECONDS = 60.0
 _REDIS = "statefulset/redis"
 
@@ -48,20 +45,26 @@ def _away(kubectl: Kubectl, namespace: str) -> Iterator[None]:
 
 @pytest.mark.long
 @pytest.mark.usefixtures("disruptive")
-def test_calls_go_on_without_redis_and_no_sfu_is_restarted(
+def test_no_sfu_is_restarted_for_want_of_redis(
     outputs: StackOutputs, client_network: ClientNetwork, kubectl: Kubectl, tmp_path: Path
 ) -> None:
-    before = sfu_restarts(kubectl, outputs.namespace)
-    # Both ends enter at one node: what the nodes tell each other goes by Redis.
-    with held_call(outputs, client_network, outputs.signal_urls[:1], tmp_path) as watching:
-        with _away(kubectl, outputs.namespace):
-            since_ms = now_ms()
-            watching.run_for(_AWAY_SECONDS)
-            until_ms = now_ms()
-        finished = watching.finish()
-    still = longest_standstill_ms(finished, since_ms, until_ms)
-    assert still < FREEZE_MS, f"the picture stood still for {still:.0f} ms while Redis was away"
-    assert sfu_restarts(kubectl, outputs.namespace) == before, "an SFU was restarted for want of Redis"
+    namespace = outputs.namespace
+    before = sfu_restarts(kubectl, namespace)
+    with _away(kubectl, namespace):
+        wait_until(
+            lambda: not any(sfus_ready(kubectl, namespace)),
+            timeout=60,
+            describe="the SFUs to notice that Redis is away",
+        )
+        with pytest.raises(NeverHappened):
+            wait_until(
+                lambda: sfu_restarts(kubectl, namespace) != before,
+                timeout=_WATCHED_SECONDS,
+                describe="an SFU to be restarted",
+                interval=2,
+            )
+    wait_until(lambda: all(sfus_ready(kubectl, namespace)), timeout=60, describe="the SFUs to be ready again")
+    assert sfu_restarts(kubectl, namespace) == before
 
     def next_call() -> CallResult:
         sends, watches = admissions(outputs, outputs.signal_urls)

@@ -17,7 +17,10 @@ _SHOWN_LINES = 40
 
 @pytest.fixture(scope="session")
 def kubectl(cluster: ClusterAccess) -> Kubectl:
-    return Kubectl(cluster)
+    """kubectl on the cluster, without what killed sessions left there: it may hold ports of the nodes."""
+    made = Kubectl(cluster)
+    made.reap()
+    return made
 
 
 @pytest.fixture(scope="session")

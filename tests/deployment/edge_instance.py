@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -13,14 +14,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from common.commands import run
 from tests.deployment.kubectl import Kubectl
-from tests.running import CHECKOUT
+from tests.manifests.rendering import template
 
 DOMAIN = "edge.test"
 HTTPS, HTTP = 18443, 18080
@@ -29,8 +28,8 @@ _KEY = base64.b64encode(b"sixteen bytes it").decode()
 _ACCEPT = base64.b64encode(
     hashlib.sha1(f"{_KEY}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode(), usedforsecurity=False).digest()
 ).decode()
-# Answers every request, and echoes what follows one that asks for a WebSocket.
-_ECHO = rf"""
+# Answers every request with its pod's name, and echoes what follows one that asks for a WebSocket.
+ECHO = rf"""
 cat > /serve <<'END'
 upgrade=
 while IFS= read -r line && [ "${{#line}}" -gt 1 ]; do case "$line" in [Uu]pgrade:*) upgrade=1;; esac; done
@@ -39,7 +38,8 @@ if [ -n "$upgrade" ]; then
   printf 'Sec-WebSocket-Accept: {_ACCEPT}\r\n\r\n'
   exec cat
 fi
-printf 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok'
+name=$(hostname)
+printf 'HTTP/1.1 200 OK\r\nContent-Length: %s\r\nConnection: close\r\n\r\n%s' "${{#name}}" "$name"
 END
 exec nc -ll -p 8080 -e sh /serve
 """
@@ -101,7 +101,8 @@ class Instance:
             "publicPorts": {"https": HTTPS, "http": HTTP},
             "tlsSecretName": _SECRET,
             "upstreams": {
-                "sfu": {"servers": [{"name": "sfu", "address": self.address}]},
+                # Any name that there is: nobody calls by this edge.
+                "sfu": {"host": f"echo.{self.namespace}.svc", "addresses": [self.address]},
                 "api": {
                     "host": f"echo.{self.namespace}.svc",
                     "podLabels": {"app": "echo"},
@@ -112,12 +113,8 @@ class Instance:
             "watch": {"intervalSeconds": 1},
             **changes,
         }
-        helm = str(self.kubectl.cluster.tools / "helm")
-        command = [helm, "template", "edge", str(CHECKOUT / "charts" / "edge")]
-        rendered = run(
-            [*command, "--namespace", self.namespace, "--values", "-"], timeout=60, input=json.dumps(values)
-        )
-        self.kubectl.apply(*filter(None, yaml.safe_load_all(rendered.stdout)))
+        helm = self.kubectl.cluster.tools / "helm"
+        self.kubectl.apply(*template(helm, "edge", values, self.namespace))
         self.look()
 
     def use(self, certificate: Certificate) -> None:
@@ -133,6 +130,13 @@ class Instance:
             }
         )
         self.look()
+
+    def worker(self) -> str:
+        """The process of the worker that takes new connections, by HAProxy's own account."""
+        script = ". /scripts/lib.sh; ask '@1 show info;quit' 5"
+        words = ("exec", self.pod()["metadata"]["name"], "-c", "watch", "--", "bash", "-c", script)
+        [pid] = re.findall(r"^Pid: (\d+)$", self.kubectl("-n", self.namespace, *words).stdout, re.MULTILINE)
+        return str(pid)
 
     def make_service(self) -> None:
         """The Service of the echo."""
@@ -209,13 +213,23 @@ class Instance:
             connection.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
             return int(connection.recv(1000).split()[1])
 
+    def answers(self, service: str) -> str:
+        """Which pod does, or what the edge says instead."""
+        with self.connect() as connection:
+            connection.sendall(
+                f"GET / HTTP/1.1\r\nHost: {service}.{DOMAIN}\r\nConnection: close\r\n\r\n".encode()
+            )
+            answer = b"".join(iter(lambda: connection.recv(4000), b""))
+        return answer.partition(b"\r\n\r\n")[2].decode()
+
     @contextmanager
-    def websocket(self) -> Iterator[ssl.SSLSocket]:
+    def websocket(self, service: str = "api") -> Iterator[ssl.SSLSocket]:
         """An open WebSocket to the echo."""
         with self.connect() as connection:
             connection.sendall(
-                f"GET /ws HTTP/1.1\r\nHost: api.{DOMAIN}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {_KEY}\r\n\r\n".encode()
+                f"GET /ws HTTP/1.1\r\nHost: {service}.{DOMAIN}\r\nConnection: Upgrade\r\n"
+                f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                f"Sec-WebSocket-Key: {_KEY}\r\n\r\n".encode()
             )
             head = connection.recv(4000)
             assert b" 101 " in head.splitlines()[0], head
@@ -233,7 +247,7 @@ def echoes(connection: ssl.SSLSocket) -> bool:
 
 def start(kubectl: Kubectl, namespace: str, node: str, address: str, image: str) -> Instance:
     """The echo and the edge, ready."""
-    kubectl.start_pod(namespace, "echo", script=_ECHO)
+    kubectl.start_pod(namespace, "echo", script=ECHO)
     instance = Instance(kubectl, namespace, node, address, image, drain_seconds=15)
     instance.make_service()
     instance.use(certificate())

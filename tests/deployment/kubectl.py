@@ -11,9 +11,13 @@ from typing import Any
 import yaml
 
 from common.commands import Completed, run
+from tests.deployment import owners
 from tests.running import ClusterAccess
 
 BUSYBOX = "docker.io/library/busybox:1.35.0"
+# Until it is told to stop, which process 1 does not hear without a trap.
+SLEEP = "trap exit TERM; while true; do sleep 1; done"
+_DELETION_SECONDS = 180.0
 
 
 @dataclass(frozen=True)
@@ -35,19 +39,55 @@ class Kubectl:
     def apply(self, *documents: dict[str, Any]) -> None:
         self("apply", "-f", "-", input=yaml.safe_dump_all(documents))
 
+    def nodes(self) -> list[dict[str, str]]:
+        """The cluster's nodes with their addresses inside it, as the configuration's `nodes` name them."""
+        return [
+            {"name": node["metadata"]["name"], "address": address["address"]}
+            for node in self.get("nodes")
+            for address in node["status"]["addresses"]
+            if address["type"] == "InternalIP"
+        ]
+
+    def node_at(self, address: str) -> str:
+        """The name of the node that has this address."""
+        [name] = [node["name"] for node in self.nodes() if node["address"] == address]
+        return name
+
     @contextmanager
-    def namespace(self, name: str) -> Iterator[str]:
-        """A namespace for as long as the block runs, as strict as pods of the platform's are."""
-        self("create", "namespace", name)
+    def namespace(self, name: str, *, wait: bool = True) -> Iterator[str]:
+        """A namespace for as long as the block runs. It goes with a later one, if this process is killed.
+
+        Args:
+            wait: until it is gone. Pods on the nodes' network hold its ports until then.
+        """
+        self.reap()
+        metadata = {"name": name, "labels": owners.own_labels()}
+        # Not applied: one of that name is somebody else's.
+        self(
+            *("create", "-f", "-"),
+            input=yaml.safe_dump({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}),
+        )
         try:
             yield name
         finally:
-            self("delete", "namespace", name, "--wait=true", timeout=180)
+            self._delete([name], wait=wait)
+
+    def reap(self) -> None:
+        """Remove the namespaces of test sessions that were killed, and wait until they are gone."""
+        found = [item["metadata"] for item in self.get("namespaces", "-l", owners.selector())]
+        dead = [metadata["name"] for metadata in found if owners.is_left_over(metadata["labels"])]
+        if dead:
+            # Another session may be at it, too.
+            self._delete(dead, "--ignore-not-found")
+
+    def _delete(self, namespaces: list[str], *flags: str, wait: bool = True) -> None:
+        words = [*namespaces, *flags, f"--wait={str(wait).lower()}"]
+        self("delete", "namespace", *words, timeout=_DELETION_SECONDS)
 
     def start_pod(
-        self, namespace: str, name: str, *, node: str | None = None, script: str, **spec: Any
+        self, namespace: str, name: str, *, node: str | None = None, script: str = SLEEP, **spec: Any
     ) -> None:
-        """A busybox pod that runs `script`, waited for until it is ready.
+        """A busybox pod that runs `script`, or nothing, waited for until it is ready.
 
         Args:
             node: the node to run it on; the scheduler's choice without it.

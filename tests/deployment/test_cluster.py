@@ -8,10 +8,9 @@ import pytest
 
 from common.commands import CommandFailed
 from common.waiting import wait_until
-from tests.deployment.kubectl import Kubectl
+from tests.deployment.kubectl import SLEEP, Kubectl
 
 _SERVE = "mkdir /www && echo served > /www/index.html && exec httpd -f -p 8080 -h /www"
-_SLEEP = "trap exit TERM; while true; do sleep 1; done"
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +23,7 @@ def server(kubectl: Kubectl, scratch: str, node_names: list[str]) -> str:
 @pytest.fixture(scope="module")
 def client(kubectl: Kubectl, scratch: str, node_names: list[str]) -> str:
     """A pod on the last node; gives its name."""
-    kubectl.start_pod(scratch, "client", node=node_names[-1], script=_SLEEP)
+    kubectl.start_pod(scratch, "client", node=node_names[-1])
     return "client"
 
 
@@ -92,9 +91,9 @@ def test_a_volume_outlives_its_pod(kubectl: Kubectl, scratch: str) -> None:
         "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "kept"}}],
         "container": {"volumeMounts": [{"name": "data", "mountPath": "/data"}]},
     }
-    kubectl.start_pod(scratch, "writer", script=f"echo kept > /data/file; {_SLEEP}", **mounted)
+    kubectl.start_pod(scratch, "writer", script=f"echo kept > /data/file; {SLEEP}", **mounted)
     kubectl("-n", scratch, "delete", "pod", "writer")
-    kubectl.start_pod(scratch, "reader", script=_SLEEP, **mounted)
+    kubectl.start_pod(scratch, "reader", **mounted)
     assert kubectl.in_pod(scratch, "reader", "cat /data/file").stdout == "kept\n"
 
 

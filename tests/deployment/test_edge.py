@@ -24,7 +24,6 @@ _SELECTOR = "app.kubernetes.io/name=edge"
 # Less, and a renewal that fails has no time to be noticed.
 _LEAST_DAYS_LEFT = 7
 _SERVICES = ("", "sfu.", "turn.", "api.", "s3.")
-_SLEEP = "trap exit TERM; while true; do sleep 1; done"
 
 
 @dataclass(frozen=True)
@@ -200,7 +199,7 @@ def test_who_asks_too_often_is_told_when_to_come_back(
     [limit] = {
         int(number) for number in re.findall(r"sc_http_req_rate\(1,requests_of\) gt (\d+)", configured)
     }
-    kubectl.start_pod(scratch, "eager", script=_SLEEP)
+    kubectl.start_pod(scratch, "eager")
     answers = kubectl.in_pod(
         scratch,
         "eager",

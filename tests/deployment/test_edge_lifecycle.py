@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 
 from common.waiting import wait_until
-from tests.deployment.edge_instance import Instance, certificate, echoes, start
+from tests.deployment.edge_instance import Certificate, Instance, certificate, echoes, start
 from tests.deployment.kubectl import Kubectl
 from tests.running import RunningStack
 
@@ -30,26 +30,58 @@ def _restarts(edge: Instance) -> dict[str, int]:
 
 
 def test_a_new_certificate_is_served_and_no_connection_is_lost(edge: Instance) -> None:
-    pod = edge.pod()["metadata"]["name"]
+    """No worker comes to its end for it, so there is no deadline either."""
+    pod, worker = edge.pod()["metadata"]["name"], edge.worker()
     new = certificate()
     with edge.websocket() as connection:
         before = edge.served()
         assert before != new.der
         edge.use(new)
         wait_until(lambda: edge.served() == new.der, timeout=150, describe="the new certificate")
+        time.sleep(edge.drain_seconds + 2)
         assert echoes(connection)
         assert connection.getpeercert(binary_form=True) == before
+    assert edge.worker() == worker
     assert edge.pod()["metadata"]["name"] == pod
     assert _restarts(edge) == {"haproxy": 0, "watch": 0}
-    assert [event["event"] for event in edge.events(pod, "watch")] == ["reloaded"]
+    assert [event["event"] for event in edge.events(pod, "watch")] == ["renewed"]
+
+
+def test_a_key_that_is_not_the_certificate_s_is_refused(edge: Instance) -> None:
+    pod, worker = edge.pod()["metadata"]["name"], edge.worker()
+    said = len(edge.events(pod, "watch"))
+    new, other = certificate(), certificate()
+    with edge.websocket() as connection:
+        before = edge.served()
+        edge.use(Certificate(new.pem, other.key))
+        wait_until(
+            lambda: edge.events(pod, "watch")[-1]["event"] == "refused",
+            timeout=150,
+            describe="the watcher to refuse it",
+        )
+        assert edge.served() == before
+        assert echoes(connection)
+        reloading, refused = edge.events(pod, "watch")[said:]
+        assert reloading["event"] == "reloading"
+        assert "inconsistencies between private key and certificate" in reloading["because"]
+        assert "inconsistencies between private key and certificate" in refused["because"]
+        # What is right again is taken again.
+        edge.use(new)
+        wait_until(lambda: edge.served() == new.der, timeout=150, describe="the right pair to be served")
+        assert echoes(connection)
+    assert edge.worker() == worker
+    log = edge.kubectl("-n", edge.namespace, "logs", pod, "-c", "watch").stdout
+    assert "PRIVATE KEY" not in log
 
 
 def test_a_new_configuration_takes_effect_without_another_pod(edge: Instance) -> None:
+    """The worker before it keeps its connections for longer than a pod that stops."""
     pod = edge.pod()["metadata"]["name"]
     with edge.websocket() as connection:
         assert edge.status("localhost") == 421
         edge.apply(plainLocalhost=True)
         wait_until(lambda: edge.status("localhost") == 200, timeout=150, describe="localhost to be served")
+        time.sleep(edge.drain_seconds + 2)
         assert echoes(connection)
     assert edge.pod()["metadata"]["name"] == pod
     assert _restarts(edge) == {"haproxy": 0, "watch": 0}
@@ -125,6 +157,9 @@ def test_a_stopping_edge_waits_for_its_connections_and_says_how_long(edge: Insta
 def test_a_stopping_edge_cuts_its_connections_at_the_deadline(edge: Instance) -> None:
     pod = edge.pod()["metadata"]["name"]
     with edge.websocket() as connection:
+        # Also those that a reload has left.
+        edge.apply(plainLocalhost=False)
+        wait_until(lambda: edge.status("localhost") == 421, timeout=150, describe="it to be reloaded")
         began = time.monotonic()
         _stopping(edge, pod)
         while echoes(connection):

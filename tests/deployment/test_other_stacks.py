@@ -102,13 +102,7 @@ def _config(stack: str, outputs_nodes: list[dict[str, str]], kubeconfig: Path) -
 
 @pytest.fixture
 def live_nodes(kubectl: Kubectl) -> list[dict[str, str]]:
-    return [
-        {
-            "name": node["metadata"]["name"],
-            "address": next(a["address"] for a in node["status"]["addresses"] if a["type"] == "InternalIP"),
-        }
-        for node in kubectl.get("nodes")
-    ]
+    return kubectl.nodes()
 
 
 @pytest.mark.usefixtures("certificate_kinds")

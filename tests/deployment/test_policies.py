@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import pytest
+import testinfra.host
 
 from common.waiting import wait_until
 from tests.deployment.kubectl import Kubectl
@@ -13,7 +14,6 @@ from tests.running import RunningStack
 
 # Where anybody may knock: the edge's own listeners.
 _PUBLIC = {("edge", "https"), ("edge", "http")}
-_SLEEP = "trap exit TERM; while true; do sleep 1; done"
 # In an image that has nothing else to connect with.
 _CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3)"
 
@@ -22,6 +22,7 @@ _CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.a
 class _Listener:
     part: str
     name: str
+    node: str
     address: str
     port: int
 
@@ -36,6 +37,7 @@ def listeners(kubectl: Kubectl, platform: str) -> list[_Listener]:
         _Listener(
             part=pod["metadata"]["labels"]["app.kubernetes.io/name"],
             name=port["name"],
+            node=pod["spec"]["nodeName"],
             address=pod["status"]["podIP"],
             port=port["containerPort"],
         )
@@ -47,14 +49,30 @@ def listeners(kubectl: Kubectl, platform: str) -> list[_Listener]:
     ]
 
 
-def test_a_pod_of_another_namespace_reaches_the_edge_and_nothing_else(
-    kubectl: Kubectl, scratch: str, listeners: list[_Listener]
+@pytest.fixture(scope="module")
+def stateful(kubectl: Kubectl, platform: str) -> set[str]:
+    """The parts that keep state here, and not at somebody else's."""
+    return {item["metadata"]["name"] for item in kubectl.get("statefulsets", "-n", platform)}
+
+
+def test_every_declared_listener_answers_its_own_node(
+    listeners: list[_Listener], nodes: list[testinfra.host.Host]
 ) -> None:
-    kubectl.start_pod(scratch, "stranger", script=_SLEEP)
+    """Without it, one that nobody listens at would count as closed below."""
+    by_name = {node.backend.get_hostname(): node for node in nodes}
+    for one in listeners:
+        reached = by_name[one.node].run(f"timeout 3 bash -c 'exec 3<>/dev/tcp/{one.address}/{one.port}'")
+        assert reached.rc == 0, f"{one}: {reached.stderr}"
+
+
+def test_a_pod_of_another_namespace_reaches_the_edge_and_nothing_else(
+    kubectl: Kubectl, scratch: str, listeners: list[_Listener], stateful: set[str]
+) -> None:
+    kubectl.start_pod(scratch, "stranger")
     public = [one for one in listeners if (one.part, one.name) in _PUBLIC]
     closed = [one for one in listeners if one not in public]
     assert public, "the probe must be able to connect at all"
-    assert {one.part for one in closed} >= {"redis", "token-api", "object-store"}
+    assert {one.part for one in closed} >= {"token-api", *stateful}
     for one in public:
         wait_until(
             lambda one=one: kubectl.connects(scratch, "stranger", one.address, one.port),  # type: ignore[misc]
@@ -66,7 +84,7 @@ def test_a_pod_of_another_namespace_reaches_the_edge_and_nothing_else(
 
 
 def test_token_api_reaches_livekit_and_neither_state_nor_the_cluster_s_api(
-    stack: RunningStack, kubectl: Kubectl, platform: str, listeners: list[_Listener]
+    stack: RunningStack, kubectl: Kubectl, platform: str, listeners: list[_Listener], stateful: set[str]
 ) -> None:
     [pod, *_] = [
         pod["metadata"]["name"]
@@ -81,8 +99,8 @@ def test_token_api_reaches_livekit_and_neither_state_nor_the_cluster_s_api(
     assert signal.hostname is not None
     assert signal.port is not None
     assert connects(signal.hostname, signal.port), "the probe must be able to connect at all"
-    state = [one for one in listeners if one.part in ("redis", "object-store")]
-    assert state
+    state = [one for one in listeners if one.part in stateful]
+    assert {one.part for one in state} == stateful
     for one in state:
         assert not connects(one.address, one.port), f"token-api reached {one}"
     [kubernetes] = [

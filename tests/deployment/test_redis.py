@@ -16,7 +16,6 @@ from tests.deployment.kubectl import Kubectl
 from tests.deployment.node_backend import node_host
 from tests.redis_trio import FAILOVER_MS, PODS, RedisTrio, deploy
 
-_SLEEP = "trap exit TERM; while true; do sleep 1; done"
 # Silence, a vote, and the promotion; twice that, for two cores that do other things too.
 _FAILOVER_SECONDS = 2 * (FAILOVER_MS / 1000 + 5)
 _PORTS = (6379, 26379)
@@ -82,7 +81,7 @@ def test_nodes_reach_every_pod_and_strangers_none(
             assert reached.rc == 0, f"{node.backend.get_hostname()} to {address}: {reached.stderr}"
     # In the same namespace: what is not Redis' own pod is a stranger, too.
     stranger = f"stranger-{port}"
-    kubectl.start_pod(trio.namespace, stranger, script=_SLEEP)
+    kubectl.start_pod(trio.namespace, stranger)
     dns = kubectl(
         "-n", "kube-system", "get", "service", "kube-dns", "-o", "jsonpath={.spec.clusterIP}"
     ).stdout

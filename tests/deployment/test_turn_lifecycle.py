@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from common.waiting import wait_until
+from loadtest.outputs import endpoint_of
 from tests.deployment.kubectl import Kubectl
 from tests.deployment.turn_client import Refused, Server, allocate, credentials
 from tests.deployment.turn_servers import Pod, Turn, find, pods_of, secret_of
@@ -27,6 +28,9 @@ from tests.running import RunningStack
 
 # Less, and a renewal that fails has no time to be noticed.
 _LEAST_DAYS_LEFT = 7
+# Kubernetes tells its DNS, and the edge asks that each second and waits two more.
+_HEARD_OF_SECONDS = 5
+_TRIES = 10
 
 
 @pytest.fixture
@@ -251,6 +255,27 @@ async def test_a_stopping_server_keeps_its_relays_and_takes_no_new_ones(
     assert turn.secret not in log
     # A word of turnserver.conf that it does not know: it goes on without it.
     assert "Bad configuration format" not in log
+
+
+async def test_the_edge_leads_nobody_new_to_a_server_that_stops(
+    stack: RunningStack, platform: str, kubectl: Kubectl, turn: Turn, disruptive: None
+) -> None:
+    """It still accepts connections, and has fewer than the others: the edge must be told otherwise."""
+    (url,) = [url for url in stack.outputs.turn_urls if url.startswith("turns:")]
+    port = endpoint_of(url, stack.outputs.address_of).port
+    edges = [Server(str(address), port, "tls", turn.name) for address in stack.outputs.edge_addresses]
+    pod = turn.pods[-1]
+    async with allocate(pod.udp, credentials(turn.secret)) as allocation:
+        stopping = _Stopping.begin(kubectl, platform, pod)
+        await _until(lambda: _is_refused(turn, pod), seconds=20)
+        await asyncio.sleep(_HEARD_OF_SECONDS)
+        for edge in edges * _TRIES:
+            async with allocate(edge, credentials(turn.secret), turn.trust) as other:
+                assert other.relayed[0] != pod.address
+        # All the while it was there.
+        assert await _is_refused(turn, pod)
+        assert allocation.relayed[0] == pod.address
+    assert "run.sh: drained" in await stopping.ended()
 
 
 async def test_a_drain_has_an_end_and_says_what_it_left(

@@ -78,7 +78,7 @@ def client(stack: RunningStack, kubectl: Kubectl, scratch: str) -> Client:
     kubectl.start_pod(
         scratch,
         "peer",
-        node=_node_at(kubectl, peer),
+        node=kubectl.node_at(peer),
         script="",
         hostNetwork=True,
         container=_container(image, f"exec turnutils_peer -L {peer} -p {_PEER_PORT}"),
@@ -109,15 +109,6 @@ def client(stack: RunningStack, kubectl: Kubectl, scratch: str) -> Client:
             host_of(url),
         ),
     )
-
-
-def _node_at(kubectl: Kubectl, address: str) -> str:
-    [name] = [
-        str(node["metadata"]["name"])
-        for node in kubectl.get("nodes")
-        if address in {entry["address"] for entry in node["status"]["addresses"]}
-    ]
-    return name
 
 
 def _container(image: str, script: str) -> dict[str, Any]:

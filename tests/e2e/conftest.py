@@ -10,7 +10,6 @@ from typing import Protocol
 import pytest
 
 from loadtest.net.bridge import ClientNetwork
-from loadtest.net.namespace import treat_sigterm_as_interrupt
 from loadtest.outputs import StackOutputs
 from tests.e2e.call import CallResult
 from tests.e2e.report import MeasuredCall, properties, table
@@ -24,11 +23,6 @@ class HasOutputs(Protocol):
 
     @property
     def outputs(self) -> StackOutputs: ...
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _no_namespace_survives_sigterm() -> None:
-    treat_sigterm_as_interrupt()
 
 
 @pytest.fixture(scope="session")

@@ -106,13 +106,20 @@ def client_library() -> Path:
     final = _cache() / f"browser-tests-{digest}"
     if not final.exists():
         final.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=final.parent))
-        for path in locked:
-            shutil.copy(path, scratch)
-        # Scripts of packages have no business here.
-        flags = ["--ignore-scripts", "--no-audit", "--no-fund"]
-        run([program("npm"), "ci", *flags], cwd=scratch, timeout=_INSTALL_SECONDS)
-        scratch.rename(final)
+        with tempfile.TemporaryDirectory(dir=final.parent) as scratch:
+            installed = Path(scratch) / "installed"
+            installed.mkdir()
+            for path in locked:
+                shutil.copy(path, installed)
+            # Scripts of packages have no business here.
+            flags = ["--ignore-scripts", "--no-audit", "--no-fund"]
+            run([program("npm"), "ci", *flags], cwd=installed, timeout=_INSTALL_SECONDS)
+            try:
+                installed.rename(final)
+            except OSError:
+                # Another checkout has put the same there meanwhile.
+                if not final.exists():
+                    raise
     return final / _LIBRARY
 
 

@@ -6,7 +6,7 @@ without Redis; a forwarder that ends TLS stands in for the edge, whose ports are
 
 from __future__ import annotations
 
-import json
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +34,8 @@ from tests.deployment.kubectl import Kubectl
 from tests.e2e.call import Network, assert_media_arrived, hold_call, room_name
 from tests.e2e.chromium import chromium
 from tests.e2e.page import call_page
-from tests.running import CHECKOUT, ClusterAccess
+from tests.manifests.rendering import template
+from tests.running import ClusterAccess
 from tests.unit.infra.program import minimal_config, raw
 
 pytestmark = pytest.mark.long
@@ -66,14 +67,12 @@ def sfu(
 ) -> Iterator[Sfu]:
     kubectl = Kubectl(cluster)
     address = endpoint_of(outputs.signal_urls[0]).address
-    [name] = [
-        node["metadata"]["name"]
-        for node in kubectl.get("nodes")
-        if str(address) in {entry["address"] for entry in node["status"]["addresses"]}
-    ]
-    with kubectl.namespace("test-embedded-turn") as namespace:
+    name = kubectl.node_at(str(address))
+    with kubectl.namespace(f"test-embedded-turn-{os.getpid()}") as namespace:
         config = _config(namespace, name, address, outputs)
-        kubectl.apply(_secret(config, outputs), *_objects(config))
+        values = {**livekit.chart_values(config), "priorityClassName": ""}
+        chart = template(cluster.tools / "helm", names.LIVEKIT, values, namespace)
+        kubectl.apply(_secret(config, outputs), *chart)
         kubectl(
             *("-n", namespace, "rollout", "status", f"deployment/{names.LIVEKIT}"),
             f"--timeout={_ROLLOUT_SECONDS}s",
@@ -117,15 +116,6 @@ def _secret(config: PlatformConfig, outputs: StackOutputs) -> dict[str, Any]:
         "metadata": {"name": names.LIVEKIT_CONFIG_SECRET, "namespace": config.namespace},
         "stringData": {livekit.CONFIG_FILE: yaml.safe_dump(alone)},
     }
-
-
-def _objects(config: PlatformConfig) -> list[dict[str, Any]]:
-    values = {**livekit.chart_values(config), "priorityClassName": ""}
-    command = ["helm", "template", names.LIVEKIT, str(CHECKOUT / "charts" / "livekit-server")]
-    rendered = run(
-        [*command, "--namespace", config.namespace, "--values", "-"], timeout=60, input=json.dumps(values)
-    )
-    return [document for document in yaml.safe_load_all(rendered.stdout) if document]
 
 
 def test_relay_only_by_the_embedded_server_over_udp(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -37,12 +38,6 @@ def local_stack(stacks: dict[str, Deployment]) -> Deployment:
     return stacks["local"]
 
 
-@cache
-def _rendered(helm: Path, case: Case) -> list[Manifest]:
-    assert case.values is not None
-    return template(helm, case.chart, yaml.safe_load(case.values.read_text()) or {})
-
-
 @pytest.fixture(params=CASES, ids=str)
 def case(request: pytest.FixtureRequest) -> Case:
     found = request.param
@@ -50,8 +45,21 @@ def case(request: pytest.FixtureRequest) -> Case:
     return found
 
 
+@pytest.fixture(scope="session")
+def render(helm: Path, stacks: dict[str, Deployment]) -> Callable[[Case], list[Manifest]]:
+    """Renders each case once."""
+
+    @cache
+    def rendered(case: Case) -> list[Manifest]:
+        if case.stack is not None:
+            return template(helm, case.chart, stack_values(stacks[case.stack], case.chart))
+        assert case.values is not None
+        return template(helm, case.chart, yaml.safe_load(case.values.read_text()) or {})
+
+    return rendered
+
+
 @pytest.fixture
-def manifests(helm: Path, case: Case, stacks: dict[str, Deployment]) -> list[Manifest]:
-    if case.stack is not None:
-        return template(helm, case.chart, stack_values(stacks[case.stack], case.chart))
-    return _rendered(helm, case)
+def manifests(render: Callable[[Case], list[Manifest]], case: Case) -> list[Manifest]:
+    """The objects of one case. All tests share them: none may change them."""
+    return render(case)

@@ -106,7 +106,7 @@ def test_the_real_server_takes_the_embedded_turn_server_too(tmp_path: Path) -> N
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.touch()
     deployed = program.run({**program.local_config(kubeconfig), "turn": {"kind": "embedded"}})
-    assert not [chart for chart in deployed.of_type(program.CHART) if chart.name == "coturn"]
+    assert stack_values(deployed, "coturn")["replicas"] == 0
     file = tmp_path / "config.yaml"
     file.write_text(secrets_of(deployed)["livekit-server-config"]["config.yaml"])
     livekit_server = tool("livekit-server")
@@ -177,6 +177,52 @@ def test_policies_let_the_parts_reach_each_other(
     to_sfus = policies["token-api"]["egress"][0]
     assert {peer["ipBlock"]["cidr"] for peer in to_sfus["to"]} == sfus
     assert to_sfus["ports"] == [{"port": server_config["port"], "protocol": "TCP"}]
+
+
+def test_where_addresses_are_translated_policies_name_the_nodes_own(helm: Path, tmp_path: Path) -> None:
+    """And pods on the node's network are told the other: nothing but NODE_ADDRESSES names it."""
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.touch()
+    config = {**program.local_config(kubeconfig), "nodes": program.TRANSLATED}
+    deployed = program.run({**config, "network": {"node_cidrs": ["10.244.0.0/32"]}})
+    objects = [
+        manifest
+        for chart in CHART_NAMES
+        for manifest in template(helm, chart, stack_values(deployed, chart), STACK_NAMESPACE)
+    ]
+    told = {
+        workload["metadata"]["name"]: variable["value"]
+        for workload in workloads(objects)
+        for container in workload["spec"]["template"]["spec"]["containers"]
+        for variable in container.get("env", [])
+        if variable["name"] == "NODE_ADDRESSES"
+    }
+    assert told == dict.fromkeys(("livekit-server", "coturn"), "node-a=203.0.113.1")
+    policies = of_kind(objects, "NetworkPolicy")
+    named = set(re.findall(r"\d+(?:\.\d+){3}/32", yaml.safe_dump_all(policies)))
+    assert named == {"10.0.0.1/32", "192.0.2.2/32", "10.244.0.0/32"}
+    [redis] = [policy["spec"] for policy in policies if policy["metadata"]["name"] == "redis"]
+    [from_sfus] = redis["ingress"]
+    assert {peer["ipBlock"]["cidr"] for peer in from_sfus["from"]} == named
+    others = [manifest for manifest in objects if manifest["kind"] != "Deployment"]
+    assert "203.0.113.1" not in yaml.safe_dump_all(others)
+
+
+def test_every_pod_that_asks_for_names_reaches_the_given_name_servers(helm: Path, tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.touch()
+    config = {**program.local_config(kubeconfig), "redis": {"kind": "sentinel"}}
+    deployed = program.run({**config, "network": {"dns_cidrs": ["169.254.20.10/32"]}})
+    asking = {
+        chart: rule["to"]
+        for chart in CHART_NAMES
+        for policy in of_kind(template(helm, chart, stack_values(deployed, chart)), "NetworkPolicy")
+        for rule in policy["spec"].get("egress", [])
+        if {"port": 53, "protocol": "UDP"} in rule["ports"]
+    }
+    assert set(asking) == {"edge", "object-store", "redis", "token-api"}
+    for chart, servers in asking.items():
+        assert {"ipBlock": {"cidr": "169.254.20.10/32"}} in servers, chart
 
 
 def test_every_pod_off_the_nodes_network_is_bound_by_a_policy(whole: list[Manifest]) -> None:

@@ -3,70 +3,58 @@
 from __future__ import annotations
 
 import base64
-import secrets
+import os
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass
 
 import pytest
 import yaml
 
-from common.commands import CommandFailed, run
+from common.commands import CommandFailed
+from tests.deployment.kubectl import Kubectl
 from tests.manifests.rendering import Case, Manifest, secrets_of
 from tests.running import ClusterAccess
 from tests.unit.infra.program import Deployment
 
 
-class _Kubectl:
-    """kubectl at the cluster under test, in a namespace of this module's own."""
+@dataclass(frozen=True)
+class _DryRun:
+    """Server-side apply without effect, in a namespace of this module's own."""
 
-    def __init__(self, tools: Path, kubeconfig: Path, namespace: str) -> None:
-        self._command: list[str | Path] = [tools / "kubectl", "--kubeconfig", kubeconfig]
-        self.namespace = namespace
+    kubectl: Kubectl
+    namespace: str
 
-    def __call__(self, *words: str, input: str | None = None) -> str:
-        return run([*self._command, *words], timeout=120, input=input).stdout
+    def __call__(self, manifests: list[Manifest]) -> int:
+        """How many of them the server takes.
 
-    def dry_run(self, manifests: list[Manifest]) -> str:
-        """Server-side apply without effect; an unknown field is an error."""
+        Raises:
+            CommandFailed: it refused one; an unknown field is an error.
+        """
         moved = [
             {**manifest, "metadata": {**manifest["metadata"], "namespace": self.namespace}}
             for manifest in manifests
         ]
-        return self(
-            "apply",
-            "--server-side",
-            "--dry-run=server",
-            "--validate=strict",
-            "--field-manager=livekit-platform-tests",
-            "-f",
-            "-",
+        answer = self.kubectl(
+            *("apply", "--server-side", "--dry-run=server", "--validate=strict"),
+            *("--field-manager=livekit-platform-tests", "-f", "-"),
             input=yaml.safe_dump_all(moved),
+            timeout=120,
         )
+        return answer.stdout.count("serverside-applied (server dry run)")
 
 
 @pytest.fixture(scope="module")
-def kubectl(cluster: ClusterAccess) -> Iterator[_Kubectl]:
-    kubectl = _Kubectl(cluster.tools, cluster.kubeconfig, f"test-manifests-{secrets.token_hex(4)}")
-    kubectl("create", "namespace", kubectl.namespace)
-    yield kubectl
-    kubectl("delete", "namespace", kubectl.namespace, "--wait=false")
+def dry_run(cluster: ClusterAccess) -> Iterator[_DryRun]:
+    kubectl = Kubectl(cluster)
+    with kubectl.namespace(f"test-manifests-{os.getpid()}", wait=False) as namespace:
+        yield _DryRun(kubectl, namespace)
 
 
-def _without_node_ports(manifests: list[Manifest]) -> list[Manifest]:
-    """The running stack holds its NodePort, and a dry run would be refused it."""
-    for manifest in manifests:
-        if manifest["kind"] == "Service":
-            for port in manifest["spec"]["ports"]:
-                port.pop("nodePort", None)
-    return manifests
+def test_the_api_server_takes_every_object(dry_run: _DryRun, case: Case, manifests: list[Manifest]) -> None:
+    assert dry_run(manifests) == len(manifests), str(case)
 
 
-def test_the_api_server_takes_every_object(kubectl: _Kubectl, case: Case, manifests: list[Manifest]) -> None:
-    answer = kubectl.dry_run(_without_node_ports(manifests))
-    assert answer.count("serverside-applied (server dry run)") == len(manifests), str(case)
-
-
-def test_the_api_server_takes_the_secrets(kubectl: _Kubectl, local_stack: Deployment) -> None:
+def test_the_api_server_takes_the_secrets(dry_run: _DryRun, local_stack: Deployment) -> None:
     objects = [
         {
             "apiVersion": "v1",
@@ -77,11 +65,11 @@ def test_the_api_server_takes_the_secrets(kubectl: _Kubectl, local_stack: Deploy
         for name, data in secrets_of(local_stack).items()
     ]
     assert objects
-    assert kubectl.dry_run(objects).count("serverside-applied (server dry run)") == len(objects)
+    assert dry_run(objects) == len(objects)
 
 
-def test_a_misspelt_field_would_be_refused(kubectl: _Kubectl) -> None:
+def test_a_misspelt_field_would_be_refused(dry_run: _DryRun) -> None:
     """What the two tests above rely on."""
     wrong = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "dta": {}}
     with pytest.raises(CommandFailed, match="dta"):
-        kubectl.dry_run([wrong])
+        dry_run([wrong])

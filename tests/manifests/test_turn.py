@@ -52,6 +52,16 @@ def test_livekit_takes_either_kind_and_opens_what_belongs_to_it(
     assert sorted(entry for entry in found if entry[1].startswith("TURN")) == sorted(turn_ports), printed
 
 
+def test_livekit_knows_the_lists_that_hold_its_relays_to_the_sfus(kubeconfig: Path, tmp_path: Path) -> None:
+    server = _server_config(kubeconfig, kind="embedded")
+    assert "::/0" in server["turn"]["deny_peer_cidrs"]
+    assert server["turn"]["allow_restricted_peer_cidrs"] == ["192.0.2.1/32", "192.0.2.2/32"]
+    assert "HTTP service" in _ports(server, tmp_path)
+    # That it would say so.
+    server["turn"]["deny_peer_cidr"] = server["turn"].pop("deny_peer_cidrs")
+    assert "field deny_peer_cidr not found" in _ports(server, tmp_path)
+
+
 @pytest.mark.parametrize("place", ["turn_servers", "turn"])
 def test_livekit_refuses_a_word_that_it_does_not_know(kubeconfig: Path, tmp_path: Path, place: str) -> None:
     """What the test above relies on, at the depths where TURN is configured."""

@@ -7,23 +7,15 @@ import secrets
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import kubernetes
 import pytest
 
 from local.plugins.shims import write_shims
+from tests.deployment.kubectl import Kubectl
 from tests.plugins.stack import Stack
-
-
-class ClusterFixture(Protocol):
-    """As tests/conftest.py makes it."""
-
-    @property
-    def kubeconfig(self) -> Path: ...
-
-    @property
-    def tools(self) -> Path: ...
+from tests.running import ClusterAccess
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +27,7 @@ def shims(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def _engine(cluster: ClusterFixture, shims: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _engine(cluster: ClusterAccess, shims: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine on PATH, with our plugins, and off the network."""
     # `make test` runs in the environment of the platform's stack: none of that is for these.
     for name in [name for name in os.environ if name.startswith("PULUMI_")]:
@@ -47,7 +39,7 @@ def _engine(cluster: ClusterFixture, shims: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture(scope="session")
-def api(cluster: ClusterFixture) -> Any:
+def api(cluster: ClusterAccess) -> Any:
     """A client of the cluster that shares nothing with the provider under test but its library."""
     load: Any = kubernetes.config.new_client_from_config
     return load(str(cluster.kubeconfig))
@@ -66,17 +58,15 @@ def apps(api: Any) -> Any:
 
 
 @pytest.fixture
-def namespace(core: Any) -> Iterator[str]:
+def namespace(cluster: ClusterAccess) -> Iterator[str]:
     """The name of a fresh namespace, which goes with the test."""
-    name = f"plugins-{secrets.token_hex(4)}"
-    core.create_namespace({"metadata": {"name": name}})
-    yield name
-    core.delete_namespace(name)
+    with Kubectl(cluster).namespace(f"plugins-{secrets.token_hex(4)}", wait=False) as name:
+        yield name
 
 
 @pytest.fixture
 def make_scratch(
-    _engine: None, cluster: ClusterFixture, namespace: str, tmp_path: Path
+    _engine: None, cluster: ClusterAccess, namespace: str, tmp_path: Path
 ) -> Callable[..., Stack]:
     """Makes stacks in the test's namespace, each with a state of its own."""
 

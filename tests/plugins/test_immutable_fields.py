@@ -20,7 +20,7 @@ from local.plugins.kubernetes.resources import Compared, Resources
 from local.plugins.kubernetes.settings import Settings
 from local.plugins.kubernetes.values import Json
 from local.plugins.kubernetes.waiting import Waiter
-from tests.plugins.conftest import ClusterFixture
+from tests.running import ClusterAccess
 
 POD: Json = {
     "metadata": {"labels": {"app": "a"}},
@@ -97,7 +97,7 @@ INVALID = [
 
 
 @pytest.fixture(scope="module")
-def resources(cluster: ClusterFixture) -> Iterator[Resources]:
+def resources(cluster: ClusterAccess) -> Iterator[Resources]:
     """The provider's operations, without an engine."""
     settings = Settings(
         kubeconfig=str(cluster.kubeconfig), mutability=Mutability(config_maps=True, secrets=True)

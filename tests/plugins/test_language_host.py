@@ -14,7 +14,7 @@ import pytest
 
 from common.commands import Completed, run
 from common.waiting import wait_until
-from tests.plugins.conftest import ClusterFixture
+from tests.running import ClusterAccess
 
 PULUMI_YAML = "name: hosted\nruntime: python\nmain: program\n"
 
@@ -147,7 +147,7 @@ def test_dynamic_providers_work_and_import_from_the_program(project: Project) ->
 
 
 def test_a_cancelled_run_ends_the_program_and_keeps_what_is_there(
-    project: Project, cluster: ClusterFixture, namespace: str
+    project: Project, cluster: ClusterAccess, namespace: str
 ) -> None:
     """The first Ctrl-C while an object is awaited: no process and no lock stays, the state has the object."""
     project.write(

@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from common.commands import Completed, run
-from tests.plugins.conftest import ClusterFixture
+from tests.deployment.kubectl import Kubectl
+from tests.running import ClusterAccess
 
 CHECKOUT = Path(__file__).parents[2]
 NAME = "refused"
@@ -58,17 +59,11 @@ class Refused:
 
 
 @pytest.fixture
-def refused(_engine: None, cluster: ClusterFixture, core: Any, tmp_path: Path) -> Iterator[Refused]:
+def refused(_engine: None, cluster: ClusterAccess, core: Any, tmp_path: Path) -> Iterator[Refused]:
     checked_in = yaml.safe_load((CHECKOUT / "Pulumi.local.yaml").read_text())["config"]
-    nodes = [
-        {"name": node.metadata.name, "address": address.address}
-        for node in core.list_node().items
-        for address in node.status.addresses
-        if address.type == "InternalIP"
-    ]
     own = {
         "kubeconfig": str(cluster.kubeconfig),
-        "nodes": nodes,
+        "nodes": Kubectl(cluster).nodes(),
         # Of its own: should a refusal fail one day, it meets no platform that runs.
         "namespace": f"refused-{secrets.token_hex(4)}",
         "images": {"token_api": "r.example.com/token-api:1", "object_store_setup": "r.example.com/setup:1"},

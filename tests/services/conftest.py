@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from object_store_setup.client import Key, S3Client, Store, client
 from object_store_setup.ensure import ensure_bucket
 from object_store_setup.settings import EnsureBucket
 from tests.manifests.rendering import tool
+from tests.ports import free_port
 from tests.running import ClusterAccess
 
 ORIGIN = "https://api.example.com"
@@ -37,20 +37,13 @@ def key(account: str) -> Key:
     return ROOT if account == ROOT.id else Key(account, f"{account}-secret-0123456789abcdef0123456789")
 
 
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
 @dataclass(frozen=True)
 class Gateway:
     """versitygw as charts/object-store runs it, on this machine's loopback and an empty directory."""
 
     directory: Path
-    port: int = field(default_factory=_free_port)
-    admin_port: int = field(default_factory=_free_port)
+    port: int = field(default_factory=free_port)
+    admin_port: int = field(default_factory=free_port)
     _clients: dict[str, S3Client] = field(default_factory=dict)
 
     @property

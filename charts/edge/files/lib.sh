@@ -1,7 +1,9 @@
 # Sourced by run.sh and watch.sh.
 
 readonly CONFIG=/config/haproxy.cfg
-# Shared by both containers: what stands for the files and for the addresses that HAProxy last read.
+# HAProxy knows the certificate by its name, and finds the key beside it.
+readonly CERTIFICATE=/tls/tls.crt KEY=/tls/tls.key
+# Shared by both containers: what stands for the configuration, the certificate and the addresses that HAProxy has.
 readonly APPLIED=/state/applied
 # In place of addresses that were not to be had.
 readonly UNKNOWN=-
@@ -19,10 +21,21 @@ quoted() {
     printf '"%s"' "$text"
 }
 
-# Stands for the files that HAProxy reads.
-files() {
+# Read by haproxy.cfg: what the cluster calls itself, which the pod's search list tells (<namespace>.svc.<domain>
+# svc.<domain> <domain>). HAProxy asks DNS for whole names.
+CLUSTER_DOMAIN=cluster.local
+while read -r word names; do
+    [[ $word == search ]] || continue
+    for name in $names; do
+        [[ $name != svc.?* ]] || CLUSTER_DOMAIN=${name#svc.}
+    done
+done < /etc/resolv.conf
+export CLUSTER_DOMAIN
+
+# Stands for what these files hold.
+digest() {
     local content
-    content=$(sha256sum "$CONFIG" /tls/tls.crt /tls/tls.key) || return 1
+    content=$(sha256sum "$@") || return 1
     sha256sum <<< "$content" | cut -d' ' -f1
 }
 

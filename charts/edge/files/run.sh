@@ -12,7 +12,7 @@ for _ in 1 2 3; do
     say run waiting "\"for\":$(quoted "addresses of $SERVICE_NAMES")"
     sleep 2
 done
-printf '%s\n' "$(files) $found" > "$APPLIED"
+printf '%s\n' "$(digest "$CONFIG") $(digest "$CERTIFICATE" "$KEY") $found" > "$APPLIED"
 
 stopping=
 stop() {
@@ -22,8 +22,15 @@ stop() {
     left=$(ask '@1 show info;quit' 2 | sed -n 's/^CurrConns: //p')
     say run stopping "\"connections\":${left:-null},\"deadline\":$(quoted "$(printf '%(%Y-%m-%dT%H:%M:%SZ)T' "$deadline")")"
     sleep "$NOTICE_SECONDS"
-    # Listening ends; hard-stop-after in the configuration is the deadline of what goes on.
+    # Listening ends, and HAProxy with its last connection.
     kill -USR1 "$haproxy"
+    # hard-stop-after in the configuration is a later deadline, for connections that a reload left.
+    (
+        sleep "$DRAIN_SECONDS"
+        left=$(ask '@1 show info;quit' 2 | sed -n 's/^CurrConns: //p')
+        say run cutting "\"connections\":${left:-null}"
+        kill -TERM "$haproxy"
+    ) &
 }
 trap stop TERM INT
 

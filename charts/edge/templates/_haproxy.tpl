@@ -6,11 +6,11 @@ HAProxy's configuration. Everything in it is known at preview, and nothing in it
   8080 http ─ redirect, or for localhost ─────┴─> sfu, api, s3
 */}}
 {{- define "edge.haproxy.cfg" -}}
-{{- $turn := gt (len .Values.upstreams.turn.servers) 0 -}}
+{{- $turn := ne .Values.upstreams.turn.host "" -}}
 global
     log stdout format raw local0 info
-    # The deadline of the connections that a stopped or reloaded worker has.
-    hard-stop-after {{ .Values.drainSeconds }}s
+    # The deadline of the connections that a reloaded worker has; run.sh has a shorter one for a pod that stops.
+    hard-stop-after {{ .Values.reloadDrainSeconds }}s
     # Many reloads in a row would fill the memory with old workers: the oldest goes first.
     mworker-max-reloads 8
     nbthread {{ .Values.threads }}
@@ -26,6 +26,21 @@ global
     ssl-default-bind-curves X25519:P-256:P-384
     # Browsers would send WebSockets over the one HTTP/2 connection, where a large download holds them up.
     h2-workaround-bogus-websocket-clients
+
+# Where pods are, by the cluster's DNS: asked each second. A pod that is told to stop is gone from it at once,
+# while it still answers health checks: nobody new is sent there, and its connections go on.
+resolvers cluster
+    parse-resolv-conf
+    accepted_payload_size 8192
+    timeout resolve 1s
+    timeout retry 1s
+    hold valid 1s
+    hold obsolete 2s
+    # With no answer, or none that names a pod, the last known ones are better than none: the checks decide.
+    hold nx 24h
+    hold other 24h
+    hold refused 24h
+    hold timeout 24h
 
 defaults
     log global
@@ -104,9 +119,7 @@ backend turn_servers
     balance leastconn
     option srvtcpka
     default-server check inter 3s fall 2 rise 2
-    {{- range .Values.upstreams.turn.servers }}
-    server {{ .name }} {{ .address }}:{{ $.Values.upstreams.turn.port }}
-    {{- end }}
+    {{- include "edge.servers" (dict "name" "turn" "upstream" .Values.upstreams.turn) | nindent 4 }}
 {{- end }}
 
 frontend https
@@ -125,9 +138,7 @@ backend sfu
     http-check send meth GET uri / ver HTTP/1.1 hdr Host edge
     http-check expect status 200
     default-server check inter 3s fall 2 rise 2
-    {{- range .Values.upstreams.sfu.servers }}
-    server {{ .name }} {{ .address }}:{{ $.Values.upstreams.sfu.port }}
-    {{- end }}
+    {{- include "edge.servers" (dict "name" "sfu" "upstream" .Values.upstreams.sfu) | nindent 4 }}
 
 backend api
     # For those who scrape inside the cluster.
@@ -141,6 +152,14 @@ backend s3
     timeout server 10m
     server s3 {{ .Values.upstreams.s3.host }}:{{ .Values.upstreams.s3.port }} init-addr libc,none
 {{- end }}
+{{- end }}
+
+{{/*
+One slot for each node's address: no more pods can be there. Its search list completes no name for HAProxy, so
+run.sh and watch.sh say what the cluster's domain is.
+*/}}
+{{- define "edge.servers" -}}
+server-template {{ .name }}- {{ len .upstream.addresses }} "{{ .upstream.host }}.${CLUSTER_DOMAIN}:{{ .upstream.port }}" resolvers cluster resolve-prefer ipv4 init-addr none
 {{- end }}
 
 {{- define "edge.limitConnections" -}}
@@ -209,11 +228,11 @@ default_backend api
 
 {{/* One line of JSON per request or connection. */}}
 {{- define "edge.log.http" -}}
-'%{+json}o %(time)[date,utime(%Y-%m-%dT%H:%M:%SZ)] %(client)ci %(frontend)f %(backend)b %(server)s %(host)[var(txn.host)] %(method)HM %(path)[var(txn.path)] %(protocol)HV %(status)ST %(bytes_in)U %(bytes_out)B %(request_ms)TR %(connect_ms)Tc %(answer_ms)Tr %(total_ms)Ta %(end)tsc %(tls)sslv %(connections)fc %(retries)rc'
+'%{+json}o %(time)[date,utime(%Y-%m-%dT%H:%M:%SZ)] %(client)ci %(frontend)f %(backend)b %(server)s %(server_address)si %(host)[var(txn.host)] %(method)HM %(path)[var(txn.path)] %(protocol)HV %(status)ST %(bytes_in)U %(bytes_out)B %(request_ms)TR %(connect_ms)Tc %(answer_ms)Tr %(total_ms)Ta %(end)tsc %(tls)sslv %(connections)fc %(retries)rc'
 {{- end }}
 
 {{- define "edge.log.tcp" -}}
-'%{+json}o %(time)[date,utime(%Y-%m-%dT%H:%M:%SZ)] %(client)ci %(frontend)f %(backend)b %(server)s %(bytes_in)U %(bytes_out)B %(connect_ms)Tc %(total_ms)Tt %(end)tsc %(connections)fc'
+'%{+json}o %(time)[date,utime(%Y-%m-%dT%H:%M:%SZ)] %(client)ci %(frontend)f %(backend)b %(server)s %(server_address)si %(bytes_in)U %(bytes_out)B %(connect_ms)Tc %(total_ms)Tt %(end)tsc %(connections)fc'
 {{- end }}
 
 {{- define "edge.log.error" -}}

@@ -3,6 +3,9 @@
 # A stop drains: the first SIGTERM lets the server wait for its participants, for ever. After DRAIN_SECONDS a
 # second one ends it in order: who is still there is told, and joins elsewhere at once. A kill would leave
 # them to find out by themselves.
+#
+# NODE_IP is what clients are told. It comes as the address that the node has itself; where another one is
+# translated to that, NODE_ADDRESSES says so: `<node>=<address>` for each such node.
 set -eu
 
 log() {
@@ -12,6 +15,14 @@ log() {
 running() {
   kill -0 "$server" 2>/dev/null
 }
+
+for entry in ${NODE_ADDRESSES:-}; do
+  if [ "${entry%%=*}" = "$NODE_NAME" ]; then
+    NODE_IP=${entry#*=}
+    export NODE_IP
+    log "clients reach this node at $NODE_IP"
+  fi
+done
 
 stop_asked=no
 trap 'stop_asked=yes' TERM INT

@@ -11,6 +11,15 @@ app.kubernetes.io/component: sfu
 app.kubernetes.io/part-of: livekit-platform
 {{- end }}
 
+{{/* A map as `key=value` words, in the order of its keys. */}}
+{{- define "livekit-server.pairs" -}}
+{{- $pairs := list }}
+{{- range $key, $value := . }}
+{{- $pairs = append $pairs (printf "%s=%s" $key $value) }}
+{{- end }}
+{{- join " " $pairs }}
+{{- end }}
+
 {{- define "livekit-server.labels" -}}
 {{ include "livekit-server.podLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}

@@ -21,7 +21,7 @@ cluster_domain() {
 }
 
 domain="$(cluster_domain)"
-name_of() { echo "$service-$1.$service.$namespace.svc.$domain."; }
+name_of() { echo "${HOSTNAME%-*}-$1.$service.$namespace.svc.$domain."; }
 me="$(name_of "${HOSTNAME##*-}")"
 others=()
 for ordinal in 0 1 2; do

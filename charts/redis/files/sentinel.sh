@@ -15,6 +15,8 @@ kept() { { sed -n "s/^sentinel $1 //p" "$conf" 2>/dev/null | tail -n 1; } || tru
 
 known="$(kept "monitor $master_name")"
 master="${known%% *}"
+# A name of another Service is nobody's any more.
+[[ " $me ${others[*]} " == *" $master "* ]] || master=""
 
 if [[ -z "$master" ]]; then
   # A Sentinel without a master, which answers those who ask it the same question.

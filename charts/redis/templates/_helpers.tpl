@@ -61,8 +61,14 @@ sentinel resolve-hostnames yes
 sentinel announce-hostnames yes
 {{- end }}
 
+{{/* Its name says which kind it is: a StatefulSet cannot change its Service, nor a Service its address, so with
+another kind both are made anew. Changed in place, new pods would wait for a master among the old ones for ever. */}}
+{{- define "redis.service" -}}
+{{ .Release.Name }}{{ if .Values.sentinel.enabled }}-pods{{ end }}
+{{- end }}
+
 {{- define "redis.settings" -}}
-service={{ .Release.Name | squote }}
+service={{ include "redis.service" . | squote }}
 namespace={{ .Release.Namespace | squote }}
 redis_port={{ .Values.port }}
 {{- with .Values.sentinel }}

@@ -8,10 +8,14 @@ from typing import Any
 
 import pulumi
 from pulumi_kubernetes import apiextensions, meta
+from pulumi_kubernetes.networking import v1 as networking
 
 from livekit_platform import names
 from livekit_platform.certificates import CertificateAuthority, ServerCertificate
 from livekit_platform.components.secret_object import secret_object
+
+# cert-manager's own choice.
+_SOLVER_PORT = 8089
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,8 @@ class TlsArgs:
     names: Sequence[str]
     # The spec of cert-manager's Certificate, for kind `cert_manager`.
     certificate_spec: Mapping[str, Any] | None
+    # Whether an Ingress controller may lead its challenges to pods in the platform's namespace.
+    solved_by_http: bool
     # Whether Pulumi refuses to delete the authority: machines have been told to trust it.
     protect: bool
 
@@ -42,6 +48,7 @@ class Tls(pulumi.ComponentResource):
         if args.kind == "own_ca":
             self.ca_certificate = self._by_own_authority(args)
         elif args.kind == "cert_manager":
+            solver = [self._open_solver(args.namespace)] if args.solved_by_http else []
             apiextensions.CustomResource(
                 names.EDGE_TLS_SECRET,
                 api_version="cert-manager.io/v1",
@@ -54,9 +61,32 @@ class Tls(pulumi.ComponentResource):
                     annotations={"pulumi.com/waitFor": "condition=Ready"},
                 ),
                 spec=args.certificate_spec,
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=pulumi.ResourceOptions(parent=self, depends_on=solver),
             )
         self.register_outputs({})
+
+    def _open_solver(self, namespace: str) -> pulumi.Resource:
+        """Opens the pods that cert-manager makes here to solve HTTP-01, to everybody: what they answer is no
+        secret, and is asked for by way of a controller that may be anywhere.
+        """
+        return networking.NetworkPolicy(
+            names.ACME_SOLVER,
+            metadata=meta.v1.ObjectMetaArgs(
+                name=names.ACME_SOLVER, namespace=namespace, labels=names.labels(names.ACME_SOLVER)
+            ),
+            spec=networking.NetworkPolicySpecArgs(
+                pod_selector=meta.v1.LabelSelectorArgs(
+                    match_labels={"acme.cert-manager.io/http01-solver": "true"}
+                ),
+                policy_types=["Ingress"],
+                ingress=[
+                    networking.NetworkPolicyIngressRuleArgs(
+                        ports=[networking.NetworkPolicyPortArgs(port=_SOLVER_PORT, protocol="TCP")]
+                    )
+                ],
+            ),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
 
     def _by_own_authority(self, args: TlsArgs) -> pulumi.Output[str]:
         authority = CertificateAuthority(

@@ -7,6 +7,7 @@ in `config_loader`, the generated documentation in `config_docs`.
 from livekit_platform.config.edge import Edge, Issuer, RateLimit, Tls
 from livekit_platform.config.images import Images
 from livekit_platform.config.livekit import LiveKit
+from livekit_platform.config.network import Network
 from livekit_platform.config.object_store import ExternalStore, ObjectStore
 from livekit_platform.config.platform import Node, PlatformConfig
 from livekit_platform.config.ports import Ports, RelayRange
@@ -24,6 +25,7 @@ __all__ = [
     "Images",
     "Issuer",
     "LiveKit",
+    "Network",
     "Node",
     "ObjectStore",
     "PlatformConfig",

@@ -108,7 +108,7 @@ class Edge(Section):
         default=600,
         ge=5,
         le=18000,
-        description="seconds from 5 to 18000 that a stopping or reloaded edge keeps the connections it has",
+        description="seconds from 5 to 18000 that a stopping edge keeps the connections it has",
     )
     resources: Resources = Field(
         default=Resources(cpu_request="100m", memory_request="64Mi", memory_limit="512Mi"),

@@ -12,6 +12,7 @@ from livekit_platform import names
 from livekit_platform.config.edge import Edge
 from livekit_platform.config.images import Images
 from livekit_platform.config.livekit import LiveKit
+from livekit_platform.config.network import Network
 from livekit_platform.config.object_store import ObjectStore
 from livekit_platform.config.ports import Ports
 from livekit_platform.config.redis import Redis
@@ -44,6 +45,22 @@ class Node(Section):
         "multicast)",
         examples=["198.51.100.11"],
     )
+    internal_address: Annotated[IPv4Address, AfterValidator(reachable)] | None = Field(
+        default=None,
+        description="the node's own IPv4 address inside the cluster (its InternalIP), where it differs from "
+        "`address`, which is then translated to it one to one",
+        examples=["10.0.0.11"],
+    )
+
+    @property
+    def inside(self) -> IPv4Address:
+        """The address of the node's own interface: what the cluster sees, and what its policies name."""
+        return self.internal_address or self.address
+
+    @property
+    def addresses(self) -> tuple[IPv4Address, ...]:
+        """Every address at which the node is reached, the clients' first."""
+        return tuple(dict.fromkeys((self.address, self.inside)))
 
 
 class PlatformConfig(Section):
@@ -79,8 +96,11 @@ class PlatformConfig(Section):
         examples=["live.example.com"],
     )
     nodes: tuple[Node, ...] = Field(
-        min_length=1, description='a list of at least one {"name": ..., "address": ...}'
+        min_length=1,
+        description='a list of at least one {"name": ..., "address": ...}, with an "internal_address" where '
+        "that differs",
     )
+    network: Network = Field(default=Network(), description="an object of lists of networks")
     livekit: LiveKit = Field(default=LiveKit(), description="an object")
     turn: Turn = Field(default=Turn(), description="an object")
     edge: Edge = Field(default=Edge(), description="an object")
@@ -106,6 +126,16 @@ class PlatformConfig(Section):
     def edge_nodes(self) -> tuple[Node, ...]:
         """The nodes on which HAProxy runs: the first `edge.replicas` of `nodes`."""
         return self.nodes[: self.edge.replicas or len(self.nodes)]
+
+    @property
+    def sfu_cidrs(self) -> list[str]:
+        """The SFUs inside the cluster, as policies name them: they use their nodes' network."""
+        return [f"{node.inside}/32" for node in self.sfu_nodes]
+
+    @property
+    def sfu_source_cidrs(self) -> list[str]:
+        """Where SFUs come from when they connect to pods."""
+        return [*self.sfu_cidrs, *map(str, self.network.node_cidrs)]
 
     @property
     def tls_secret_name(self) -> str:

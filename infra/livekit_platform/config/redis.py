@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -80,9 +79,3 @@ class Redis(Section):
         description="ms from 1000 to 60000 of silence after which the Sentinels take the master for dead",
     )
     external: ExternalRedis | None = Field(default=None, description="an object, for kind `external`")
-    client_cidrs: tuple[IPv4Network, ...] = Field(
-        default=(),
-        description="a list of IPv4 networks, beside the nodes' addresses, from which SFUs reach Redis: "
-        "the node ends of the pod network's tunnels, where it has any",
-        examples=[["10.244.0.0/32", "10.244.1.0/32"]],
-    )

@@ -7,6 +7,7 @@ from typing import Any
 from livekit_platform import names
 from livekit_platform.config import PlatformConfig
 from livekit_platform.fingerprint import fingerprint, secrets_fingerprint
+from livekit_platform.values.livekit import translated
 
 CONFIG_FILE = "turnserver.conf"
 # Where charts/coturn mounts the certificate, and a directory that the server may write to.
@@ -51,7 +52,9 @@ def turnserver_conf(config: PlatformConfig, secret: str) -> str:
         # are allowed. IPv4-mapped addresses lie in the IPv6 range and are judged by both.
         ("denied-peer-ip", "0.0.0.0-255.255.255.255"),
         ("denied-peer-ip", "::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
-        *(("allowed-peer-ip", node.address) for node in config.sfu_nodes),
+        # At both addresses where an SFU has two: clients name the one that they are told, and the server on
+        # the SFU's own node takes that for the other.
+        *(("allowed-peer-ip", address) for node in config.sfu_nodes for address in node.addresses),
         ("user-quota", _ALLOCATIONS_PER_USER),
         ("total-quota", ports.turn_relay.last - ports.turn_relay.first + 1),
         ("unauthorized-ratelimit", True),
@@ -75,8 +78,10 @@ def chart_values(config: PlatformConfig) -> dict[str, Any]:
     return {
         "image": config.images.complete(config.images.coturn),
         "imagePullSecrets": list(config.images.pull_secrets),
-        "replicas": len(nodes),
+        # None where the SFUs are TURN servers, too: see platform.py for why it is declared all the same.
+        "replicas": len(nodes) if config.turn.kind == "coturn" else 0,
         "nodeNames": [node.name for node in nodes],
+        "nodeAddresses": translated(nodes),
         "priorityClassName": names.priority_class(config.namespace, names.MEDIA),
         "configSecret": {"name": names.COTURN_CONFIG_SECRET, "key": CONFIG_FILE},
         "configChecksum": fingerprint(

@@ -54,16 +54,20 @@ def chart_values(config: PlatformConfig) -> dict[str, Any]:
         "ports": {"metrics": ports.edge_metrics},
         "tlsSecretName": config.tls_secret_name,
         "upstreams": {
-            "sfu": {"servers": _servers(config.sfu_nodes), "port": ports.signal},
+            "sfu": _on_nodes(config, names.LIVEKIT, config.sfu_nodes, ports.signal),
             "turn": {
-                "servers": _servers(config.sfu_nodes if embedded_turn else config.turn_nodes),
-                "port": ports.turn_tls,
+                **(
+                    _on_nodes(config, names.LIVEKIT, config.sfu_nodes, ports.turn_tls)
+                    if embedded_turn
+                    else _on_nodes(config, names.COTURN, config.turn_nodes, ports.turn_tls)
+                ),
                 # coturn reads the certificate itself, and sees whom it talks to end to end.
                 "terminateTls": embedded_turn,
             },
             "api": _service(config, names.TOKEN_API, ports.token_api),
             **({"s3": _service(config, names.OBJECT_STORE, ports.object_store)} if s3 else {}),
         },
+        "networkPolicy": {"dnsCidrs": [*map(str, config.network.dns_cidrs)]},
         "plainLocalhost": edge.plain_localhost,
         "rateLimit": {
             "requestsPer10s": edge.rate_limit.requests_per_10s,
@@ -74,8 +78,12 @@ def chart_values(config: PlatformConfig) -> dict[str, Any]:
     }
 
 
-def _servers(nodes: Iterable[Node]) -> list[dict[str, str]]:
-    return [{"name": node.name, "address": str(node.address)} for node in nodes]
+def _on_nodes(config: PlatformConfig, workload: str, nodes: Iterable[Node], port: int) -> dict[str, Any]:
+    return {
+        "host": names.nodes_host(workload, config.namespace),
+        "addresses": [str(node.inside) for node in nodes],
+        "port": port,
+    }
 
 
 def _service(config: PlatformConfig, name: str, port: int) -> dict[str, Any]:
@@ -106,7 +114,8 @@ class IngressHost:
 def ingress_hosts(config: PlatformConfig) -> Mapping[str, IngressHost]:
     """What an Ingress controller serves, by the names of Ingress objects: one per host."""
     ports = config.ports
-    api = IngressRoute("/", names.TOKEN_API, ports.token_api)
+    # Its metrics and probes are not for everybody.
+    api = IngressRoute("/v1", names.TOKEN_API, ports.token_api)
     store = IngressRoute("/", names.OBJECT_STORE, ports.object_store)
 
     def sfu(path: str) -> IngressRoute:

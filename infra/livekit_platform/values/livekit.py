@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from livekit_platform import endpoints, names
-from livekit_platform.config import ExternalRedis, PlatformConfig
+from livekit_platform.config import ExternalRedis, Node, PlatformConfig
 from livekit_platform.fingerprint import fingerprint, secrets_fingerprint
 
 CONFIG_FILE = "config.yaml"
@@ -28,7 +29,8 @@ def server_config(config: PlatformConfig) -> dict[str, Any]:
             "udp_port": config.ports.media_udp,
             "tcp_port": config.ports.ice_tcp,
             # The address is given as NODE_IP: discovery needs a STUN server outside, and its failure stops
-            # the start.
+            # the start. It is the only one that is told to clients; where the node has another inside, nobody
+            # needs it (and the server tells both with discovery only).
             "use_external_ip": False,
             # Without this the mux also answers from the pod network's bridge, and relayed pairs fail.
             "interfaces": {"includes": list(config.livekit.interfaces)},
@@ -120,9 +122,25 @@ def _embedded_turn(config: PlatformConfig) -> dict[str, Any]:
         "ttl_seconds": config.turn.ttl_seconds,
         "relay_range_start": config.ports.turn_relay.first,
         "relay_range_end": config.ports.turn_relay.last,
-        # A relay must reach the SFUs, whose addresses may be private, and nothing else that is.
-        "allow_restricted_peer_cidrs": [f"{node.address}/32" for node in config.sfu_nodes],
+        # A relay reaches the SFUs and nothing else. The first list only concerns private addresses and their
+        # like; the second goes before it, and denies all others.
+        "allow_restricted_peer_cidrs": [f"{address}/32" for address in _sfu_addresses(config)],
+        "deny_peer_cidrs": [*_all_but(_sfu_addresses(config)), "::/0"],
     }
+
+
+def _sfu_addresses(config: PlatformConfig) -> list[IPv4Address]:
+    return [address for node in config.sfu_nodes for address in node.addresses]
+
+
+def _all_but(addresses: Iterable[IPv4Address]) -> list[str]:
+    """The networks that hold every IPv4 address but `addresses`."""
+    left = [IPv4Network("0.0.0.0/0")]
+    for one in map(IPv4Network, addresses):
+        [around] = [network for network in left if one.subnet_of(network)]
+        left.remove(around)
+        left.extend(around.address_exclude(one))
+    return [str(network) for network in sorted(left)]
 
 
 def with_secrets(
@@ -141,6 +159,11 @@ def with_secrets(
     }
 
 
+def translated(nodes: Iterable[Node]) -> dict[str, str]:
+    """The addresses of nodes that do not know their own: by name, only where a pod sees another one."""
+    return {node.name: str(node.address) for node in nodes if node.inside != node.address}
+
+
 def chart_values(config: PlatformConfig) -> dict[str, Any]:
     """Values of charts/livekit-server: no secret, and nothing unknown at preview."""
     embedded_turn = config.turn.kind == "embedded"
@@ -150,6 +173,7 @@ def chart_values(config: PlatformConfig) -> dict[str, Any]:
         "imagePullSecrets": list(config.images.pull_secrets),
         "replicas": len(nodes),
         "nodeNames": [node.name for node in nodes],
+        "nodeAddresses": translated(nodes),
         "configSecret": {"name": names.LIVEKIT_CONFIG_SECRET, "key": CONFIG_FILE},
         "configChecksum": fingerprint(
             [

@@ -62,6 +62,10 @@ def chart_values(config: PlatformConfig) -> dict[str, Any]:
         "region": store.region,
         "imagePullSecrets": list(config.images.pull_secrets),
         "priorityClassName": names.priority_class(config.namespace, names.STATE),
+        "networkPolicy": {
+            "dnsCidrs": [*map(str, config.network.dns_cidrs)],
+            **(_clients(config) if store.external is None else {}),
+        },
         **own,
         "setup": {
             "image": config.images.complete(config.images.object_store_setup),
@@ -97,10 +101,15 @@ def _embedded(config: PlatformConfig) -> dict[str, Any]:
             "allowedOrigins": page_origins(config),
             "persistence": {"size": store.storage_size, "storageClassName": store.storage_class},
         },
-        "networkPolicy": {
-            "clientPodLabels": [
-                {"app.kubernetes.io/name": name} for name in (names.EDGE, names.TOKEN_API, _RECORDING_WORKER)
-            ],
-            "fromAllNamespaces": config.edge.kind == "ingress",
-        },
+    }
+
+
+def _clients(config: PlatformConfig) -> dict[str, Any]:
+    """Who may connect to the gateway."""
+    return {
+        "clientPodLabels": [
+            {"app.kubernetes.io/name": name} for name in (names.EDGE, names.TOKEN_API, _RECORDING_WORKER)
+        ],
+        "clientCidrs": [*map(str, config.network.ingress_cidrs)],
+        "fromAllNamespaces": config.edge.kind == "ingress",
     }

@@ -88,8 +88,8 @@ def _sentinel_acl_file(password: str, own: str) -> str:
         f"user {_SENTINEL} on {_digest(own)} resetkeys resetchannels &__sentinel__:hello -@all +ping "
         "+publish +client|setname +sentinel|is-master-down-by-addr",
         f"user {REDIS_USER} on {_digest(password)} resetkeys resetchannels &+* -@all +@connection "
-        "+subscribe +psubscribe +unsubscribe +punsubscribe +sentinel|get-master-addr-by-name "
-        "+sentinel|sentinels +sentinel|replicas +sentinel|slaves",
+        "-@admin -@dangerous +subscribe +psubscribe +unsubscribe +punsubscribe "
+        "+sentinel|get-master-addr-by-name +sentinel|sentinels +sentinel|replicas +sentinel|slaves",
         "user probe on nopass resetkeys resetchannels -@all +ping +sentinel|get-master-addr-by-name",
     )
 
@@ -128,9 +128,7 @@ def chart_values(config: PlatformConfig) -> dict[str, Any]:
         "priorityClassName": names.priority_class(config.namespace, names.STATE),
         "networkPolicy": {
             # SFUs use the node's network: they come from their nodes' addresses, not from pods with labels.
-            "clientCidrs": [
-                *(f"{node.address}/32" for node in config.sfu_nodes),
-                *(str(network) for network in redis.client_cidrs),
-            ],
+            "clientCidrs": config.sfu_source_cidrs,
+            "dnsCidrs": [*map(str, config.network.dns_cidrs)],
         },
     }

@@ -20,7 +20,6 @@ def secret_environment(*, api_key: str, livekit_api_secret: str, api_service_key
 
 def chart_values(config: PlatformConfig) -> dict[str, Any]:
     """Values of charts/token-api: no secret, and nothing unknown at preview."""
-    sfus = [f"{node.address}/32" for node in config.sfu_nodes]
     livekit = names.service_host(names.LIVEKIT, config.namespace)
     secrets = secrets_fingerprint(config.secrets, "livekit_api_secret", "api_service_key")
     return {
@@ -38,10 +37,11 @@ def chart_values(config: PlatformConfig) -> dict[str, Any]:
         "priorityClassName": names.priority_class(config.namespace, names.API),
         "networkPolicy": {
             # LiveKit's webhooks come from the SFUs' nodes; all else comes through the edge.
-            "clientCidrs": sfus,
+            "clientCidrs": [*config.sfu_source_cidrs, *map(str, config.network.ingress_cidrs)],
             "clientPodLabels": [{"app.kubernetes.io/name": names.EDGE}],
             "fromAllNamespaces": config.edge.kind == "ingress",
-            "livekitCidrs": sfus,
+            "livekitCidrs": config.sfu_cidrs,
             "livekitPort": config.ports.signal,
+            "dnsCidrs": [*map(str, config.network.dns_cidrs)],
         },
     }

@@ -11,18 +11,21 @@ from typing import Any
 import pytest
 
 from livekit_platform.certificates import CertificateAuthorityProvider, ServerCertificateProvider
+from tests.manifests.edge.dns import Dns
 from tests.manifests.edge.haproxy import (
+    CLUSTER_DOMAIN,
     Edge,
     Service,
     configuration,
-    free_port,
     haproxy_command,
     running,
     turn_server,
 )
 from tests.manifests.rendering import template
+from tests.ports import free_port
 
 DOMAIN = "calls.example.org"
+SFU_HOST, TURN_HOST = "livekit-server-nodes.calls.svc", "coturn-nodes.calls.svc"
 
 Start = Callable[..., Edge]
 
@@ -54,9 +57,21 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+def whole(host: str) -> str:
+    """The name that HAProxy asks DNS for."""
+    return f"{host}.{CLUSTER_DOMAIN}"
+
+
+@pytest.fixture(scope="session")
+def dns() -> Iterator[Dns]:
+    with Dns() as made:
+        made.addresses = {whole(host): ("127.0.0.1",) for host in (SFU_HOST, TURN_HOST)}
+        yield made
+
+
 @pytest.fixture(scope="session")
 def start(
-    helm: Path, haproxy: list[str], tls: Path, tmp_path_factory: pytest.TempPathFactory
+    helm: Path, haproxy: list[str], tls: Path, dns: Dns, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Start]:
     """Starts an edge with all three services behind it, and `changes` to the chart's values."""
     with ExitStack() as stack:
@@ -74,22 +89,27 @@ def start(
             api = stack.enter_context(Service("api"))
             s3 = stack.enter_context(Service("s3"))
             turn = stack.enter_context(turn_server(None if terminate_turn else own_context))
-            here = [{"name": "node-a", "address": "127.0.0.1"}]
+            here = ["127.0.0.1"]
             labels = {"app.kubernetes.io/name": "service"}
             values = {
                 "domain": DOMAIN,
                 "tlsSecretName": "edge-tls",
                 "ports": {"https": free_port(), "http": free_port(), "metrics": free_port()},
                 "upstreams": {
-                    "sfu": {"servers": here, "port": sfu.port},
-                    "turn": {"servers": here, "port": turn, "terminateTls": terminate_turn},
+                    "sfu": {"host": SFU_HOST, "addresses": here, "port": sfu.port},
+                    "turn": {
+                        "host": TURN_HOST,
+                        "addresses": here,
+                        "port": turn,
+                        "terminateTls": terminate_turn,
+                    },
                     "api": {"host": "localhost", "port": api.port, "podLabels": labels},
                     "s3": {"host": "localhost", "port": s3.port, "podLabels": labels},
                 },
                 "rateLimit": {"requestsPer10s": 10000, "connections": 10000},
                 **changes,
             }
-            text = configuration(template(helm, "edge", values), tls)
+            text = configuration(template(helm, "edge", values), tls, dns.port)
             # Abstract sockets are the network namespace's: more than one edge runs in this one.
             text = text.replace("abns@edge-", f"abns@edge-{values['ports']['https']}-")
             directory = tmp_path_factory.mktemp("edge")

@@ -26,6 +26,9 @@ from local.images.debian import Rootfs
 from tests.manifests.rendering import Manifest, of_kind
 
 _LOOPBACK = "127.0.0.1"
+# As run.sh finds it.
+CLUSTER_DOMAIN = "cluster.test"
+ENVIRONMENT = {**os.environ, "CLUSTER_DOMAIN": CLUSTER_DOMAIN}
 
 
 def haproxy_command() -> list[str]:
@@ -44,16 +47,14 @@ def haproxy_command() -> list[str]:
     return [str(root / "usr/lib64/ld-linux-x86-64.so.2"), "--library-path", str(libraries), str(program)]
 
 
-def configuration(manifests: list[Manifest], tls: Path) -> str:
-    """haproxy.cfg out of the rendered chart, with its certificate at `tls`."""
+def configuration(manifests: list[Manifest], tls: Path, dns: int = 53) -> str:
+    """haproxy.cfg out of the rendered chart, with its certificate at `tls`, and DNS at a port here."""
     texts = [found["data"].get("haproxy.cfg") for found in of_kind(manifests, "ConfigMap")]
     [text] = [text for text in texts if text is not None]
-    return str(text).replace("/tls/tls.crt", str(tls / "tls.crt"))
-
-
-def free_port() -> int:
-    with socket.create_server((_LOOPBACK, 0)) as server:
-        return int(server.getsockname()[1])
+    text = str(text).replace("/tls/tls.crt", str(tls / "tls.crt"))
+    assert "\n    parse-resolv-conf\n" in text
+    # The machine's own DNS is not the cluster's.
+    return text.replace("parse-resolv-conf", f"nameserver here {_LOOPBACK}:{dns}")
 
 
 @dataclass(frozen=True)
@@ -135,14 +136,16 @@ class Service:
 
 
 @contextmanager
-def turn_server(context: ssl.SSLContext | None) -> Iterator[int]:
-    """A TCP server, with TLS where a context is given, that answers what it gets with `turn:` before it."""
+def turn_server(
+    context: ssl.SSLContext | None, address: str = _LOOPBACK, port: int = 0, said: bytes = b"turn:"
+) -> Iterator[int]:
+    """A TCP server, with TLS where a context is given, that answers what it gets with `said` before it."""
 
     def serve(connection: socket.socket) -> None:
         try:
             with context.wrap_socket(connection, server_side=True) if context else connection as peer:
                 while received := peer.recv(1000):
-                    peer.sendall(b"turn:" + received)
+                    peer.sendall(said + received)
         except OSError:
             # A health check connects and goes away.
             return
@@ -155,7 +158,7 @@ def turn_server(context: ssl.SSLContext | None) -> Iterator[int]:
                 return
             threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
-    with socket.create_server((_LOOPBACK, 0)) as server:
+    with socket.create_server((address, port)) as server:
         threading.Thread(target=accept, daemon=True).start()
         yield int(server.getsockname()[1])
 
@@ -233,7 +236,8 @@ def running(
     }
     log = directory / "haproxy.log"
     with log.open("wb") as out:
-        process = subprocess.Popen([*command, "-db", "-f", str(config)], stdout=out, stderr=out)
+        words = [*command, "-db", "-f", str(config)]
+        process = subprocess.Popen(words, stdout=out, stderr=out, env=ENVIRONMENT)
         edge = Edge(ports["tls"], ports["http"], ports["metrics"], ca, log, process)
 
         def up() -> bool:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from common.waiting import wait_until
-from tests.manifests.edge.conftest import DOMAIN, Start
-from tests.manifests.edge.haproxy import Edge, Service, configuration, free_port, running
-from tests.manifests.rendering import CASES, Case, stack_values, template
-from tests.unit.infra.program import Deployment
+from tests.manifests.edge.conftest import DOMAIN, SFU_HOST, Start
+from tests.manifests.edge.dns import Dns
+from tests.manifests.edge.haproxy import ENVIRONMENT, Edge, Service, configuration, running
+from tests.manifests.rendering import CASES, Manifest, template
+from tests.ports import free_port
 
 EDGE_CASES = [case for case in CASES if case.chart == "edge"]
 FORGED = {
@@ -38,23 +37,19 @@ ADDED = {
 }
 
 
-@pytest.fixture(params=EDGE_CASES, ids=str)
-def edge_values(request: pytest.FixtureRequest, stacks: dict[str, Deployment]) -> dict[str, Any]:
-    """Every set of values that the chart is rendered with."""
-    case: Case = request.param
-    if case.stack is not None:
-        return stack_values(stacks[case.stack], "edge")
-    assert case.values is not None
-    return dict(yaml.safe_load(case.values.read_text()))
-
-
+@pytest.mark.parametrize("case", EDGE_CASES, ids=str)
 def test_haproxy_takes_every_rendering_without_a_warning(
-    helm: Path, haproxy: list[str], tls: Path, tmp_path: Path, edge_values: dict[str, Any]
+    haproxy: list[str], tls: Path, tmp_path: Path, manifests: list[Manifest]
 ) -> None:
     config = tmp_path / "haproxy.cfg"
-    config.write_text(configuration(template(helm, "edge", edge_values), tls))
+    config.write_text(configuration(manifests, tls))
     done = subprocess.run(
-        [*haproxy, "-c", "-f", str(config)], capture_output=True, text=True, timeout=60, check=False
+        [*haproxy, "-c", "-f", str(config)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=ENVIRONMENT,
     )
     assert done.returncode == 0, done.stderr
     assert "[WARNING]" not in done.stderr, done.stderr
@@ -112,18 +107,21 @@ def test_what_browsers_are_told_is_added_where_the_service_said_nothing(edge: Ed
     assert store["server"].startswith("s3-server")
 
 
-def test_what_the_service_said_stays(helm: Path, haproxy: list[str], tls: Path, tmp_path: Path) -> None:
+def test_what_the_service_said_stays(
+    helm: Path, haproxy: list[str], tls: Path, dns: Dns, tmp_path: Path
+) -> None:
     with Service("api", headers=OWN_HEADERS) as api, Service("sfu") as sfu:
         values = {
             "domain": DOMAIN,
             "tlsSecretName": "edge-tls",
             "ports": {"https": free_port(), "http": free_port(), "metrics": free_port()},
             "upstreams": {
-                "sfu": {"servers": [{"name": "a", "address": "127.0.0.1"}], "port": sfu.port},
+                "sfu": {"host": SFU_HOST, "addresses": ["127.0.0.1"], "port": sfu.port},
                 "api": {"host": "localhost", "port": api.port, "podLabels": {"a": "b"}},
             },
         }
-        text = configuration(template(helm, "edge", values), tls).replace("abns@edge-", "abns@edge-own-")
+        text = configuration(template(helm, "edge", values), tls, dns.port)
+        text = text.replace("abns@edge-", "abns@edge-own-")
         with running(haproxy, text, tmp_path, tls / "ca.crt") as edge:
             headers = edge.ask(DOMAIN).headers
             assert {key: headers[key.lower()] for key in OWN_HEADERS} == OWN_HEADERS

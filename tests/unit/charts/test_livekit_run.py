@@ -18,6 +18,7 @@ count=0
 trap 'count=$((count + 1)); echo "signal $count"; left=$(( $1 * 10 ))' TERM
 left=-1
 echo ready
+echo "told $NODE_IP"
 while [ "$count" -lt 2 ] && [ "$left" -ne 0 ]; do
     sleep 0.1
     if [ "$left" -gt 0 ]; then left=$((left - 1)); fi
@@ -39,17 +40,18 @@ def run(tmp_path: Path) -> Iterator[Start]:
     script.write_text(SCRIPT.read_text().replace("/livekit-server", str(server)))
     started: list[subprocess.Popen[str]] = []
 
-    def start(*arguments: str, drain_seconds: int) -> subprocess.Popen[str]:
+    def start(*arguments: str, drain_seconds: int, **environment: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             ["sh", str(script), *arguments],
-            env={**os.environ, "DRAIN_SECONDS": str(drain_seconds)},
+            env={**os.environ, "DRAIN_SECONDS": str(drain_seconds), "NODE_IP": "10.0.0.1", **environment},
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
         started.append(process)
         assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+        while (line := process.stdout.readline()) != "ready\n":
+            assert line.startswith("{"), f"{line!r} instead of a log line"
         return process
 
     yield start
@@ -62,12 +64,32 @@ def run(tmp_path: Path) -> Iterator[Start]:
 
 
 def _rest(process: subprocess.Popen[str]) -> tuple[list[str], list[str]]:
-    """What the script logged, and what the server said."""
+    """What the script logged, and what the server said, without the address that it was told."""
     assert process.stdout is not None
     lines = process.stdout.read().splitlines()
     process.wait(timeout=20)
     logged = [json.loads(line)["msg"] for line in lines if line.startswith("{")]
-    return logged, [line for line in lines if not line.startswith("{")]
+    return logged, [line for line in lines if not line.startswith(("{", "told "))]
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({}, "10.0.0.1"),
+        ({"NODE_NAME": "node-a", "NODE_ADDRESSES": "node-a=203.0.113.1"}, "203.0.113.1"),
+        ({"NODE_NAME": "b", "NODE_ADDRESSES": "a=203.0.113.1 b=203.0.113.2 ab=203.0.113.3"}, "203.0.113.2"),
+        ({"NODE_NAME": "node-c", "NODE_ADDRESSES": "node-a=203.0.113.1 node-b=203.0.113.2"}, "10.0.0.1"),
+        # A name is no pattern, and no part of one.
+        ({"NODE_NAME": "node.a", "NODE_ADDRESSES": "node-a=203.0.113.1"}, "10.0.0.1"),
+        ({"NODE_NAME": "node", "NODE_ADDRESSES": "node-a=203.0.113.1"}, "10.0.0.1"),
+    ],
+)
+def test_clients_are_told_the_address_at_which_they_reach_the_node(
+    run: Start, environment: dict[str, str], told: str
+) -> None:
+    process = run("0", "argument", drain_seconds=5, **environment)
+    assert process.stdout is not None
+    assert process.stdout.readline() == f"told {told}\n"
 
 
 def test_participants_who_leave_in_time_end_the_drain(run: Start) -> None:

@@ -47,6 +47,12 @@ def minimal_config(kubeconfig: Path) -> dict[str, Any]:
     }
 
 
+# The first node's own address is another than the one at which clients reach it.
+TRANSLATED = [
+    {"name": "node-a", "address": "203.0.113.1", "internal_address": "10.0.0.1"},
+    {"name": "node-b", "address": "192.0.2.2"},
+]
+
 STACKS = ("local", "staging", "production")
 
 
@@ -196,7 +202,10 @@ def run(
 
 
 def _as_configured(config: Mapping[str, Any]) -> list[LiveNode]:
-    return [LiveNode(node["name"], (node["address"],)) for node in config.get("nodes", [])]
+    return [
+        LiveNode(node["name"], (node.get("internal_address", node["address"]),))
+        for node in config.get("nodes", [])
+    ]
 
 
 def _run(

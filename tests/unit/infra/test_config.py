@@ -67,6 +67,33 @@ REFUSED: list[tuple[str, Any, str, str, str]] = [
     ("nodes", [{"name": "a"}], "nodes[0].address", "nothing", "IPv4"),
     (
         "nodes",
+        [{"name": "a", "address": "192.0.2.1", "internal_address": "127.0.0.1"}],
+        "nodes[0].internal_address",
+        '"127.0.0.1"',
+        "InternalIP",
+    ),
+    (
+        "nodes",
+        [
+            {"name": "a", "address": "192.0.2.1", "internal_address": "10.0.0.1"},
+            {"name": "b", "address": "192.0.2.2", "internal_address": "10.0.0.1"},
+        ],
+        "nodes[1].internal_address",
+        '"10.0.0.1"',
+        "an address that nodes[0] does not have",
+    ),
+    (
+        "nodes",
+        [
+            {"name": "a", "address": "192.0.2.1", "internal_address": "10.0.0.1"},
+            {"name": "b", "address": "10.0.0.1"},
+        ],
+        "nodes[1].address",
+        '"10.0.0.1"',
+        "nodes[0]",
+    ),
+    (
+        "nodes",
         [{"name": "a", "address": "192.0.2.1", "adress": 1}],
         "nodes[0].adress",
         "1",
@@ -208,15 +235,32 @@ REFUSED: list[tuple[str, Any, str, str, str]] = [
     ),
     ("redis", {"timeout_ms": 100}, "redis.timeout_ms", "100", "from 200 to 30000"),
     ("redis", {"failover_ms": 999}, "redis.failover_ms", "999", "from 1000 to 60000"),
-    ("redis", {"client_cidrs": ["10.0.0.0/33"]}, "redis.client_cidrs[0]", '"10.0.0.0/33"', "IPv4 networks"),
-    ("redis", {"client_cidrs": ["everyone"]}, "redis.client_cidrs[0]", '"everyone"', "IPv4 networks"),
     (
-        "redis",
-        {"client_cidrs": ["10.0.0.0/24", "0.0.0.0/0"]},
-        "redis.client_cidrs[1]",
+        "network",
+        {"node_cidrs": ["10.0.0.0/33"]},
+        "network.node_cidrs[0]",
+        '"10.0.0.0/33"',
+        "IPv4 networks",
+    ),
+    ("network", {"node_cidrs": ["everyone"]}, "network.node_cidrs[0]", '"everyone"', "IPv4 networks"),
+    ("network", {"node_cidrs": ["10.0.0.1/8"]}, "network.node_cidrs[0]", '"10.0.0.1/8"', "IPv4 networks"),
+    (
+        "network",
+        {"node_cidrs": ["10.0.0.0/24", "0.0.0.0/0"]},
+        "network.node_cidrs[1]",
         '"0.0.0.0/0"',
         "/8 or narrower",
     ),
+    ("network", {"dns_cidrs": ["fd00::/64"]}, "network.dns_cidrs[0]", '"fd00::/64"', "name servers"),
+    ("network", {"dns_cidrs": ["0.0.0.0/1"]}, "network.dns_cidrs[0]", '"0.0.0.0/1"', "/8 or narrower"),
+    (
+        "network",
+        {"ingress_cidrs": ["10.0.0.0/8"]},
+        "network.ingress_cidrs",
+        "a value, with kind `haproxy`",
+        "`ingress`",
+    ),
+    ("network", {"client_cidrs": []}, "network.client_cidrs", "[]", "one of the keys node_cidrs"),
     ("object_store", {"kind": "extern"}, "object_store.kind", '"extern"', "mean `external`?"),
     ("object_store", {"bucket": "Big_Bucket"}, "object_store.bucket", '"Big_Bucket"', "3 to 63"),
     ("object_store", {"kind": "external"}, "object_store.external", "nothing", "an object"),
@@ -266,7 +310,6 @@ REFUSED: list[tuple[str, Any, str, str, str]] = [
     ("redis", {"maxmemory_mib": 1}, "redis.maxmemory_mib", "1", "16 to 65536"),
     ("redis", {"storage_size": "big"}, "redis.storage_size", '"big"', "a Kubernetes quantity"),
     ("redis", {"storage_class": "A"}, "redis.storage_class", '"A"', "StorageClass"),
-    ("redis", {"client_cidrs": ["10.0.0.1/8"]}, "redis.client_cidrs[0]", '"10.0.0.1/8"', "IPv4 networks"),
     ("token_api", {"replicas": 0}, "token_api.replicas", "0", "from 1 to 20"),
     ("images", None, "images", "nothing", "token_api"),
     (
@@ -595,3 +638,16 @@ def test_given_secrets_are_not_in_the_configuration_s_repr(make_config: Any) -> 
     config = make_config(secrets={"redis_password": STRONG})
     assert STRONG not in repr(config)
     assert config.secrets.given()["redis_password"].get_secret_value() == STRONG
+
+
+def test_translated_turn_servers_stand_where_sfus_do(kubeconfig: Path) -> None:
+    """coturn with an external address relays to its own node, whatever is denied."""
+    translated = [
+        {"name": "node-a", "address": "198.51.100.1", "internal_address": "10.0.0.1"},
+        {"name": "node-b", "address": "198.51.100.2", "internal_address": "10.0.0.2"},
+    ]
+    given = {**minimal_config(kubeconfig), "nodes": translated, "livekit": {"replicas": 1}}
+    _, mistakes = parse(raw(given))
+    assert [(mistake.key, mistake.given) for mistake in mistakes] == [("turn.replicas", "2")]
+    config, mistakes = parse(raw({**given, "turn": {"replicas": 1}}))
+    assert config is not None, mistakes

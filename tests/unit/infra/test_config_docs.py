@@ -83,7 +83,8 @@ def test_types_say_their_ranges() -> None:
     assert KEYS["livekit.replicas"].type == "whole number, from 1"
     assert KEYS["turn.kind"].type == "`coturn` or `embedded`"
     assert KEYS["nodes[].address"].type == "IPv4 address"
-    assert KEYS["redis.client_cidrs"].type == "list of IPv4 networks"
+    assert KEYS["nodes[].internal_address"].type == "IPv4 address"
+    assert KEYS["network.node_cidrs"].type == "list of IPv4 networks"
     assert KEYS["edge.ingress_annotations"].type == "object of texts"
     assert KEYS["domain"].type == "text, up to 200 characters"
 

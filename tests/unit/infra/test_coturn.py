@@ -13,7 +13,7 @@ from livekit_platform import config_rules, endpoints
 from livekit_platform.config import PlatformConfig, Ports, Turn
 from livekit_platform.values import coturn, livekit
 from tests.unit.infra.conftest import ConfigMaker
-from tests.unit.infra.program import CHART, GENERATED_VALUE, SECRET, local_config, run
+from tests.unit.infra.program import GENERATED_VALUE, SECRET, TRANSLATED, local_config, run
 
 SECRET_TEXT = "0123456789abcdefghijklmnopqrstuv"
 
@@ -59,6 +59,9 @@ def test_livekit_tells_clients_the_ports_that_coturn_opens(make_config: ConfigMa
 def test_everything_is_denied_and_the_sfu_nodes_are_allowed(make_config: ConfigMaker) -> None:
     conf = settings(make_config(livekit={"replicas": 1}))
     assert conf["allowed-peer-ip"] == ["192.0.2.1"]
+    # Where an SFU has two addresses, either may be the one that a relay is asked for.
+    both = settings(make_config(nodes=TRANSLATED))
+    assert both["allowed-peer-ip"] == ["203.0.113.1", "10.0.0.1", "192.0.2.2"]
     # The whole of both families, IPv4-mapped addresses with it.
     denied = [tuple(map(ipaddress.ip_address, entry.split("-"))) for entry in conf["denied-peer-ip"]]
     assert [(int(first), int(last), first.version) for first, last in denied] == [
@@ -151,8 +154,8 @@ def test_the_program_deploys_coturn_with_its_secret_after_the_certificate(kubeco
     assert [urn.split("::")[-1] for urn in deployment.chart("coturn").dependencies] == ["coturn-config"]
 
 
-def test_with_the_embedded_server_there_is_no_coturn(kubeconfig: Path) -> None:
+def test_with_the_embedded_server_no_coturn_runs(kubeconfig: Path) -> None:
     config = local_config(kubeconfig)
     deployment = run({**config, "turn": {"kind": "embedded"}})
-    assert "coturn" not in {entry.name for entry in deployment.of_type(CHART)}
-    assert "coturn-config" not in {entry.name for entry in deployment.of_type(SECRET)}
+    # Declared, so that its pods are gone before SFUs take their ports; not deployed.
+    assert deployment.chart("coturn").inputs["values"]["replicas"] == 0

@@ -12,17 +12,18 @@ from pulumi.runtime import rpc
 
 from livekit_platform.values import edge
 from tests.unit.infra.conftest import ConfigMaker
-from tests.unit.infra.program import SECRET, Deployment, minimal_config, run
+from tests.unit.infra.program import SECRET, TRANSLATED, Deployment, minimal_config, run
 
 INGRESS = "kubernetes:networking.k8s.io/v1:Ingress"
+POLICY = "kubernetes:networking.k8s.io/v1:NetworkPolicy"
 CERTIFICATE = "kubernetes:cert-manager.io/v1:Certificate"
 AUTHORITY = "pulumi-python:dynamic/livekit-platform:CertificateAuthority"
 SERVER_CERTIFICATE = "pulumi-python:dynamic/livekit-platform:ServerCertificate"
 BY_ISSUER = {"kind": "cert_manager", "issuer": {"name": "letsencrypt"}}
 GIVEN = {"kind": "secret", "secret_name": "wildcard"}
 
-NODE_A = {"name": "node-a", "address": "192.0.2.1"}
-NODE_B = {"name": "node-b", "address": "192.0.2.2"}
+NODE_A = "192.0.2.1"
+NODE_B = "192.0.2.2"
 
 
 def test_it_runs_on_its_nodes_with_the_ports_of_the_configuration(make_config: ConfigMaker) -> None:
@@ -41,14 +42,25 @@ def test_behind_a_load_balancer_it_runs_anywhere_and_as_often_as_wanted(make_con
 
 def test_turn_over_tls_is_coturn_s_own_or_ends_here_for_the_sfus(make_config: ConfigMaker) -> None:
     coturn = edge.chart_values(make_config(turn={"kind": "coturn", "replicas": 1}))["upstreams"]["turn"]
-    assert coturn == {"servers": [NODE_A], "port": 5349, "terminateTls": False}
+    namespace = make_config().namespace
+    coturn_host, sfu_host = (f"{name}-nodes.{namespace}.svc" for name in ("coturn", "livekit-server"))
+    assert coturn == {"host": coturn_host, "addresses": [NODE_A], "port": 5349, "terminateTls": False}
     embedded = edge.chart_values(make_config(turn={"kind": "embedded"}))["upstreams"]["turn"]
-    assert embedded == {"servers": [NODE_A, NODE_B], "port": 5349, "terminateTls": True}
+    assert embedded == {
+        "host": sfu_host,
+        "addresses": [NODE_A, NODE_B],
+        "port": 5349,
+        "terminateTls": True,
+    }
 
 
 def test_requests_go_to_the_sfus_and_to_services(make_config: ConfigMaker) -> None:
     upstreams = edge.chart_values(make_config(namespace="calls", livekit={"replicas": 1}))["upstreams"]
-    assert upstreams["sfu"] == {"servers": [NODE_A], "port": 7880}
+    assert upstreams["sfu"] == {
+        "host": "livekit-server-nodes.calls.svc",
+        "addresses": [NODE_A],
+        "port": 7880,
+    }
     assert upstreams["api"]["host"] == "token-api.calls.svc"
     assert upstreams["s3"]["host"] == "object-store.calls.svc"
 
@@ -61,6 +73,47 @@ def test_a_store_of_somebody_else_s_is_not_behind_the_edge(make_config: ConfigMa
     config = make_config(object_store=external)
     assert "s3" not in edge.chart_values(config)["upstreams"]
     assert set(edge.ingress_hosts(config)) == {"edge-domain", "edge-sfu", "edge-api"}
+
+
+def test_an_ingress_leads_to_nothing_of_token_api_but_its_api(make_config: ConfigMaker) -> None:
+    """Its metrics and probes are not for everybody."""
+    hosts = edge.ingress_hosts(make_config(edge={"kind": "ingress"}))
+    paths = {route.path for host in hosts.values() for route in host.routes if route.service == "token-api"}
+    assert paths == {"/v1"}
+
+
+def test_sfus_and_turn_servers_are_reached_inside_the_cluster(make_config: ConfigMaker) -> None:
+    values = edge.chart_values(make_config(nodes=TRANSLATED, network={"dns_cidrs": ["169.254.20.10/32"]}))
+    inside = ["10.0.0.1", "192.0.2.2"]
+    assert values["upstreams"]["sfu"]["addresses"] == inside
+    assert values["upstreams"]["turn"]["addresses"] == inside
+    assert values["networkPolicy"]["dnsCidrs"] == ["169.254.20.10/32"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "opened"),
+    [
+        ({"kind": "ingress", "tls": BY_ISSUER}, True),
+        # It has port 80 itself, and the issuer another way.
+        ({"kind": "haproxy", "tls": BY_ISSUER}, False),
+        ({"kind": "ingress", "tls": GIVEN}, False),
+    ],
+    ids=["ingress", "haproxy", "given"],
+)
+def test_the_pods_that_solve_a_challenge_by_http_are_reached(
+    kubeconfig: Path, changes: dict[str, Any], opened: bool
+) -> None:
+    deployment = deployed(kubeconfig, edge=changes)
+    policies = {policy.name: policy for policy in deployment.of_type(POLICY)}
+    assert ("acme-solver" in policies) is opened
+    if opened:
+        assert policies["acme-solver"].inputs["spec"] == {
+            "podSelector": {"matchLabels": {"acme.cert-manager.io/http01-solver": "true"}},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"ports": [{"port": 8089, "protocol": "TCP"}]}],
+        }
+        [certificate] = deployment.of_type(CERTIFICATE)
+        assert any(urn.endswith("::acme-solver") for urn in certificate.dependencies)
 
 
 def test_the_certificate_is_for_every_name(make_config: ConfigMaker) -> None:
@@ -150,12 +203,12 @@ def test_with_an_ingress_controller_there_is_no_haproxy(kubeconfig: Path) -> Non
     assert [(path["path"], path["backend"]["service"]["name"]) for path in paths] == [
         ("/rtc", "livekit-server"),
         ("/twirp", "livekit-server"),
-        ("/", "token-api"),
+        ("/v1", "token-api"),
     ]
 
 
 @pytest.mark.parametrize(
-    ("service", "path"), [("livekit-server", "/"), ("token-api", "/"), ("object-store", "/")]
+    ("service", "path"), [("livekit-server", "/"), ("token-api", "/v1"), ("object-store", "/")]
 )
 def test_each_part_has_an_ingress_of_its_own(make_config: ConfigMaker, service: str, path: str) -> None:
     hosts = edge.ingress_hosts(make_config(edge={"kind": "ingress"}))

@@ -22,7 +22,7 @@ from livekit_platform.live_nodes import Findings, LiveNode, NoAnswer, compare, r
 from tests.unit.infra.program import Deployment, minimal_config, run
 
 NODE_A = LiveNode("node-a", ("192.0.2.1",))
-NODE_B = LiveNode("node-b", ("192.0.2.2", "198.51.100.2"))
+NODE_B = LiveNode("node-b", ("192.0.2.2",), ("198.51.100.2",))
 # As the API server answers; what is not set there is not there.
 API_NODE: dict[str, Any] = {
     "metadata": {"name": "node-a"},
@@ -41,12 +41,20 @@ API_NODE: dict[str, Any] = {
 }
 
 
-def configured(*entries: tuple[str, str]) -> list[Node]:
-    return [Node(name=name, address=IPv4Address(address)) for name, address in entries]
+def configured(*entries: tuple[str, ...]) -> list[Node]:
+    """Nodes by name, address, and the address inside the cluster where it is given."""
+    return [
+        Node(
+            name=name,
+            address=IPv4Address(address),
+            internal_address=IPv4Address(inside[0]) if inside else None,
+        )
+        for name, address, *inside in entries
+    ]
 
 
 def test_nodes_as_the_cluster_has_them_give_no_word() -> None:
-    both = configured(("node-a", "192.0.2.1"), ("node-b", "198.51.100.2"))
+    both = configured(("node-a", "192.0.2.1"), ("node-b", "198.51.100.2", "192.0.2.2"))
     assert compare(both, [NODE_B, NODE_A, LiveNode("node-c", ("192.0.2.3",), ready=False)]) == Findings()
 
 
@@ -63,27 +71,61 @@ def test_a_cluster_without_nodes_says_so() -> None:
     assert mistake.allowed == "a node of the cluster: it has none"
 
 
-@pytest.mark.parametrize(
-    ("state", "allowed"),
-    [
-        ({"ready": False}, "a node that is Ready"),
-        ({"schedulable": False}, "kubectl uncordon node-a"),
-        ({"taints": ("dedicated=gpu:NoSchedule",)}, "tolerates its taint dedicated=gpu:NoSchedule"),
-    ],
-)
-def test_a_node_that_takes_no_pods_is_refused(state: dict[str, Any], allowed: str) -> None:
-    [mistake] = compare(
-        configured(("node-a", "192.0.2.1")), [LiveNode("node-a", ("192.0.2.1",), **state)]
-    ).mistakes
+def test_a_node_that_never_takes_pods_is_refused() -> None:
+    found = compare(
+        configured(("node-a", "192.0.2.1")),
+        [LiveNode("node-a", ("192.0.2.1",), taints=("dedicated=gpu:NoSchedule",))],
+    )
+    [mistake] = found.mistakes
     assert (mistake.key, mistake.given) == ("nodes[0].name", '"node-a"')
-    assert allowed in mistake.allowed
+    assert "tolerates its taint dedicated=gpu:NoSchedule" in mistake.allowed
+    assert found.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [({"ready": False}, "it is not Ready"), ({"schedulable": False}, "kubectl uncordon node-a")],
+)
+def test_a_node_that_takes_no_pods_for_now_is_only_said(state: dict[str, Any], said: str) -> None:
+    """One node's outage is when the others need their `up`."""
+    found = compare(configured(("node-a", "192.0.2.1")), [LiveNode("node-a", ("192.0.2.1",), **state)])
+    assert found.mistakes == ()
+    [warning] = found.warnings
+    assert warning.startswith("nodes[0].name: given node-a; ")
+    assert said in warning
 
 
 def test_an_address_that_the_cluster_does_not_know_is_only_said() -> None:
-    found = compare(configured(("node-a", "203.0.113.5"), ("node-b", "192.0.2.2")), [NODE_A, NODE_B])
+    entries = (("node-a", "203.0.113.5", "192.0.2.1"), ("node-b", "192.0.2.2"))
+    found = compare(configured(*entries), [NODE_A, NODE_B])
     assert found.mistakes == ()
     [warning] = found.warnings
     assert warning.startswith("nodes[0].address: given 203.0.113.5; the cluster does not know it for node-a")
+    assert warning.endswith("translated to 192.0.2.1, one to one")
+
+
+@pytest.mark.parametrize("address", ["203.0.113.5", "198.51.100.2"], ids=["unknown", "ExternalIP"])
+def test_a_node_s_own_address_must_be_given_where_clients_reach_another(address: str) -> None:
+    """Pods listen there, and policies name it."""
+    found = compare(configured(("node-b", address)), [NODE_A, NODE_B])
+    [mistake] = found.mistakes
+    assert (mistake.key, mistake.given) == ("nodes[0].address", f'"{address}"')
+    assert mistake.allowed.startswith("an InternalIP of node-b (192.0.2.2); ")
+    assert "`internal_address`" in mistake.allowed
+    assert found.warnings == ()
+
+
+def test_an_internal_address_is_one_of_the_node_s_internal_ips() -> None:
+    found = compare(configured(("node-b", "198.51.100.2", "10.0.0.9")), [NODE_A, NODE_B])
+    [mistake] = found.mistakes
+    assert (mistake.key, mistake.given) == ("nodes[0].internal_address", '"10.0.0.9"')
+    assert mistake.allowed == "an InternalIP of node-b (192.0.2.2)"
+    found = compare(configured(("node-b", "198.51.100.2", "192.0.2.1")), [NODE_A, NODE_B])
+    [mistake] = found.mistakes
+    assert (mistake.key, mistake.allowed) == (
+        "nodes[0].internal_address",
+        "an address of node-b: this one is node-a's",
+    )
 
 
 def test_the_address_of_another_node_is_refused() -> None:
@@ -197,7 +239,7 @@ def test_nodes_are_read_as_the_api_server_gives_them(
     with api_server(200, answer) as server:
         write_kubeconfig(kubeconfig, server)
         assert read(kubeconfig, "known") == [
-            LiveNode("node-a", ("192.0.2.1", "198.51.100.1"), **expected),
+            LiveNode("node-a", ("192.0.2.1",), ("198.51.100.1",), **expected),
             LiveNode("node-b", (), ready=False),
         ]
 

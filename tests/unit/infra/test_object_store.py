@@ -48,7 +48,9 @@ def test_the_gateway_is_open_to_who_uses_it_and_to_ingress_controllers_only_with
     policy = object_store.chart_values(make_config())["networkPolicy"]
     assert policy == {
         "clientPodLabels": [{"app.kubernetes.io/name": name} for name in ("edge", "token-api", "egress")],
+        "clientCidrs": [],
         "fromAllNamespaces": False,
+        "dnsCidrs": [],
     }
     by_ingress = object_store.chart_values(make_config(edge={"kind": "ingress"}))["networkPolicy"]
     assert by_ingress["fromAllNamespaces"] is True

@@ -121,6 +121,19 @@ def test_parts_come_after_what_they_need(deployment: Deployment) -> None:
         assert sorted(urn.split("::")[-1] for urn in deployment.chart(chart).dependencies) == secrets
 
 
+@pytest.mark.parametrize(
+    ("kind", "first", "last"), [("coturn", "LiveKit", "Coturn"), ("embedded", "Coturn", "LiveKit")]
+)
+def test_the_turn_server_that_goes_is_gone_before_the_other_comes(
+    kubeconfig: Path, kind: str, first: str, last: str
+) -> None:
+    """Both take the same ports of the nodes."""
+    deployment = run({**local_config(kubeconfig), "turn": {"kind": kind}})
+    [waiting] = [e for e in deployment.resources.values() if e.type.endswith(f":components:{last}")]
+    chart = {"LiveKit": "livekit-server", "Coturn": "coturn"}[first]
+    assert f"{CHART}::{chart}" in {urn.split("$")[-1] for urn in waiting.dependencies}
+
+
 def test_outputs_are_those_that_tests_and_users_rely_on(deployment: Deployment) -> None:
     shown = {key: value for key, value in deployment.outputs.items() if key not in SECRET_OUTPUTS}
     assert shown.pop("ca_certificate").startswith("-----BEGIN CERTIFICATE-----")

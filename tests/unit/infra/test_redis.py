@@ -46,7 +46,7 @@ def test_livekit_asks_the_sentinels_and_waits_as_long_as_it_is_told(make_config:
     )
     assert _server(config) == {
         "sentinel_master_name": "livekit",
-        "sentinel_addresses": [f"redis-{ordinal}.redis.calls.svc:26380" for ordinal in range(3)],
+        "sentinel_addresses": [f"redis-{ordinal}.redis-pods.calls.svc:26380" for ordinal in range(3)],
         "sentinel_username": "livekit",
         "sentinel_password": PASSWORD,
         "username": "livekit",

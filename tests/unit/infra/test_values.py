@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from ipaddress import IPv4Address, IPv4Network, collapse_addresses
+from typing import Any
 
 import pytest
 import yaml
 
+from livekit_platform import endpoints
 from livekit_platform.config import PlatformConfig
-from livekit_platform.values import livekit, redis, token_api
+from livekit_platform.values import coturn, livekit, object_store, redis, token_api
 from tests.unit.infra.conftest import ConfigMaker
+from tests.unit.infra.program import TRANSLATED
 
 STRONG = "0123456789abcdefghijklmnopqrstuv"
 
@@ -64,6 +68,22 @@ def test_the_embedded_server_relays_only_to_sfus_and_leaves_tls_to_the_edge(make
     assert "tls_port" not in alone
 
 
+@pytest.mark.parametrize("nodes", [TRANSLATED, TRANSLATED[1:]], ids=["translated", "plain"])
+def test_the_embedded_server_denies_every_address_but_the_sfus(
+    make_config: ConfigMaker, nodes: list[dict[str, str]]
+) -> None:
+    """As LiveKit judges: a private address must be allowed, and then none may be denied, public ones too."""
+    turn = livekit.server_config(make_config(nodes=nodes, turn={"kind": "embedded"}))["turn"]
+    sfus = {address for node in nodes for key, address in node.items() if key != "name"}
+    assert {cidr.removesuffix("/32") for cidr in turn["allow_restricted_peer_cidrs"]} == sfus
+    denied = [IPv4Network(cidr) for cidr in turn["deny_peer_cidrs"] if cidr != "::/0"]
+    # They overlap neither each other nor an SFU, and leave nothing else.
+    assert sum(network.num_addresses for network in denied) == 2**32 - len(sfus)
+    assert len(list(collapse_addresses(denied))) == len(denied)
+    assert not any(IPv4Address(address) in network for address in sfus for network in denied)
+    assert "::/0" in turn["deny_peer_cidrs"]
+
+
 def test_webhooks_go_to_token_api_signed_with_a_key_that_the_server_has(make_config: ConfigMaker) -> None:
     config = make_config(namespace="calls", livekit={"api_key": "other"})
     server = livekit.with_secrets(
@@ -103,8 +123,44 @@ def test_one_sfu_per_node_on_the_nodes_that_are_named(make_config: ConfigMaker) 
 
 
 def test_only_sfu_nodes_and_named_networks_reach_redis(make_config: ConfigMaker) -> None:
-    values = redis.chart_values(make_config(redis={"client_cidrs": ["10.244.0.0/16"]}))
-    assert values["networkPolicy"] == {"clientCidrs": ["192.0.2.1/32", "192.0.2.2/32", "10.244.0.0/16"]}
+    network = {"node_cidrs": ["10.244.0.0/16"], "dns_cidrs": ["169.254.20.10/32"]}
+    config = make_config(network=network, livekit={"replicas": 1})
+    assert redis.chart_values(config)["networkPolicy"] == {
+        "clientCidrs": ["192.0.2.1/32", "10.244.0.0/16"],
+        "dnsCidrs": ["169.254.20.10/32"],
+    }
+
+
+def test_policies_name_the_addresses_that_nodes_have_inside(make_config: ConfigMaker) -> None:
+    config = make_config(nodes=TRANSLATED)
+    inside = ["10.0.0.1/32", "192.0.2.2/32"]
+    assert redis.chart_values(config)["networkPolicy"]["clientCidrs"] == inside
+    policy = token_api.chart_values(config)["networkPolicy"]
+    assert (policy["clientCidrs"], policy["livekitCidrs"]) == (inside, inside)
+
+
+@pytest.mark.parametrize("part", [livekit, coturn])
+def test_pods_are_told_of_addresses_that_their_node_does_not_have(
+    make_config: ConfigMaker, part: Any
+) -> None:
+    assert part.chart_values(make_config(nodes=TRANSLATED))["nodeAddresses"] == {"node-a": "203.0.113.1"}
+    assert part.chart_values(make_config())["nodeAddresses"] == {}
+
+
+def test_clients_are_told_no_address_inside(make_config: ConfigMaker) -> None:
+    config = make_config(nodes=TRANSLATED)
+    assert endpoints.node_signal_urls(config) == ["ws://203.0.113.1:7880", "ws://192.0.2.2:7880"]
+    assert endpoints.edge_addresses(config) == ["203.0.113.1", "192.0.2.2"]
+    for kind in ("coturn", "embedded"):
+        told = endpoints.turn_servers(make_config(nodes=TRANSLATED, turn={"kind": kind}))
+        assert {server.host for server in told} == {"203.0.113.1", "192.0.2.2", "turn.lk.localhost"}
+
+
+def test_what_an_ingress_controller_comes_from_reaches_what_it_leads_to(make_config: ConfigMaker) -> None:
+    config = make_config(edge={"kind": "ingress"}, network={"ingress_cidrs": ["198.51.100.0/28"]})
+    for part in (token_api, object_store):
+        assert "198.51.100.0/28" in part.chart_values(config)["networkPolicy"]["clientCidrs"]
+    assert "198.51.100.0/28" not in redis.chart_values(config)["networkPolicy"]["clientCidrs"]
 
 
 def test_token_api_calls_livekit_inside_and_sends_clients_to_the_edge(make_config: ConfigMaker) -> None:

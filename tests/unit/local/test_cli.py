@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import pytest
 from common.commands import CommandFailed, Completed, run
 from common.waiting import NeverHappened
 from local import cli, machine
+from local.cluster import network
+from local.cluster.cluster import Cluster
 from local.cluster.topology import Topology
 from local.lock import exclusive
 from local.machine import Problem
@@ -85,6 +88,60 @@ def test_what_needs_a_running_stack_says_so(words: list[str], capsys: pytest.Cap
 def test_taking_down_what_is_not_there_is_no_failure(instance: Instance) -> None:
     assert cli.main(["down"]) == 0
     assert not instance.root.exists()
+
+
+@pytest.mark.parametrize("local_cluster", [True, False])
+def test_what_holds_another_stack_s_state_is_not_taken_down(
+    local_cluster: bool,
+    instance: Instance,
+    stack_exists: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    removed: list[str] = []
+    monkeypatch.setattr(Cluster, "remove", lambda _: removed.append("cluster"))
+
+    def destroy(_: Stack) -> int:
+        removed.append("stack")
+        return 0
+
+    monkeypatch.setattr(Stack, "destroy", destroy)
+    if local_cluster:
+        Topology(instance.id, "10.213.0.0/24", 2).save(instance.record)
+    stacks = instance.pulumi_backend / ".pulumi" / "stacks" / "livekit-platform"
+    stacks.mkdir(parents=True)
+    # The engine keeps the last state beside each, and of a removed stack nothing else.
+    for name in ("local.json", "local.json.bak", "staging.json", "gone.json.bak"):
+        (stacks / name).write_text("{}")
+    assert cli.main(["down"]) == 1
+    said = capsys.readouterr().err
+    assert "also holds livekit-platform/staging: `down` would delete that state" in said
+    assert (removed, (stacks / "staging.json").exists()) == ([], True)
+
+    (stacks / "staging.json").unlink()
+    assert cli.main(["down"]) == 0
+    assert removed == ["cluster" if local_cluster else "stack"]
+
+
+def test_a_cluster_without_a_readable_record_is_named_and_can_be_taken_down(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    removed: list[Topology] = []
+    monkeypatch.setattr(Cluster, "remove", lambda cluster: removed.append(cluster.topology))
+    monkeypatch.setattr(network, "network_namespaces", set)
+    (instance.nodes / "node2").mkdir(parents=True)
+    instance.record.write_text('{"instance": "abc1')
+    for command in ("up", "status", "check"):
+        assert cli.main([command]) == 1
+        printed = capsys.readouterr()
+        assert printed.err.startswith(f"\n{command} failed: {instance.record} cannot be read (")
+        assert "`make down` removes what carries this instance's name" in printed.err
+    assert cli.main(["down"]) == 0
+    assert "cannot be read" in capsys.readouterr().err
+    assert [node.netns for topology in removed for node in topology.nodes] == [
+        "lkp-abc123-node1",
+        "lkp-abc123-node2",
+    ]
 
 
 def test_a_machine_that_lacks_something_is_told_so_and_nothing_is_touched(
@@ -170,11 +227,11 @@ def test_a_preview_tells_changes_from_failures_as_far_as_the_engine_does(
 ) -> None:
     asked: list[bool] = []
 
-    def preview(_: Stack, *, expect_no_changes: bool) -> int:
+    def preview(_: Instance, *, expect_no_changes: bool) -> int:
         asked.append(expect_no_changes)
         return engine
 
-    monkeypatch.setattr(Stack, "preview", preview)
+    monkeypatch.setattr(cli, "preview", preview)
     assert cli.main(words) == code
     assert asked == [len(words) > 1]
 
@@ -228,6 +285,19 @@ def test_run_becomes_the_command_with_its_exit_code_and_output(home: Home) -> No
 
 def test_run_has_the_checkouts_python_first_on_its_path(home: Home) -> None:
     assert _as_process(home, "run", "--", "sh", "-c", "command -v python").stdout.strip() == sys.executable
+
+
+def test_run_lets_the_backend_of_the_user_be(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """State of another stack in the instance's directory would go with `make down`."""
+    for name in [name for name in os.environ if name.startswith("PULUMI_")]:
+        monkeypatch.delenv(name)
+    words = ["run", "--", "sh", "-c", 'echo "$PULUMI_BACKEND_URL ${PULUMI_CONFIG_PASSPHRASE_FILE-none}"']
+    instance = Instance.current()
+    ours = f"file://{instance.pulumi_backend} {instance.passphrase}\n"
+    assert _as_process(home, *words).stdout == ours
+    assert _as_process(home, "run", "--", "python", "-m", "local", *words).stdout == ours
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://mine")
+    assert _as_process(home, *words).stdout == "s3://mine none\n"
 
 
 def test_run_hands_signals_on_to_the_command(home: Home) -> None:

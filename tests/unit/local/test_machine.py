@@ -14,7 +14,7 @@ from common.commands import CommandFailed, Completed
 from local import machine
 from local.cluster import cgroups
 from local.machine import Problem
-from local.paths import cache_dir, state_root
+from local.paths import CHECKOUT, cache_dir, state_root
 
 _Usage = namedtuple("_Usage", "total used free")
 _GIB = 1024**3
@@ -40,6 +40,7 @@ def good_machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: _Usage(100 * _GIB, 0, 100 * _GIB))
     monkeypatch.setattr(machine, "run", _go("go1.26.0"))
     monkeypatch.setattr(machine, "sources", list)
+    monkeypatch.setattr(machine, "sources_of", str)
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(cgroups, "is_v2", lambda: True)
     files["/sys/fs/cgroup/cgroup.controllers"] = "cpuset cpu io memory hugetlb pids\n"
@@ -133,6 +134,23 @@ def test_neither_are_there_without_a_debian_archive(monkeypatch: pytest.MonkeyPa
     assert _only().what == "apt's sources name no Debian archive."
 
 
+def test_neither_are_there_without_a_mirror_of_every_suite_of_the_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At once, and not after half an hour of building."""
+    asked: list[str] = []
+
+    def none(suite: str) -> str:
+        asked.append(suite)
+        if suite == "trixie":
+            raise FileNotFoundError(f"apt's sources name no mirror of {suite}")
+        return ""
+
+    monkeypatch.setattr(machine, "sources_of", none)
+    assert _only().what == "apt's sources name no mirror of trixie."
+    assert asked == ["forky", "trixie"]
+
+
 def test_images_are_made_for_one_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     assert _only().what == "This machine is aarch64, and images are made for x86_64."
@@ -198,6 +216,12 @@ def test_each_full_disk_is_named_with_what_it_needs(monkeypatch: pytest.MonkeyPa
     assert cache.what == f"{cache_dir()} has 1.5 GiB free and needs 12."
     assert state.what == f"{state_root()} has 1.5 GiB free and needs 4."
     assert "XDG_CACHE_HOME and XDG_STATE_HOME" in cache.remedy
+
+
+def test_the_readme_asks_for_the_same_room() -> None:
+    readme = " ".join((CHECKOUT / "README.md").read_text().split())
+    asked = f"{machine._CACHE_GIB} GiB of disk for the cache and {machine._STATE_GIB} GiB for the state"
+    assert f"2 cores, {machine._MEMORY_GIB} GiB of free memory, {asked}." in readme
 
 
 def test_what_is_built_already_needs_little_room(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from local.cluster.topology import POD_CIDR, SERVICE_CIDR, Topology, free_subnet
+from local.cluster import network
+from local.cluster.cluster import Cluster
+from local.cluster.topology import POD_CIDR, SERVICE_CIDR, Topology, UnreadableRecord, free_subnet
+from local.paths import Instance, state_root
 
 # The longest instance id that `paths.instance_id` allows.
 _LONGEST = Topology("abc123", "10.213.7.0/24", 3)
@@ -91,3 +94,55 @@ def test_a_record_gives_back_what_was_saved(tmp_path: Path) -> None:
     assert Topology.load(path) is None
     _LONGEST.save(path)
     assert Topology.load(path) == _LONGEST
+
+
+def test_a_record_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads while it is written finds the old one, whole."""
+    path = tmp_path / "cluster.json"
+    _LONGEST.save(path)
+    write = Path.write_text
+    seen: list[Topology | None] = []
+
+    def halfway(file: Path, text: str) -> int:
+        write(file, text[: len(text) // 2])
+        seen.append(Topology.load(path))
+        return write(file, text)
+
+    monkeypatch.setattr(Path, "write_text", halfway)
+    changed = replace(_LONGEST, node_count=1)
+    changed.save(path)
+    assert (seen, Topology.load(path)) == ([_LONGEST], changed)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", [b"", b'{"instance": "abc', b"null", b'{"instance": "abc123"}', b"\xff"])
+def test_of_a_record_that_cannot_be_read_it_is_said_what_to_do(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "cluster.json"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableRecord, match="cannot be read") as caught:
+        Topology.load(path)
+    assert str(caught.value).startswith(str(path))
+    assert "`make down`" in str(caught.value)
+
+
+def test_the_broken_record_of_another_instance_is_none_of_ours(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, content in {"broken": "{", "whole": ""}.items():
+        (state_root() / name).mkdir(parents=True)
+        (state_root() / name / "cluster.json").write_text(content)
+    Topology("whole", "10.213.0.0/24", 1).save(state_root() / "whole" / "cluster.json")
+    monkeypatch.setattr(network, "networks_in_use", list)
+    assert Cluster.plan(instance, 2).topology == Topology(instance.id, "10.213.1.0/24", 2)
+
+
+def test_without_its_record_a_cluster_is_found_by_its_names(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("node1", "node2", "other"):
+        (instance.nodes / name).mkdir(parents=True)
+    there = {"lkp-abc123-net", "lkp-abc123-node3", "lkp-abc12-node9", "lkp-abc1234-node9"}
+    monkeypatch.setattr(network, "network_namespaces", lambda: there)
+    topology = Cluster.by_name(instance).topology
+    assert [node.netns for node in topology.nodes] == [f"lkp-abc123-node{number}" for number in (1, 2, 3)]
+    assert (topology.switch_netns, topology.cgroup) == ("lkp-abc123-net", "livekit-platform-abc123")

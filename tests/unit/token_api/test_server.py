@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from common.waiting import wait_until
+from tests.ports import free_port
 from tests.unit.token_api.support import (
     AUTHORIZED,
     ENVIRONMENT,
@@ -61,13 +62,6 @@ def serving(livekit_url: str, port: int, **variables: str) -> Iterator[Running]:
         process.wait()
         assert process.stdout
         process.stdout.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def answers(running: Running) -> bool:

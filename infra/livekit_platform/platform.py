@@ -69,9 +69,9 @@ def deploy() -> None:
         ),
         after(namespace),
     )
-    # Both kinds of TURN server take the same ports of the nodes: whoever goes must be gone first. So coturn is
-    # always declared, with no pod for the embedded kind; Pulumi would delete it last, and SFUs would wait for
-    # its ports for ever.
+    # Both kinds of TURN server take the same ports of the nodes: whoever goes must be gone first. So coturn
+    # is always declared, with no pod for the embedded kind; Pulumi would delete it last, and SFUs would wait
+    # for its ports for ever.
     if config.turn.kind == "embedded":
         coturn = _coturn(config, secrets, after(namespace, tls))
         livekit = _livekit(config, secrets, after(namespace, *redis, coturn))

@@ -46,8 +46,8 @@ class LiveKit(Section):
     drain_seconds: int = Field(
         default=600,
         ge=5,
-        le=17985,
-        description="seconds from 5 to 17985 that a stopping SFU waits for its calls; cluster autoscalers "
+        le=17980,
+        description="seconds from 5 to 17980 that a stopping SFU waits for its calls; cluster autoscalers "
         "cut it at their own limit, commonly 600",
     )
     priority_class: str = Field(

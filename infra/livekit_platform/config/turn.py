@@ -36,8 +36,8 @@ class Turn(Section):
     drain_seconds: int = Field(
         default=600,
         ge=5,
-        le=17990,
-        description="seconds from 5 to 17990 that a stopping coturn keeps the relays that it has",
+        le=17985,
+        description="seconds from 5 to 17985 that a stopping coturn keeps the relays that it has",
     )
     metrics: bool = Field(
         default=True,

@@ -31,8 +31,8 @@ from tests.deployment.kubectl import Kubectl
 from tests.e2e.call import CallResult, Network, assert_media_arrived, hold_call
 from tests.redis_trio import PASSWORD, RedisTrio, apply_chart, deploy, deployed, sentinel_config
 
-# Silence, a vote and the promotion; twice that, for two cores that do other things too.
-_FAILOVER_SECONDS = 25.0
+# Silence, a vote and the promotion; where two Sentinels vote for themselves, another try half a minute later.
+_FAILOVER_SECONDS = 50.0
 # After it SFUs find the new master, and each other again.
 _RECOVERY_SECONDS = 30.0
 _PORTS = {"signal": 17880, "ice_tcp": 17881, "media_udp": 17882, "livekit_metrics": 16789}

@@ -248,8 +248,8 @@ async def test_a_stopping_server_keeps_its_relays_and_takes_no_new_ones(
         assert await allocation.seen_by(peer) == allocation.relayed
     log = await stopping.ended()
     assert f"draining, at most {pod.drain_seconds} s" in log
-    # One more where a try to allocate came just before it began.
-    assert re.search(r"relays now: [12]\b", log), log[-1500:]
+    # And some more: tries to allocate, in the seconds in which the server waits for the edge to know.
+    assert re.search(r"relays now: [1-9]", log), log[-1500:]
     assert "run.sh: drained" in log
     assert "deadline passed" not in log
     assert turn.secret not in log

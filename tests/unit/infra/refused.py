@@ -389,6 +389,7 @@ REFUSED: list[tuple[str, Any, str, str, str]] = [
 ]
 
 
+# What production must say beside the minimum; each refusal below is one change to it.
 PRODUCTION: dict[str, Any] = {
     "environment": "production",
     "domain": "live.example.com",

@@ -1,4 +1,4 @@
-"""Every rule of the configuration: what breaks it, and what the owner is told."""
+"""How mistakes are told: unknown keys, secrets, and all of them at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ def test_the_minimal_and_the_local_configuration_are_valid(kubeconfig: Path) -> 
         assert parse(raw(config))[1] == []
 
 
-# What production must say beside the minimum; each refusal below is one change to it.
 def test_every_part_with_resources_of_its_own_is_looked_at(kubeconfig: Path) -> None:
     parts = [name for name, part in PlatformConfig.model_fields.items() if hasattr(part.default, "resources")]
     for part in parts:

@@ -105,6 +105,7 @@ class Registration:
     provider: str
     dependencies: frozenset[str]
     additional_secret_outputs: frozenset[str]
+    protected: bool
     # Secret values are wrapped; `rpc.is_rpc_secret` tells.
     inputs: dict[str, Any]
 
@@ -166,6 +167,7 @@ class _Recorder(mocks.MockMonitor):
                 provider=request.provider or dict(request.providers).get("kubernetes", ""),
                 dependencies=frozenset(request.dependencies),
                 additional_secret_outputs=frozenset(request.additionalSecretOutputs),
+                protected=request.protect,
                 inputs=rpc.deserialize_properties(request.object, keep_unknowns=True),
             )
         return response

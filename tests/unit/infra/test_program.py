@@ -22,6 +22,7 @@ from tests.unit.infra.program import (
     local_config,
     minimal_config,
     run,
+    stack_config,
 )
 
 SECRET_OUTPUTS = {"livekit_api_secret", "api_service_key", "s3_access_key", "s3_secret_key"}
@@ -210,6 +211,18 @@ def _without_secrets(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_secrets(inner) for key, inner in value.items()}
     return [_without_secrets(inner) for inner in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize(("stack", "protected"), [("local", False), ("production", True)])
+def test_what_cannot_be_made_again_is_protected_in_production(
+    kubeconfig: Path, stack: str, protected: bool
+) -> None:
+    deployment = run(stack_config(stack, kubeconfig))
+    kept = [*deployment.of_type(RANDOM_SECRET), deployment.chart("redis")]
+    assert {entry.protected for entry in kept} == {protected}
+    # A Job or a Deployment must be replaceable at any time.
+    assert not deployment.chart("object-store").protected
+    assert not deployment.chart("livekit-server").protected
 
 
 def test_every_chart_value_is_known_at_the_first_preview(kubeconfig: Path) -> None:

@@ -75,7 +75,7 @@ def _turn_nodes_run_sfus(nodes: Sequence[Node], livekit: LiveKit, turn: Turn) ->
     # With an external address coturn lets relays through to its own node, whatever is denied: no harm where
     # the node is an SFU's anyway.
     sfus = livekit.replicas or len(nodes)
-    servers = turn.replicas or min(2, len(nodes))
+    servers = turn.servers(len(nodes))
     translated = any(node.internal_address is not None for node in nodes[:servers])
     if turn.kind == "coturn" and translated and servers > sfus:
         yield Mistake(

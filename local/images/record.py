@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from local.files import write_whole
 from local.images.oci import Descriptor, Store
 
 
@@ -20,7 +21,4 @@ def read(path: Path, store: Store) -> Descriptor | None:
 
 def write(path: Path, blob: Descriptor) -> None:
     """All or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".new")
-    scratch.write_text(json.dumps(asdict(blob)))
-    scratch.rename(path)
+    write_whole(path, json.dumps(asdict(blob)))

@@ -22,8 +22,6 @@ from livekit_platform.config.token_api import Database, TokenApi
 from livekit_platform.config.turn import Turn
 
 _RESERVED_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
-# Clients are told two addresses of each TURN server.
-_TURN_SERVERS = 2
 
 
 def _not_reserved(namespace: str) -> str:
@@ -120,7 +118,7 @@ class PlatformConfig(Section):
     @property
     def turn_nodes(self) -> tuple[Node, ...]:
         """The nodes on which coturn runs: the first `turn.replicas` of `nodes`."""
-        return self.nodes[: self.turn.replicas or _TURN_SERVERS]
+        return self.nodes[: self.turn.servers(len(self.nodes))]
 
     @property
     def edge_nodes(self) -> tuple[Node, ...]:

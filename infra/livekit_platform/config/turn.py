@@ -8,6 +8,9 @@ from pydantic import Field
 
 from livekit_platform.config.section import Resources, Section
 
+# Where nothing is said: clients are told two addresses of each server, and one more would be too many.
+_SERVERS = 2
+
 
 class Turn(Section):
     """The TURN servers: coturn of its own, or the server inside LiveKit."""
@@ -48,3 +51,7 @@ class Turn(Section):
         default=Resources(cpu_request="200m", memory_request="64Mi", memory_limit="512Mi"),
         description="an object of quantities",
     )
+
+    def servers(self, nodes: int) -> int:
+        """How many coturn servers there are to be on so many nodes."""
+        return self.replicas or min(_SERVERS, nodes)

@@ -35,11 +35,13 @@ class Candidate(BaseModel):
 
 
 class TransportPath(BaseModel):
-    """The pair of candidates that a media connection has selected, and what went over it.
+    """The pair of candidates that a media connection has selected, and what the connection carried.
 
     Attributes:
         connection: which of the client's peer connections.
-        bytes_sent, bytes_received: over this pair.
+        bytes_sent, bytes_received: by the connection, over all its pairs. The two ends may select
+            different pairs where several are alike (two TURN servers), so the selected one alone may
+            have sent everything and received nothing.
         round_trip_ms: the latest one that ICE measured.
     """
 
@@ -86,19 +88,19 @@ def selected_paths(
         for item in report
         if item.HasField("remote_candidate")
     }
-    selected = [
-        item.transport.transport.selected_candidate_pair_id for item in report if item.HasField("transport")
-    ]
+    transports = [item.transport.transport for item in report if item.HasField("transport")]
     return [
         TransportPath(
             connection=connection,
             local=_candidate(local[pair.local_candidate_id].candidate),
             remote=_candidate(remote[pair.remote_candidate_id].candidate),
-            bytes_sent=pair.bytes_sent,
-            bytes_received=pair.bytes_received,
+            bytes_sent=transport.bytes_sent,
+            bytes_received=transport.bytes_received,
             round_trip_ms=pair.current_round_trip_time * 1000,
         )
-        for pair in (pairs[identifier].candidate_pair for identifier in selected if identifier)
+        for transport in transports
+        if transport.selected_candidate_pair_id
+        for pair in [pairs[transport.selected_candidate_pair_id].candidate_pair]
     ]
 
 

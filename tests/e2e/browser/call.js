@@ -46,8 +46,8 @@ async function selectedPaths() {
         connection: sends ? "publisher" : "subscriber",
         local: candidate(report.get(pair.localCandidateId)),
         remote: candidate(report.get(pair.remoteCandidateId)),
-        bytes_sent: pair.bytesSent,
-        bytes_received: pair.bytesReceived,
+        bytes_sent: transport.bytesSent,
+        bytes_received: transport.bytesReceived,
         round_trip_ms: (pair.currentRoundTripTime ?? 0) * 1000,
       });
     }

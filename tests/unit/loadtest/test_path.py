@@ -21,10 +21,14 @@ def _report(*, selected: str) -> list[stats.RtcStats]:
         return {"candidate_pair": {"rtc": {"id": identifier}, "candidate_pair": {**ends, **numbers}}}
 
     entries: list[dict[str, object]] = [
-        {"transport": {"transport": {"selected_candidate_pair_id": selected}}},
-        # An earlier pair that worked too, and carried more: what counts is what the transport selected.
-        pair("old", "host", bytes_sent=9000, nominated=True),
-        pair("new", "relay", bytes_sent=70, bytes_received=80, current_round_trip_time=0.25),
+        {
+            "transport": {
+                "transport": {"selected_candidate_pair_id": selected, "bytes_sent": 9070, "bytes_received": 80}
+            }
+        },
+        # The other end may send over a pair that this one did not select; the connection has both.
+        pair("old", "host", bytes_sent=9000, bytes_received=80, nominated=True),
+        pair("new", "relay", bytes_sent=70, current_round_trip_time=0.25),
         {"local_candidate": {"rtc": {"id": "host"}, "candidate": HOST}},
         {"local_candidate": {"rtc": {"id": "relay"}, "candidate": RELAY}},
         {"remote_candidate": {"rtc": {"id": "server"}, "candidate": SERVER}},
@@ -37,7 +41,7 @@ def test_the_path_is_the_pair_that_the_transport_selected() -> None:
     assert (path.local.type, path.local.relay_protocol, path.local.port) == ("relay", "tcp", 40001)
     assert path.local.server_url == "turn:10.99.0.11:3478?transport=tcp"
     assert (path.remote.type, path.remote.protocol, path.remote.port) == ("prflx", "udp", 7882)
-    assert (path.bytes_sent, path.bytes_received, path.round_trip_ms) == (70, 80, 250)
+    assert (path.bytes_sent, path.bytes_received, path.round_trip_ms) == (9070, 80, 250)
 
 
 def test_a_host_candidate_has_no_relay_protocol() -> None:

@@ -1,4 +1,4 @@
-"""The command line: `serve` and `check-env`. Exit codes are those of sysexits.h."""
+"""The command line: `serve`, `migrate` and `check-env`. Exit codes are those of sysexits.h."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
+from alembic.util import CommandError
 from pydantic import SecretStr
+from sqlalchemy.exc import SQLAlchemyError
 
 from token_api import VERSION, logs, server
+from token_api.database.migrate import HEAD, migrate
 from token_api.livekit_probe import Finding, LiveKitProbe, Verdict
 from token_api.settings import BadEnvironment, Settings, load_settings, variables
 from token_api.tokens import ApiCredentials
 
 EX_OK = 0
-EX_UNAVAILABLE = 69  # LiveKit, or the address to listen on, is not to be had
+EX_USAGE = 64  # there is no such revision
+EX_UNAVAILABLE = 69  # LiveKit, the database, or the address to listen on, is not to be had
 EX_PROTOCOL = 76  # what answers is not LiveKit
 EX_NOPERM = 77  # LiveKit refuses the key or the secret
 EX_CONFIG = 78  # the environment is not valid
@@ -30,8 +34,8 @@ _EXIT_CODES = {
     Verdict.CLOCK_SKEW: EX_NOPERM,
 }
 _EPILOG = """\
-exit codes: 0 good, or stopped as asked; 2 wrong usage; 69 LiveKit does not answer, or the address to
-listen on is taken; 76 what answers at LIVEKIT_URL is not LiveKit; 77 LiveKit refuses the key or the
+exit codes: 0 good, or stopped as asked; 2 wrong usage; 64 no such revision; 69 LiveKit or the database
+does not answer, or the address to listen on is taken; 76 what answers at LIVEKIT_URL is not LiveKit; 77 LiveKit refuses the key or the
 secret; 78 the environment is not valid"""
 
 
@@ -43,7 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BadEnvironment as error:
         _report(error)
         return EX_CONFIG
+    if arguments.command == "migrate":
+        return _migrate(settings, arguments.to)
     if arguments.command == "serve":
+        if not arguments.no_migrate and (code := _migrate(settings, HEAD)) != EX_OK:
+            return code
         return EX_OK if server.serve(settings) else EX_UNAVAILABLE
     # What the check finds is for stdout and stderr; its log would say it again.
     logs.configure("error")
@@ -58,7 +66,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("serve", help="run the service until SIGTERM")
+    serve = commands.add_parser("serve", help="migrate the database, and run the service until SIGTERM")
+    serve.add_argument("--no-migrate", action="store_true", help="leave the database's tables as they are")
+    to_version = commands.add_parser("migrate", help="bring the database's tables to a version")
+    to_version.add_argument("--to", default=HEAD, metavar="REVISION", help="head (default), base, or a number")
     check = commands.add_parser("check-env", help="say whether the environment is valid, and what is not")
     check.add_argument("--connect", action="store_true", help="also call LiveKit with the key")
     return parser
@@ -78,10 +89,33 @@ def _ok_lines(settings: Settings) -> list[str]:
         if isinstance(value, SecretStr):
             text = f"{len(value)} characters"
         else:
-            text = "not set" if value is None else str(value)
+            text = _shown(value)
         source = "" if field in settings.model_fields_set else " (default)"
         lines.append(f"OK {variable}: {text}{source}")
     return lines
+
+
+def _shown(value: object) -> str:
+    if value is None or value == ():
+        return "not set"
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _migrate(settings: Settings, to: str) -> int:
+    """Migrate, and say so. Every failure is one line: a traceback would show the database's URL."""
+    try:
+        before, after = migrate(settings.database, to)
+    except CommandError as error:
+        print(f"no such revision: {to} ({error})", file=sys.stderr)
+        return EX_USAGE
+    except (SQLAlchemyError, OSError) as error:
+        cause = getattr(error, "orig", None) or error
+        print(f"the database cannot be migrated: {type(cause).__name__}: {cause}", file=sys.stderr)
+        return EX_UNAVAILABLE
+    if before != after:
+        # Before the log is configured, and only where something was done.
+        print(f"OK migrated from {before or 'nothing'} to {after or 'nothing'}", file=sys.stderr)
+    return EX_OK
 
 
 def _connect(settings: Settings) -> int:

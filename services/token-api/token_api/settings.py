@@ -2,75 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-MIN_SECRET_LENGTH = 32
-# A key that long still fits into a request header beside everything else that a proxy adds.
-MAX_SECRET_LENGTH = 512
-# Catches a key held down for 32 characters; a random hex or base64 secret has at least twice as many.
-MIN_DISTINCT_CHARACTERS = 8
-# What LiveKit's own examples and its `--dev` mode use: known to everyone.
-PUBLIC_SECRETS = frozenset({"secret", "devkey", "devsecret"})
-
-_URL_ALLOWED = "ws://, wss://, http:// or https:// with a host and optionally a port, and nothing after it"
-_SECRET_ALLOWED = (
-    f"{MIN_SECRET_LENGTH} to {MAX_SECRET_LENGTH} printable ASCII characters without white space, "
-    f"at least {MIN_DISTINCT_CHARACTERS} of them different"
+from token_api.setting_values import (
+    SECRET_ALLOWED,
+    URL_ALLOWED,
+    DatabaseUrl,
+    Exceptions,
+    HttpUrl,
+    JwksUrl,
+    LiveKitUrl,
+    Origins,
+    StrongSecret,
+    own_secret,
 )
 
-
-def _livekit_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise ValueError(f"it is no URL ({error})") from error
-    if parts.scheme not in {"ws", "wss", "http", "https"}:
-        raise ValueError("its scheme is not allowed")
-    if not host or any(character.isspace() for character in value):
-        raise ValueError("it has no usable host")
-    if port == 0:
-        raise ValueError("port 0 cannot be connected to")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("it holds a user name or password")
-    if parts.path not in {"", "/"} or parts.query or parts.fragment:
-        raise ValueError("it has a path, query or fragment")
-    return value.rstrip("/")
-
-
-def _strong_secret(secret: SecretStr) -> SecretStr:
-    value = secret.get_secret_value()
-    if value.strip().lower() in PUBLIC_SECRETS:
-        raise ValueError("it is the secret of LiveKit's examples, which everyone knows")
-    if value != value.strip():
-        # The usual way to get there is `echo` without -n into a Secret or a file.
-        raise ValueError("it begins or ends with white space, perhaps a line end")
-    if not all("!" <= character <= "~" for character in value):
-        raise ValueError("it holds a character that is white space or not printable ASCII")
-    if len(value) < MIN_SECRET_LENGTH:
-        raise ValueError("it is too short")
-    if len(value) > MAX_SECRET_LENGTH:
-        raise ValueError("it is too long")
-    if len(set(value)) < MIN_DISTINCT_CHARACTERS:
-        raise ValueError("it is made of too few different characters")
-    return secret
-
-
-def _own_secret(secret: SecretStr, info: ValidationInfo) -> SecretStr:
-    livekit_secret = info.data.get("livekit_api_secret")
-    if livekit_secret == secret:
-        raise ValueError("it is the same as LIVEKIT_API_SECRET, which callers of this service must not know")
-    return secret
-
-
-LiveKitUrl = Annotated[str, AfterValidator(_livekit_url)]
-StrongSecret = Annotated[SecretStr, AfterValidator(_strong_secret)]
+_KEY_PATTERN = r"^[A-Za-z0-9_-]{3,128}$"
+_KEY_ALLOWED = "3 to 128 letters, digits, '_' or '-'"
+_LISTED = "separated by commas"
 
 
 class Settings(BaseSettings):
@@ -89,21 +45,118 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    livekit_url: LiveKitUrl = Field(validation_alias="LIVEKIT_URL", description=_URL_ALLOWED)
+    livekit_url: LiveKitUrl = Field(validation_alias="LIVEKIT_URL", description=URL_ALLOWED)
     livekit_public_url: LiveKitUrl | None = Field(
-        None, validation_alias="LIVEKIT_PUBLIC_URL", description=_URL_ALLOWED
+        None, validation_alias="LIVEKIT_PUBLIC_URL", description=URL_ALLOWED
     )
     livekit_api_key: str = Field(
         validation_alias="LIVEKIT_API_KEY",
-        description="3 to 128 letters, digits, '_' or '-'",
-        pattern=r"^[A-Za-z0-9_-]{3,128}$",
+        description=_KEY_ALLOWED,
+        pattern=_KEY_PATTERN,
     )
     livekit_api_secret: StrongSecret = Field(
-        validation_alias="LIVEKIT_API_SECRET", description=_SECRET_ALLOWED
+        validation_alias="LIVEKIT_API_SECRET", description=SECRET_ALLOWED
     )
-    service_key: Annotated[StrongSecret, AfterValidator(_own_secret)] = Field(
+    service_key: Annotated[StrongSecret, AfterValidator(own_secret)] = Field(
         validation_alias="TOKEN_API_SERVICE_KEY",
-        description=f"{_SECRET_ALLOWED}, and not LIVEKIT_API_SECRET",
+        description=f"{SECRET_ALLOWED}, and not LIVEKIT_API_SECRET",
+    )
+    livekit_api_key_previous: str | None = Field(
+        None,
+        validation_alias="LIVEKIT_API_KEY_PREVIOUS",
+        description=f"{_KEY_ALLOWED}, while LiveKit still signs with it",
+        pattern=_KEY_PATTERN,
+    )
+    livekit_api_secret_previous: StrongSecret | None = Field(
+        None,
+        validation_alias="LIVEKIT_API_SECRET_PREVIOUS",
+        description=SECRET_ALLOWED,
+    )
+    data_dir: Path = Field(
+        Path("/var/lib/token-api"),
+        validation_alias="TOKEN_API_DATA_DIR",
+        description="a directory of the service's own: it holds SQLite's file where no database URL is given",
+    )
+    database_url: DatabaseUrl | None = Field(
+        None,
+        validation_alias="TOKEN_API_DATABASE_URL",
+        description="sqlite:///<path of a file>, or postgresql://<user>:<password>@<host>:<port>/<database>",
+    )
+    host_jwt_secret: Annotated[StrongSecret, AfterValidator(own_secret)] | None = Field(
+        None,
+        validation_alias="TOKEN_API_HOST_JWT_SECRET",
+        description=f"{SECRET_ALLOWED}, and not LIVEKIT_API_SECRET",
+    )
+    host_jwks_url: JwksUrl | None = Field(
+        None,
+        validation_alias="TOKEN_API_HOST_JWKS_URL",
+        description="an https:// URL",
+    )
+    host_jwt_issuer: str | None = Field(
+        None,
+        validation_alias="TOKEN_API_HOST_JWT_ISSUER",
+        description="what host JWTs have as iss, up to 256 characters",
+        max_length=256,
+    )
+    host_jwt_audience: str | None = Field(
+        None,
+        validation_alias="TOKEN_API_HOST_JWT_AUDIENCE",
+        description="what host JWTs have in aud, up to 256 characters",
+        max_length=256,
+    )
+    chat_provider: Literal["builtin", "getstream"] = Field(
+        "builtin",
+        validation_alias="TOKEN_API_CHAT_PROVIDER",
+        description="builtin or getstream",
+    )
+    getstream_key: str | None = Field(
+        None,
+        validation_alias="TOKEN_API_GETSTREAM_KEY",
+        description=_KEY_ALLOWED,
+        pattern=_KEY_PATTERN,
+    )
+    getstream_secret: StrongSecret | None = Field(
+        None,
+        validation_alias="TOKEN_API_GETSTREAM_SECRET",
+        description=SECRET_ALLOWED,
+    )
+    s3_endpoint: HttpUrl | None = Field(
+        None,
+        validation_alias="TOKEN_API_S3_ENDPOINT",
+        description="where clients fetch recordings: http:// or https:// with a host and optionally a port",
+    )
+    s3_bucket: str | None = Field(
+        None,
+        validation_alias="TOKEN_API_S3_BUCKET",
+        description="3 to 63 lower-case letters, digits, '-' or '.'",
+        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
+    )
+    s3_region: str = Field(
+        "us-east-1",
+        validation_alias="TOKEN_API_S3_REGION",
+        description="1 to 64 lower-case letters, digits or '-'",
+        pattern=r"^[a-z0-9-]{1,64}$",
+    )
+    s3_access_key: str | None = Field(
+        None,
+        validation_alias="TOKEN_API_S3_ACCESS_KEY",
+        description=_KEY_ALLOWED,
+        pattern=_KEY_PATTERN,
+    )
+    s3_secret_key: StrongSecret | None = Field(
+        None,
+        validation_alias="TOKEN_API_S3_SECRET_KEY",
+        description=SECRET_ALLOWED,
+    )
+    cors_origins: Origins = Field(
+        (),
+        validation_alias="TOKEN_API_CORS_ORIGINS",
+        description=f"origins of pages that may call, {_LISTED}: https://<host>",
+    )
+    webhook_allow: Exceptions = Field(
+        (),
+        validation_alias="TOKEN_API_WEBHOOK_ALLOW",
+        description=f"networks or host names that webhooks may go to although they are private, {_LISTED}",
     )
     listen_host: str = Field(
         "0.0.0.0", validation_alias="TOKEN_API_LISTEN_HOST", description="an address of this host"
@@ -134,8 +187,18 @@ class Settings(BaseSettings):
 
     @property
     def livekit_secrets(self) -> dict[str, str]:
-        """API key → secret, for everything that LiveKit signs."""
-        return {self.livekit_api_key: self.livekit_api_secret.get_secret_value()}
+        """API key → secret, for everything that LiveKit signs: two while a key is replaced."""
+        secrets = {self.livekit_api_key: self.livekit_api_secret.get_secret_value()}
+        if self.livekit_api_key_previous and self.livekit_api_secret_previous:
+            secrets[self.livekit_api_key_previous] = self.livekit_api_secret_previous.get_secret_value()
+        return secrets
+
+    @property
+    def database(self) -> str:
+        """The URL of the database; it may hold a password."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.data_dir / 'token-api.db'}"
 
 
 def _with_scheme(url: str, replacements: dict[str, str]) -> str:
@@ -172,9 +235,66 @@ def load_settings() -> Settings:
     """
     try:
         # Not Settings(): a type checker would ask for the fields that come from the environment.
-        return Settings.model_validate({})
+        settings = Settings.model_validate({})
     except ValidationError as error:
         raise BadEnvironment(tuple(_problem(details) for details in error.errors())) from error
+    if contradictions := tuple(_contradictions(settings)):
+        raise BadEnvironment(contradictions)
+    return settings
+
+
+# Variables that only make sense together.
+_TOGETHER = (
+    ("livekit_api_key_previous", "livekit_api_secret_previous"),
+    ("s3_endpoint", "s3_bucket", "s3_access_key", "s3_secret_key"),
+)
+
+
+def _contradictions(settings: Settings) -> Iterator[EnvironmentProblem]:
+    """What is wrong with variables that are good one by one."""
+    for group in _TOGETHER:
+        given = [field for field in group if getattr(settings, field) is not None]
+        if given:
+            yield from _missing(settings, group, f"{_variable(given[0])} is set")
+    if settings.host_jwt_secret is not None or settings.host_jwks_url is not None:
+        yield from _missing(settings, ("host_jwt_issuer", "host_jwt_audience"), "host JWTs are taken")
+    if settings.chat_provider == "getstream":
+        yield from _missing(
+            settings, ("getstream_key", "getstream_secret"), "TOKEN_API_CHAT_PROVIDER is getstream"
+        )
+    if settings.livekit_api_key_previous == settings.livekit_api_key:
+        yield EnvironmentProblem(
+            "LIVEKIT_API_KEY_PREVIOUS",
+            f"{len(settings.livekit_api_key)} characters",
+            "it is LIVEKIT_API_KEY",
+            "another key than the present one",
+        )
+    if settings.host_jwt_secret is not None and settings.host_jwks_url is not None:
+        yield EnvironmentProblem(
+            "TOKEN_API_HOST_JWKS_URL",
+            repr(settings.host_jwks_url),
+            "TOKEN_API_HOST_JWT_SECRET is set too",
+            "one of the two: a JWT signed with either would be taken",
+        )
+    if settings.host_jwt_secret == settings.service_key:
+        yield EnvironmentProblem(
+            "TOKEN_API_HOST_JWT_SECRET",
+            f"{len(settings.service_key)} characters",
+            "it is TOKEN_API_SERVICE_KEY",
+            "a secret of its own",
+        )
+
+
+def _missing(settings: Settings, fields: tuple[str, ...], because: str) -> Iterator[EnvironmentProblem]:
+    for field in fields:
+        if getattr(settings, field) is None:
+            allowed = Settings.model_fields[field].description or ""
+            reason = f"it is not set, or empty, although {because}"
+            yield EnvironmentProblem(_variable(field), "nothing", reason, allowed)
+
+
+def _variable(field: str) -> str:
+    return str(Settings.model_fields[field].validation_alias)
 
 
 def variables() -> dict[str, str]:
@@ -182,13 +302,20 @@ def variables() -> dict[str, str]:
     return {str(field.validation_alias): name for name, field in Settings.model_fields.items()}
 
 
-def _given(variable: str, value: object) -> str:
-    """A refused value as it may be printed: a URL without credentials, and of keys the length only.
+# Also keys: a refused one may well be the secret, put into the wrong variable.
+_HIDDEN = frozenset(
+    {
+        *("livekit_api_key", "livekit_api_secret", "livekit_api_key_previous", "livekit_api_secret_previous"),
+        *("service_key", "host_jwt_secret", "database_url"),
+        *("getstream_key", "getstream_secret", "s3_access_key", "s3_secret_key"),
+    }
+)
 
-    Also of LIVEKIT_API_KEY: a refused one may well be the secret, put into the wrong variable.
-    """
+
+def _given(variable: str, value: object) -> str:
+    """A refused value as it may be printed: a URL without credentials, and of keys the length only."""
     text = str(value)
-    if variables()[variable] in {"livekit_api_key", "livekit_api_secret", "service_key"}:
+    if variables()[variable] in _HIDDEN:
         return f"{len(text)} characters"
     if "@" in text:
         # Whatever stands before the last @ may be a password, also in what is no valid URL.

@@ -3,17 +3,38 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterator
 
+from pathlib import Path
+
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from tests.token_api.postgres import Postgres, postgres_server
 from tests.unit.token_api.support import ENVIRONMENT, StandInServer, livekit_stand_in
 from token_api.app import create_app
 from token_api.settings import Settings, load_settings, variables
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database without tables, on SQLite and on PostgreSQL in turn."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'token-api.db'}"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    url = server.new_database()
+    yield url
+    server.drop(url)
+
+
 @pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
     """A good environment, and nothing of the one that the tests run in."""
     for variable in variables():
         monkeypatch.delenv(variable, raising=False)
@@ -21,6 +42,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         monkeypatch.delenv(variable)
     for variable, value in ENVIRONMENT.items():
         monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("TOKEN_API_DATA_DIR", str(tmp_path))
     return monkeypatch
 
 

@@ -1,0 +1,118 @@
+"""How the database is reached: one engine, and transactions that either happen or do not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import Any
+
+from sqlalchemy import URL, Engine, event, make_url, text
+from sqlalchemy.engine import Connection
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+# How long a transaction waits for another's lock, and a connection for the server.
+BUSY_MILLISECONDS = 10_000
+CONNECT_SECONDS = 5
+# Waiting longer for a free connection than a caller waits for an answer helps nobody.
+POOL_SECONDS = 10
+
+AfterCommit = Callable[[set[str]], None]
+# In a transaction's `info`: names of the workers that have something to do once it is committed.
+WAKE = "wake"
+
+
+def database_url(configured: str, *, driver: bool = True) -> URL:
+    """The URL for SQLAlchemy of a `sqlite:///…` or `postgresql://…` URL.
+
+    `driver` False: for the synchronous drivers, which migrations use.
+    """
+    url = make_url(configured)
+    if url.get_backend_name() == "sqlite":
+        return url.set(drivername="sqlite+aiosqlite" if driver else "sqlite")
+    # psycopg is one driver for both.
+    return url.set(drivername="postgresql+psycopg")
+
+
+def prepare_sqlite(engine: Engine) -> None:
+    """Make SQLite's transactions real, and its constraints hold, on every connection of `engine`."""
+
+    @event.listens_for(engine, "connect")
+    def _connected(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        # The driver's own BEGIN comes late and leaves out DDL: `_begin` says it instead.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (
+            f"busy_timeout = {BUSY_MILLISECONDS}",
+            "journal_mode = WAL",
+            # With WAL: a power cut may lose the last commits, and corrupts nothing. FULL loses none.
+            "synchronous = FULL",
+            "foreign_keys = ON",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A transaction that reads first and writes later cannot wait for another writer: it fails.
+        reads = connection.get_execution_options().get("reads_only", False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+class Database:
+    """The service's database. `after_commit` is told what a committed transaction put into `info[WAKE]`."""
+
+    def __init__(self, configured_url: str, *, after_commit: AfterCommit | None = None) -> None:
+        url = database_url(configured_url)
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        arguments: dict[str, Any] = {} if self.is_sqlite else {"connect_timeout": CONNECT_SECONDS}
+        self.engine: AsyncEngine = create_async_engine(
+            url,
+            connect_args=arguments,
+            # A connection that the server or a proxy closed meanwhile is found before it is used.
+            pool_pre_ping=not self.is_sqlite,
+            pool_size=10,
+            max_overflow=0,
+            pool_timeout=POOL_SECONDS,
+        )
+        if self.is_sqlite:
+            prepare_sqlite(self.engine.sync_engine)
+        self._reading = self.engine.execution_options(reads_only=True)
+        # SQLite has one writer. Its own waiting is by polling, and unfair: in one process a queue is better.
+        self._writer = asyncio.Lock() if self.is_sqlite else None
+        self._after_commit = after_commit
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncSession]:
+        """A transaction that may write: committed at the end of the block, rolled back by an exception.
+
+        Never begin one within another: the second would wait for the first.
+        """
+        queue: AbstractAsyncContextManager[Any] = self._writer or nullcontext()
+        async with queue, AsyncSession(self.engine, expire_on_commit=False) as transaction:
+            async with transaction.begin():
+                yield transaction
+        if self._after_commit is not None and transaction.info.get(WAKE):
+            self._after_commit(transaction.info[WAKE])
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """A transaction that only reads, and waits for no writer."""
+        async with AsyncSession(self._reading, expire_on_commit=False) as transaction:
+            async with transaction.begin():
+                yield transaction
+
+    async def ping(self) -> None:
+        """Ask the database for nothing. Raises what SQLAlchemy raises where it does not answer."""
+        async with self.engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def aclose(self) -> None:
+        await self.engine.dispose()
+
+
+def wake(transaction: AsyncSession, worker: str) -> None:
+    """Have the worker called `worker` woken once `transaction` is committed."""
+    transaction.info.setdefault(WAKE, set()).add(worker)

@@ -1,0 +1,396 @@
+"""The tables. A change here needs a migration: `tests/unit/token_api/test_migrations.py` compares the two."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from token_api.database.columns import Base, HostId, Id, Json, MaybeHostId, MaybeTime, Time, UtcDateTime, one_of
+from token_api.domain.roles import StreamRole
+from token_api.domain.vocabulary import (
+    DeliveryState,
+    GrantScope,
+    InboxState,
+    RecordingStatus,
+    SessionState,
+    StageRequestState,
+    StreamKind,
+    StreamStatus,
+    TeamRole,
+)
+
+
+def _stream_id() -> Mapped[str]:
+    return mapped_column(String(36), ForeignKey("streams.id", ondelete="CASCADE"))
+
+
+def _session_id() -> Mapped[str]:
+    return mapped_column(String(36), ForeignKey("stream_sessions.id", ondelete="CASCADE"))
+
+
+def _unique_while(name: str, column: str, condition: str) -> Index:
+    """At most one row with the same `column` among those that meet `condition`."""
+    return Index(
+        name, column, unique=True, sqlite_where=text(condition), postgresql_where=text(condition)
+    )
+
+
+class Stream(Base):
+    """What a creator plans, sends, and ends. `version` grows with every change of the row."""
+
+    __tablename__ = "streams"
+    __table_args__ = (
+        Index("ix_streams_owner_id_created_at", "owner_id", "created_at", "id"),
+        Index("ix_streams_space_id_created_at", "space_id", "created_at", "id"),
+        Index("ix_streams_created_at", "created_at", "id"),
+        CheckConstraint("capacity IS NULL OR capacity > 0", name="capacity"),
+    )
+
+    id: Mapped[Id]
+    kind: Mapped[StreamKind] = mapped_column(one_of(StreamKind, "kind"))
+    title: Mapped[str] = mapped_column(String(200))
+    owner_id: Mapped[HostId]
+    space_id: Mapped[HostId]
+    experience_id: Mapped[MaybeHostId]
+    # The host application's own, as JSON text.
+    details: Mapped[str] = mapped_column("metadata", Text, default="{}")
+    capacity: Mapped[int | None]
+    status: Mapped[StreamStatus] = mapped_column(one_of(StreamStatus, "status"), default=StreamStatus.DRAFT)
+    started_at: Mapped[MaybeTime]
+    ended_at: Mapped[MaybeTime]
+    created_at: Mapped[Time]
+    updated_at: Mapped[Time]
+    version: Mapped[int] = mapped_column(default=1)
+    chat_enabled: Mapped[bool] = mapped_column(default=True)
+    chat_slow_mode_seconds: Mapped[int] = mapped_column(default=0)
+
+
+class StreamSession(Base):
+    """One go-live: one LiveKit room, whose name is never used again."""
+
+    __tablename__ = "stream_sessions"
+    __table_args__ = (
+        _unique_while("uq_stream_sessions_one_open", "stream_id", "closed_at IS NULL"),
+        Index("ix_stream_sessions_state", "state"),
+    )
+
+    id: Mapped[Id]
+    stream_id: Mapped[str] = _stream_id()
+    room_name: Mapped[str] = mapped_column(String(128), unique=True)
+    state: Mapped[SessionState] = mapped_column(one_of(SessionState, "state"), default=SessionState.OPENING)
+    # When go-live was asked for; `opened_at` is when LiveKit had the room.
+    requested_at: Mapped[Time]
+    opened_at: Mapped[MaybeTime]
+    closed_at: Mapped[MaybeTime]
+    # Since when the creator is not in the room; NULL while they are, or were never.
+    creator_left_at: Mapped[MaybeTime]
+
+
+class AccessGrant(Base):
+    """A pass that a user bought or was given. Its status is computed: see `domain.access`."""
+
+    __tablename__ = "access_grants"
+    __table_args__ = (
+        Index("ix_access_grants_user_scope", "user_id", "scope", "scope_id"),
+        Index("ix_access_grants_expires_at", "expires_at"),
+        Index("ix_access_grants_created_at", "created_at", "id"),
+    )
+
+    id: Mapped[Id]
+    user_id: Mapped[HostId]
+    scope: Mapped[GrantScope] = mapped_column(one_of(GrantScope, "scope"))
+    scope_id: Mapped[HostId]
+    starts_at: Mapped[MaybeTime]
+    expires_at: Mapped[MaybeTime]
+    cancelled_at: Mapped[MaybeTime]
+    created_at: Mapped[Time]
+
+
+class TeamMember(Base):
+    """Who works for a space: they get into all its streams."""
+
+    __tablename__ = "team_members"
+
+    space_id: Mapped[str] = mapped_column(String(128), primary_key=True)
+    user_id: Mapped[str] = mapped_column(String(128), primary_key=True)
+    role: Mapped[TeamRole] = mapped_column(one_of(TeamRole, "role"))
+    created_at: Mapped[Time]
+
+
+class Ban(Base):
+    """A user kept out of one stream (`stream_id`) or of a whole space (`space_id`): one of the two is set."""
+
+    __tablename__ = "bans"
+    __table_args__ = (
+        CheckConstraint("(stream_id IS NULL) <> (space_id IS NULL)", name="one_scope"),
+        Index("ix_bans_user_id", "user_id"),
+        Index("ix_bans_stream_id", "stream_id"),
+    )
+
+    id: Mapped[Id]
+    stream_id: Mapped[str | None] = mapped_column(String(36), ForeignKey("streams.id", ondelete="CASCADE"))
+    space_id: Mapped[MaybeHostId]
+    user_id: Mapped[HostId]
+    reason: Mapped[str] = mapped_column(String(500), default="")
+    banned_by: Mapped[HostId]
+    created_at: Mapped[Time]
+    until: Mapped[MaybeTime]
+    lifted_at: Mapped[MaybeTime]
+
+
+class Participant(Base):
+    """Who was given a token for a session, and whether they are in it. A row is a seat: see `use_cases.seats`."""
+
+    __tablename__ = "participants"
+    __table_args__ = (Index("ix_participants_user_id", "user_id"),)
+
+    session_id: Mapped[str] = mapped_column(
+        String(36), ForeignKey("stream_sessions.id", ondelete="CASCADE"), primary_key=True
+    )
+    identity: Mapped[str] = mapped_column(String(130), primary_key=True)
+    # NULL where the host application named an identity of its own.
+    user_id: Mapped[MaybeHostId]
+    name: Mapped[str] = mapped_column(String(128), default="")
+    role: Mapped[StreamRole] = mapped_column(one_of(StreamRole, "role"))
+    # Until when the last token handed out can be used: the seat is theirs until then, and while they are in.
+    reserved_until: Mapped[Time]
+    first_issued_at: Mapped[Time]
+    joined_at: Mapped[MaybeTime]
+    left_at: Mapped[MaybeTime]
+    promoted_at: Mapped[MaybeTime]
+    removed_at: Mapped[MaybeTime]
+    # Of visits that are over.
+    watched_seconds: Mapped[int] = mapped_column(default=0)
+    livekit_sid: Mapped[str | None] = mapped_column(String(64))
+
+
+class StageRequest(Base):
+    """A raised hand."""
+
+    __tablename__ = "stage_requests"
+    __table_args__ = (
+        Index("ix_stage_requests_session_id_created_at", "session_id", "created_at"),
+        Index(
+            "uq_stage_requests_one_waiting",
+            "session_id",
+            "user_id",
+            unique=True,
+            sqlite_where=text("state = 'waiting'"),
+            postgresql_where=text("state = 'waiting'"),
+        ),
+    )
+
+    id: Mapped[Id]
+    session_id: Mapped[str] = _session_id()
+    user_id: Mapped[HostId]
+    state: Mapped[StageRequestState] = mapped_column(
+        one_of(StageRequestState, "state"), default=StageRequestState.WAITING
+    )
+    created_at: Mapped[Time]
+    decided_at: Mapped[MaybeTime]
+    decided_by: Mapped[MaybeHostId]
+
+
+class Recording(Base):
+    """One recording of a session; at most one at a time is not final."""
+
+    __tablename__ = "recordings"
+    __table_args__ = (
+        _unique_while(
+            "uq_recordings_one_active", "session_id", "status IN ('requested', 'starting', 'active', 'ending')"
+        ),
+        Index("ix_recordings_stream_id_created_at", "stream_id", "created_at", "id"),
+    )
+
+    id: Mapped[Id]
+    stream_id: Mapped[str] = _stream_id()
+    session_id: Mapped[str] = _session_id()
+    # NULL until LiveKit has answered.
+    egress_id: Mapped[str | None] = mapped_column(String(64), unique=True)
+    status: Mapped[RecordingStatus] = mapped_column(
+        one_of(RecordingStatus, "status"), default=RecordingStatus.REQUESTED
+    )
+    object_key: Mapped[str] = mapped_column(String(512), unique=True)
+    error: Mapped[str] = mapped_column(String(500), default="")
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    duration_seconds: Mapped[int | None]
+    requested_by: Mapped[HostId]
+    created_at: Mapped[Time]
+    started_at: Mapped[MaybeTime]
+    stop_requested_at: Mapped[MaybeTime]
+    ended_at: Mapped[MaybeTime]
+    updated_at: Mapped[Time]
+
+
+class ChatMessage(Base):
+    """What somebody wrote. A deleted one keeps its row, without being shown."""
+
+    __tablename__ = "chat_messages"
+    __table_args__ = (
+        Index("ix_chat_messages_stream_id_sent_at", "stream_id", "sent_at", "id"),
+        Index("ix_chat_messages_stream_id_user_id_sent_at", "stream_id", "user_id", "sent_at"),
+    )
+
+    id: Mapped[Id]
+    stream_id: Mapped[str] = _stream_id()
+    session_id: Mapped[str | None] = mapped_column(
+        String(36), ForeignKey("stream_sessions.id", ondelete="CASCADE")
+    )
+    user_id: Mapped[HostId]
+    name: Mapped[str] = mapped_column(String(128), default="")
+    text: Mapped[str] = mapped_column(Text)
+    sent_at: Mapped[Time]
+    deleted_at: Mapped[MaybeTime]
+    deleted_by: Mapped[MaybeHostId]
+
+
+class WebhookInbox(Base):
+    """LiveKit's events, each once, whatever the order in which they came."""
+
+    __tablename__ = "webhook_inbox"
+    __table_args__ = (Index("ix_webhook_inbox_state", "state", "next_at"),)
+
+    event_id: Mapped[str] = mapped_column(String(256), primary_key=True)
+    event_type: Mapped[str] = mapped_column(String(64))
+    room_name: Mapped[str | None] = mapped_column(String(256))
+    body: Mapped[Json]
+    happened_at: Mapped[MaybeTime]
+    received_at: Mapped[Time]
+    state: Mapped[InboxState] = mapped_column(one_of(InboxState, "state"), default=InboxState.WAITING)
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_at: Mapped[Time]
+    processed_at: Mapped[MaybeTime]
+
+
+class Outbox(Base):
+    """Our own events, written together with the change that they tell of. `position` is their order."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (Index("ix_outbox_fanned_out_at", "fanned_out_at", "position"),)
+
+    position: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    )
+    id: Mapped[str] = mapped_column(String(36), unique=True)
+    event_type: Mapped[str] = mapped_column(String(64))
+    stream_id: Mapped[str | None] = mapped_column(String(36))
+    payload: Mapped[Json]
+    created_at: Mapped[Time]
+    # When its deliveries were made.
+    fanned_out_at: Mapped[MaybeTime]
+
+
+class WebhookEndpoint(Base):
+    """Where the host application wants our events. `event_types` is a JSON list; an empty one means all."""
+
+    __tablename__ = "webhook_endpoints"
+    __table_args__ = (Index("ix_webhook_endpoints_created_at", "created_at", "id"),)
+
+    id: Mapped[Id]
+    url: Mapped[str] = mapped_column(String(2048))
+    description: Mapped[str] = mapped_column(String(200), default="")
+    event_types: Mapped[str] = mapped_column(Text, default="[]")
+    secret: Mapped[str] = mapped_column(String(128))
+    # Also signed with, until then, after the secret was changed.
+    previous_secret: Mapped[str | None] = mapped_column(String(128))
+    previous_secret_until: Mapped[MaybeTime]
+    enabled: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[Time]
+    updated_at: Mapped[Time]
+
+
+class WebhookDelivery(Base):
+    """One event on its way to one endpoint."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        UniqueConstraint("outbox_id", "endpoint_id"),
+        Index("ix_webhook_deliveries_due", "state", "next_at"),
+        Index("ix_webhook_deliveries_endpoint_id_created_at", "endpoint_id", "created_at", "id"),
+    )
+
+    id: Mapped[Id]
+    outbox_id: Mapped[str] = mapped_column(String(36), ForeignKey("outbox.id", ondelete="CASCADE"))
+    endpoint_id: Mapped[str] = mapped_column(
+        String(36), ForeignKey("webhook_endpoints.id", ondelete="CASCADE")
+    )
+    state: Mapped[DeliveryState] = mapped_column(one_of(DeliveryState, "state"), default=DeliveryState.WAITING)
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_at: Mapped[Time]
+    # Whoever sends it holds it until then; a sender that dies lets go of it by the time.
+    claimed_until: Mapped[MaybeTime]
+    last_status: Mapped[int | None]
+    last_error: Mapped[str] = mapped_column(String(500), default="")
+    created_at: Mapped[Time]
+    delivered_at: Mapped[MaybeTime]
+
+
+class AuditEntry(Base):
+    """Who did what to which stream, when. It outlives the stream."""
+
+    __tablename__ = "audit_log"
+    __table_args__ = (Index("ix_audit_log_stream_id_at", "stream_id", "at"),)
+
+    id: Mapped[Id]
+    at: Mapped[Time]
+    # `user:<id>`, `service`, `service:<user id>` for a user, or `reconciler`, `livekit`.
+    actor: Mapped[str] = mapped_column(String(160))
+    action: Mapped[str] = mapped_column(String(64))
+    stream_id: Mapped[str | None] = mapped_column(String(36))
+    details: Mapped[Json]
+
+
+class IdempotencyKey(Base):
+    """The answer that was given to a request with an Idempotency-Key. `status` 0: not yet answered."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
+
+    caller: Mapped[str] = mapped_column(String(160), primary_key=True)
+    key: Mapped[str] = mapped_column(String(128), primary_key=True)
+    request_hash: Mapped[str] = mapped_column(String(64))
+    status: Mapped[int] = mapped_column(default=0)
+    headers: Mapped[str] = mapped_column(Text, default="{}")
+    body: Mapped[str] = mapped_column(Text, default="")
+    created_at: Mapped[Time]
+
+
+class QosSample(Base):
+    """What a client told about the quality that it sees, or that it could not join."""
+
+    __tablename__ = "qos_samples"
+    __table_args__ = (Index("ix_qos_samples_stream_id_at", "stream_id", "at"),)
+
+    id: Mapped[Id]
+    stream_id: Mapped[str] = _stream_id()
+    session_id: Mapped[str | None] = mapped_column(
+        String(36), ForeignKey("stream_sessions.id", ondelete="CASCADE")
+    )
+    user_id: Mapped[HostId]
+    kind: Mapped[str] = mapped_column(String(32))
+    at: Mapped[Time]
+    sample: Mapped[Json]
+
+
+class ViewerCount(Base):
+    """How many viewers a session had at a moment."""
+
+    __tablename__ = "viewer_counts"
+
+    session_id: Mapped[str] = mapped_column(
+        String(36), ForeignKey("stream_sessions.id", ondelete="CASCADE"), primary_key=True
+    )
+    at: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    viewers: Mapped[int]

@@ -1,0 +1,74 @@
+"""Pages of a list that grows while it is read: by the key of the last item seen, not by its number."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 100
+MAX_CURSOR_LENGTH = 256
+
+
+class BadCursor(ValueError):
+    """The text is no cursor that this service gave."""
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """The place of an item in a list that is sorted by time and then id."""
+
+    at: datetime
+    id: str
+
+    def __str__(self) -> str:
+        micros = int((self.at - _EPOCH).total_seconds()) * 1_000_000 + self.at.microsecond
+        packed = json.dumps([micros, self.id], separators=(",", ":")).encode()
+        return base64.urlsafe_b64encode(packed).decode().rstrip("=")
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def read_cursor(text: str) -> Cursor:
+    """The cursor that `text` is.
+
+    Raises:
+        BadCursor: it is none.
+    """
+    try:
+        if len(text) > MAX_CURSOR_LENGTH:
+            raise BadCursor(text[:20])
+        padded = text.encode("ascii") + b"=" * (-len(text) % 4)
+        micros, item = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        if not isinstance(micros, int) or isinstance(micros, bool) or not isinstance(item, str):
+            raise BadCursor(text)
+        seconds, rest = divmod(micros, 1_000_000)
+        at = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
+    except (ValueError, TypeError, OverflowError, OSError, RecursionError, binascii.Error) as error:
+        raise BadCursor(text) from error
+    if "\x00" in item or len(item) > 128 or not item.isascii():
+        raise BadCursor(text)
+    return Cursor(at, item)
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """Some items, and where the next ones begin; `next_cursor` is None at the end."""
+
+    items: Sequence[T]
+    next_cursor: str | None
+
+
+def page_of(found: Sequence[T], limit: int, place: Callable[[T], Cursor]) -> Page[T]:
+    """A page of `limit` from `found`, of which one more than `limit` was asked for."""
+    items = found[:limit]
+    more = len(found) > limit
+    return Page(items, str(place(items[-1])) if more else None)

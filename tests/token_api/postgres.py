@@ -1,0 +1,107 @@
+"""A PostgreSQL server of the tests' own, from Debian's package, on loopback and for one session."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from common.waiting import wait_until
+from tests.ports import free_port
+
+# It refuses to run as root. Debian's package makes this user.
+_USER = "postgres"
+_VERSIONS = Path("/usr/lib/postgresql")
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A running server; everybody on loopback is its superuser."""
+
+    port: int
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql://{_USER}@127.0.0.1:{self.port}/{database}"
+
+    def new_database(self) -> str:
+        """The URL of a new, empty database."""
+        name = f"test_{uuid.uuid4().hex}"
+        self._run(f'CREATE DATABASE "{name}"')
+        return self.url(name)
+
+    def drop(self, url: str) -> None:
+        """Drop a database that `new_database` made, whoever is connected to it."""
+        self._run(f'DROP DATABASE "{url.rpartition("/")[2]}" WITH (FORCE)')
+
+    def _run(self, statement: str) -> None:
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+
+def _binaries() -> Path:
+    found = sorted(_VERSIONS.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    assert found, f"no PostgreSQL under {_VERSIONS}: `make test` installs Debian's postgresql"
+    return found[-1].parent
+
+
+@contextmanager
+def postgres_server() -> Iterator[Postgres]:
+    """Start a server on a new, empty data directory; stop it and remove all of it at the end."""
+    binaries = _binaries()
+    as_user = {"user": _USER, "group": _USER, "extra_groups": []} if os.geteuid() == 0 else {}
+    # Not pytest's tmp_path: its parents are closed to other users. Sockets' paths must be short, too.
+    directory = Path(tempfile.mkdtemp(prefix="token-api-postgres-"))
+    if as_user:
+        shutil.chown(directory, _USER, pwd.getpwnam(_USER).pw_gid)
+    port = free_port()
+    data = directory / "data"
+    try:
+        subprocess.run(
+            [str(binaries / "initdb"), "-D", str(data), "-U", _USER, "-A", "trust", "-E", "UTF8", "--no-sync"],
+            check=True,
+            capture_output=True,
+            cwd=directory,
+            **as_user,  # type: ignore[call-overload]
+        )
+        with (directory / "log").open("w") as log:
+            server = subprocess.Popen(
+                [
+                    *(str(binaries / "postgres"), "-D", str(data), "-p", str(port), "-k", str(directory)),
+                    # What a crash would lose is of no worth here.
+                    *("-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=200"),
+                ],
+                stdout=log,
+                stderr=log,
+                cwd=directory,
+                **as_user,  # type: ignore[call-overload]
+            )
+        try:
+            running = Postgres(port)
+            wait_until(
+                lambda: _answers(running),
+                timeout=60,
+                describe="PostgreSQL to answer",
+                interval=0.1,
+                tolerate=(psycopg.OperationalError,),
+            )
+            yield running
+        finally:
+            server.send_signal(signal.SIGINT)  # "fast": it waits for no client
+            server.wait(timeout=60)
+    finally:
+        shutil.rmtree(directory)
+
+
+def _answers(server: Postgres) -> bool:
+    psycopg.connect(server.url(), connect_timeout=2).close()
+    return True

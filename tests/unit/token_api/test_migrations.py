@@ -1,0 +1,105 @@
+"""The tables' history: up and down, from nothing and from a filled database, on both databases."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.util import CommandError
+from sqlalchemy import create_engine, inspect, select, text
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm import Session
+
+from token_api.database.engine import database_url, prepare_sqlite
+from token_api.database.migrate import migrate
+from token_api.database.tables import Base, Stream, StreamSession
+from token_api.domain.vocabulary import StreamKind
+
+NOW = datetime(2030, 1, 2, 3, 4, 5, 678901, UTC)
+
+
+def engine_of(url: str):  # type: ignore[no-untyped-def]
+    made = create_engine(database_url(url, driver=False))
+    if made.dialect.name == "sqlite":
+        prepare_sqlite(made)
+    return made
+
+
+def tables(url: str) -> set[str]:
+    engine = engine_of(url)
+    try:
+        return set(inspect(engine).get_table_names())
+    finally:
+        engine.dispose()
+
+
+def test_up_makes_the_tables_that_the_code_has(empty_database: str) -> None:
+    assert migrate(empty_database) == (None, "0001")
+    engine = engine_of(empty_database)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+    engine.dispose()
+
+
+def test_down_takes_all_away_also_when_filled(empty_database: str) -> None:
+    migrate(empty_database)
+    engine = engine_of(empty_database)
+    with Session(engine) as session:
+        stream = Stream(
+            kind=StreamKind.STREAM, title="a", owner_id="u", space_id="s", created_at=NOW, updated_at=NOW
+        )
+        session.add(stream)
+        session.flush()
+        session.add(StreamSession(stream_id=stream.id, room_name="r", requested_at=NOW))
+        session.commit()
+        assert session.scalars(select(Stream.created_at)).one() == NOW
+    engine.dispose()
+    assert migrate(empty_database, "base") == ("0001", None)
+    assert tables(empty_database) <= {"alembic_version"}
+    assert migrate(empty_database) == (None, "0001")
+    assert migrate(empty_database) == ("0001", "0001")
+
+
+def test_many_at_once_are_as_one(empty_database: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: migrate(empty_database), range(4)))
+    assert sorted(found, key=str) == [("0001", "0001")] * 3 + [(None, "0001")]
+
+
+def test_an_unknown_revision_is_refused_and_nothing_is_changed(empty_database: str) -> None:
+    with pytest.raises(CommandError):
+        migrate(empty_database, "7777")
+    assert tables(empty_database) == set()
+
+
+def test_the_database_itself_refuses_what_must_not_be(empty_database: str) -> None:
+    migrate(empty_database)
+    engine = engine_of(empty_database)
+    columns = "id, kind, title, owner_id, space_id, metadata, status, created_at, updated_at, version"
+    at = "'2030-01-01T00:00:00.000000Z'"
+    row = "('{id}', '{kind}', 't', 'o', 's', '{{}}', 'draft', " + f"{at}, {at}, 1, true, 0)"
+    insert = f"INSERT INTO streams ({columns}, chat_enabled, chat_slow_mode_seconds) VALUES "  # noqa: S608
+    session = (
+        "INSERT INTO stream_sessions (id, stream_id, room_name, state, requested_at) "  # noqa: S608
+        f"VALUES ('{{id}}', '{{stream}}', 'room-{{id}}', 'opening', {at})"
+    )
+    with engine.begin() as connection:
+        connection.execute(text(insert + row.format(id="1", kind="stream")))
+        connection.execute(text(session.format(id="a", stream="1")))
+    for wrong in (
+        insert + row.format(id="2", kind="film"),
+        session.format(id="b", stream="1"),
+        session.format(id="c", stream="none"),
+    ):
+        with pytest.raises(IntegrityError), engine.begin() as connection:
+            connection.execute(text(wrong))
+    engine.dispose()
+
+
+def test_a_database_that_is_away_is_an_error_of_the_database() -> None:
+    with pytest.raises(OperationalError):
+        migrate("postgresql://nobody:none@127.0.0.1:1/nothing")

@@ -67,7 +67,18 @@ def postgres_server() -> Iterator[Postgres]:
     data = directory / "data"
     try:
         subprocess.run(
-            [str(binaries / "initdb"), "-D", str(data), "-U", _USER, "-A", "trust", "-E", "UTF8", "--no-sync"],
+            [
+                str(binaries / "initdb"),
+                "-D",
+                str(data),
+                "-U",
+                _USER,
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "--no-sync",
+            ],
             check=True,
             capture_output=True,
             cwd=directory,

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache
 
 import httpx
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from token_api import VERSION, openapi
-from token_api.endpoints import health, token, webhooks
+from token_api.callers import Authenticator
+from token_api.database.engine import Database
+from token_api.domain.clock import Clock, SystemClock
+from token_api.endpoints import access, health, streams, token, video, webhooks
+from token_api.livekit_api.gateway import Gateway
 from token_api.livekit_probe import LiveKitProbe
 from token_api.metrics import Metrics
 from token_api.middleware import BodyLimit, Envelope
@@ -18,22 +23,37 @@ from token_api.problems import install_handlers
 from token_api.settings import Settings
 from token_api.state import State
 from token_api.tokens import ApiCredentials
+from token_api.use_cases.services import Services
+from token_api.wakeups import Wakeups
+from token_api.workers.loop import Worker, working
+
+_ROUTERS = (health, token, streams, video, access, webhooks)
+# Pages of these methods and headers may call, from the origins that are configured.
+_CORS_METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
+_CORS_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id")
 
 
-def create_app(settings: Settings, *, livekit: httpx.AsyncBaseTransport | None = None) -> FastAPI:
-    """The service for `settings`. `livekit` is how LiveKit is reached, where it is not the network."""
-    credentials = ApiCredentials(settings.livekit_api_key, settings.livekit_api_secret.get_secret_value())
-    probe = LiveKitProbe(settings.livekit_http_url, credentials, transport=livekit)
+def create_app(
+    settings: Settings, *, clock: Clock | None = None, outside: httpx.AsyncBaseTransport | None = None
+) -> FastAPI:
+    """The service for `settings`. `outside`: how the host application's keys are reached, where not by the network."""
+    state = _state(settings, clock or SystemClock(), outside)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        yield
-        await probe.aclose()
+        async with AsyncExitStack() as stack:
+            # Left in the opposite order: the workers stop before what they work with.
+            stack.push_async_callback(state.services.database.aclose)
+            stack.push_async_callback(state.services.livekit.aclose)
+            stack.push_async_callback(state.authenticator.aclose)
+            stack.push_async_callback(state.probe.aclose)
+            await stack.enter_async_context(working(workers(state.services)))
+            yield
 
     app = FastAPI(
         title="token-api",
         version=VERSION,
-        description="Hands out LiveKit tokens to the host application, and takes LiveKit's webhooks.",
+        description="Streams on LiveKit: who may go live and who may watch; tokens, access, and LiveKit's webhooks.",
         lifespan=lifespan,
         openapi_url="/v1/openapi.json",
         # Both load scripts from a CDN.
@@ -42,15 +62,46 @@ def create_app(settings: Settings, *, livekit: httpx.AsyncBaseTransport | None =
         # A redirect of /v1/token/ would be an answer without problem details, and lose the body.
         redirect_slashes=False,
     )
-    app.state.token_api = State(settings=settings, probe=probe, metrics=Metrics())
+    app.state.token_api = state
     install_handlers(app)
     app.add_middleware(
         BodyLimit,
         default=token.MAX_BODY_BYTES,
         by_path={webhooks.LIVEKIT_WEBHOOK_PATH: webhooks.MAX_BODY_BYTES},
     )
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=_CORS_METHODS,
+            allow_headers=_CORS_HEADERS,
+            expose_headers=("Location", "Retry-After", "X-Request-Id"),
+        )
     app.add_middleware(Envelope)
-    for module in (health, token, webhooks):
+    for module in _ROUTERS:
         app.include_router(module.router)
     app.openapi = cache(lambda: openapi.document(app))  # type: ignore[method-assign]
     return app
+
+
+def workers(services: Services) -> list[Worker]:
+    """What runs in the background as long as the service does."""
+    _ = services
+    return []
+
+
+def _state(settings: Settings, clock: Clock, outside: httpx.AsyncBaseTransport | None) -> State:
+    credentials = ApiCredentials(settings.livekit_api_key, settings.livekit_api_secret.get_secret_value())
+    wakeups = Wakeups()
+    return State(
+        services=Services(
+            settings=settings,
+            clock=clock,
+            database=Database(settings.database, after_commit=wakeups.ring),
+            livekit=Gateway(settings.livekit_http_url, credentials),
+            metrics=Metrics(),
+            wakeups=wakeups,
+        ),
+        probe=LiveKitProbe(settings.livekit_http_url, credentials),
+        authenticator=Authenticator(settings, clock, transport=outside),
+    )

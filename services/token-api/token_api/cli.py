@@ -69,7 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="migrate the database, and run the service until SIGTERM")
     serve.add_argument("--no-migrate", action="store_true", help="leave the database's tables as they are")
     to_version = commands.add_parser("migrate", help="bring the database's tables to a version")
-    to_version.add_argument("--to", default=HEAD, metavar="REVISION", help="head (default), base, or a number")
+    to_version.add_argument(
+        "--to", default=HEAD, metavar="REVISION", help="head (default), base, or a number"
+    )
     check = commands.add_parser("check-env", help="say whether the environment is valid, and what is not")
     check.add_argument("--connect", action="store_true", help="also call LiveKit with the key")
     return parser

@@ -15,6 +15,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from pydantic_core import ErrorDetails
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 MEDIA_TYPE = "application/problem+json"
@@ -31,12 +33,33 @@ class Kind(Enum):
 
     BAD_REQUEST = ("bad-request", 400, "The request cannot be read")
     UNAUTHENTICATED = ("unauthenticated", 401, "The request carries no valid credentials")
+    ROLE_FORBIDDEN = ("role-forbidden", 403, "The caller's role does not allow this")
+    NO_GRANT = ("no-grant", 403, "The user has no access to the stream")
+    GRANT_NOT_STARTED = ("grant-not-started", 403, "The user's access to the stream has not begun")
+    GRANT_EXPIRED = ("grant-expired", 403, "The user's access to the stream has expired")
+    GRANT_CANCELLED = ("grant-cancelled", 403, "The user's access to the stream was cancelled")
+    BANNED = ("banned", 403, "The user is banned from the stream")
     NOT_FOUND = ("not-found", 404, "There is nothing here")
     METHOD_NOT_ALLOWED = ("method-not-allowed", 405, "This resource does not know the method")
+    STREAM_NOT_LIVE = ("stream-not-live", 409, "The stream is not live")
+    INVALID_TRANSITION = ("invalid-transition", 409, "The stream's status does not allow this")
+    RECORDING_ACTIVE = ("recording-active", 409, "The stream is being recorded")
+    NO_TRACKS = ("no-tracks", 409, "Nothing is published that could be recorded")
+    ROOM_FULL = ("room-full", 409, "Every seat of the stream is taken")
+    CONFLICT = ("conflict", 409, "The state of the resource does not allow this")
     TOO_LARGE = ("content-too-large", 413, "The request body is too large")
     MEDIA_TYPE = ("unsupported-media-type", 415, "The request body has a media type not accepted here")
-    VALIDATION = ("validation", 422, "The request body is not valid")
+    VALIDATION = ("validation", 422, "The request is not valid")
+    IDEMPOTENCY_KEY_REUSED = (
+        "idempotency-key-reused",
+        422,
+        "The Idempotency-Key was used for another request",
+    )
+    RATE_LIMITED = ("rate-limited", 429, "Too many requests")
     INTERNAL = ("internal", 500, "The service failed")
+    LIVEKIT_ERROR = ("livekit-error", 502, "LiveKit refused what was asked of it")
+    DATABASE_UNAVAILABLE = ("database-unavailable", 503, "The database cannot be used at the moment")
+    KEYS_UNAVAILABLE = ("keys-unavailable", 503, "The host application's keys cannot be had at the moment")
     LIVEKIT_UNAVAILABLE = ("livekit-unavailable", 503, "LiveKit cannot be used at the moment")
 
     def __init__(self, slug: str, status: int, title: str) -> None:
@@ -94,13 +117,31 @@ def install_handlers(app: FastAPI) -> None:
     # Starlette declares handlers for Exception only, and refuses narrower ones as types.
     app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _invalid)  # type: ignore[arg-type]
+    for away in (OperationalError, InterfaceError, PoolTimeout):
+        app.add_exception_handler(away, _database_error)
+
+
+# What the framework itself raises, by status.
+_FRAMEWORKS = {
+    kind.status: kind
+    for kind in (Kind.BAD_REQUEST, Kind.NOT_FOUND, Kind.METHOD_NOT_ALLOWED, Kind.TOO_LARGE, Kind.MEDIA_TYPE)
+}
+
+
+async def _database_error(_request: Request, error: Exception) -> JSONResponse:
+    # The type alone: the text may hold the statement with its values.
+    log.error("database_unavailable", error=type(getattr(error, "orig", None) or error).__name__)
+    return problem_response(
+        Kind.DATABASE_UNAVAILABLE,
+        "The database does not answer; nothing is lost by trying again.",
+        headers={"Retry-After": "2"},
+    )
 
 
 async def _http_error(_request: Request, error: HTTPException) -> JSONResponse:
     if isinstance(error, ProblemError):
         return problem_response(error.kind, error.detail, headers=error.headers)
-    by_status = {kind.status: kind for kind in Kind}
-    kind = by_status.get(error.status_code)
+    kind = _FRAMEWORKS.get(error.status_code)
     if kind is None:
         # A status that no one planned for: our fault, and never a body of another shape.
         log.error("unplanned_http_error", status=error.status_code)

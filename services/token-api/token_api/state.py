@@ -7,18 +7,28 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from token_api.callers import Authenticator
 from token_api.livekit_probe import LiveKitProbe
 from token_api.metrics import Metrics
 from token_api.settings import Settings
+from token_api.use_cases.services import Services
 
 
 @dataclass(frozen=True)
 class State:
     """Made once by the application factory."""
 
-    settings: Settings
+    services: Services
     probe: LiveKitProbe
-    metrics: Metrics
+    authenticator: Authenticator
+
+    @property
+    def settings(self) -> Settings:
+        return self.services.settings
+
+    @property
+    def metrics(self) -> Metrics:
+        return self.services.metrics
 
 
 def state_of(request: Request) -> State:

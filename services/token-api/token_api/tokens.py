@@ -9,14 +9,16 @@ from enum import StrEnum
 
 from livekit.api import AccessToken, VideoGrants
 
+from token_api.domain.roles import ALL_SOURCES, StreamRole, permissions_of
+
 # LiveKit cannot revoke a token, so its life bounds how long a leaked one can be used to join.
 MAX_TTL_SECONDS = 600
 
-PUBLISHER_SOURCES = ("camera", "microphone", "screen_share", "screen_share_audio")
+PUBLISHER_SOURCES = ALL_SOURCES
 
 
 class Role(StrEnum):
-    """What a participant is to a room."""
+    """What the host application may name a participant of a room that it names too."""
 
     VIEWER = "viewer"
     PUBLISHER = "publisher"
@@ -40,27 +42,33 @@ class Participant:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
-def join_grants(role: Role, room: str) -> VideoGrants:
+def join_grants(role: Role | StreamRole, room: str) -> VideoGrants:
     """What `role` may do in `room`.
 
     Every permission of a participant is said outright: the SDK's and the server's defaults let a
     token that says nothing publish media and data. Administrative grants are never given here.
     """
-    publishes = role is Role.PUBLISHER
+    permissions = permissions_of(StreamRole(role.value))
     return VideoGrants(
         room_join=True,
         room=room,
-        can_subscribe=True,
-        can_publish=publishes,
-        can_publish_data=publishes,
-        can_publish_sources=list(PUBLISHER_SOURCES) if publishes else None,
+        can_subscribe=permissions.subscribe,
+        can_publish=permissions.publish,
+        can_publish_data=permissions.publish_data,
+        can_publish_sources=list(permissions.publish_sources) or None,
+        hidden=False,
         # Names, metadata and attributes come from the host application: others may trust them.
         can_update_own_metadata=False,
     )
 
 
 def mint(
-    credentials: ApiCredentials, participant: Participant, *, room: str, role: Role, ttl_seconds: int
+    credentials: ApiCredentials,
+    participant: Participant,
+    *,
+    room: str,
+    role: Role | StreamRole,
+    ttl_seconds: int,
 ) -> str:
     """A signed JWT with which `participant` can join `room` within `ttl_seconds`.
 

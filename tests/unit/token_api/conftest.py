@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
-
 from pathlib import Path
 
 import httpx
@@ -10,8 +9,11 @@ import pytest
 from fastapi import FastAPI
 
 from tests.token_api.postgres import Postgres, postgres_server
+from tests.unit.token_api.api import HOST_AUDIENCE, HOST_ISSUER, HOST_SECRET, Api, running_api
+from tests.unit.token_api.livekit_double import LiveKitDouble, livekit_double
 from tests.unit.token_api.support import ENVIRONMENT, StandInServer, livekit_stand_in
 from token_api.app import create_app
+from token_api.database.migrate import migrate
 from token_api.settings import Settings, load_settings, variables
 
 
@@ -58,6 +60,33 @@ def livekit() -> Iterator[StandInServer]:
 
 
 @pytest.fixture
+def database(empty_database: str) -> str:
+    """The URL of a database with tables, on SQLite and on PostgreSQL in turn."""
+    migrate(empty_database)
+    return empty_database
+
+
+@pytest.fixture
+def double() -> Iterator[LiveKitDouble]:
+    with livekit_double() as made:
+        yield made
+
+
+@pytest.fixture
+async def api(
+    environment: pytest.MonkeyPatch, database: str, double: LiveKitDouble
+) -> AsyncIterator[Api]:
+    """The whole service, on SQLite and on PostgreSQL in turn."""
+    environment.setenv("TOKEN_API_DATABASE_URL", database)
+    environment.setenv("LIVEKIT_URL", double.url)
+    environment.setenv("TOKEN_API_HOST_JWT_SECRET", HOST_SECRET)
+    environment.setenv("TOKEN_API_HOST_JWT_ISSUER", HOST_ISSUER)
+    environment.setenv("TOKEN_API_HOST_JWT_AUDIENCE", HOST_AUDIENCE)
+    async with running_api(load_settings(), double) as made:
+        yield made
+
+
+@pytest.fixture
 def app(settings: Settings) -> FastAPI:
     return create_app(settings)
 
@@ -66,5 +95,8 @@ def app(settings: Settings) -> FastAPI:
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     # Errors are answers here, as they are to a caller on the network.
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://token-api.test") as made:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://token-api.test") as made,
+    ):
         yield made

@@ -84,9 +84,10 @@ async def test_the_openapi_document_has_the_status_and_the_shape_of_each_answer(
 
 async def test_the_openapi_document_says_who_may_call(client: httpx.AsyncClient) -> None:
     document = (await client.get("/v1/openapi.json")).json()
-    assert document["paths"]["/v1/token"]["post"]["security"] == [{"serviceKey": []}]
+    assert document["paths"]["/v1/token"]["post"]["security"] == [{"serviceKey": []}, {"hostJwt": []}]
+    assert document["paths"]["/v1/access-grants"]["post"]["security"] == [{"serviceKey": []}]
     assert document["paths"]["/v1/webhooks/livekit"]["post"]["security"] == [{"livekitWebhook": []}]
-    assert set(document["components"]["securitySchemes"]) == {"serviceKey", "livekitWebhook"}
+    assert set(document["components"]["securitySchemes"]) == {"serviceKey", "hostJwt", "livekitWebhook"}
     assert "HTTPValidationError" not in document["components"]["schemas"]
 
 

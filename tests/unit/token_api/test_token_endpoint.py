@@ -123,7 +123,14 @@ async def test_a_wrong_field_is_named_with_what_was_given(
 async def test_all_wrong_fields_are_named_at_once(client: httpx.AsyncClient) -> None:
     response = await client.post("/v1/token", json={"ttl_seconds": 0, "x/y z": 1}, headers=AUTHORIZED)
     pointers = [error["pointer"] for error in response.json()["errors"]]
-    assert pointers == ["#/room_name", "#/participant_identity", "#/ttl_seconds", "#/x~1y%20z"]
+    assert pointers == ["#/room_name", "#/ttl_seconds", "#/x~1y%20z"]
+
+
+async def test_the_host_application_must_name_the_participant(client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/token", json={"room_name": "test_a"}, headers=AUTHORIZED)
+    assert response.status_code == 422
+    (error,) = response.json()["errors"]
+    assert (error["pointer"], error["detail"]) == ("#/participant_identity", "Field required")
 
 
 async def test_a_wrong_attribute_key_is_pointed_at(client: httpx.AsyncClient) -> None:

@@ -19,6 +19,7 @@ GRANTS: dict[Role, dict[str, object]] = {
         "canPublish": False,
         "canPublishData": False,
         "canUpdateOwnMetadata": False,
+        "hidden": False,
     },
     Role.PUBLISHER: {
         "roomJoin": True,
@@ -27,6 +28,7 @@ GRANTS: dict[Role, dict[str, object]] = {
         "canPublishData": True,
         "canPublishSources": ["camera", "microphone", "screen_share", "screen_share_audio"],
         "canUpdateOwnMetadata": False,
+        "hidden": False,
     },
 }
 

@@ -23,7 +23,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         return dialect.type_descriptor(
-            String(27) if dialect.name == "sqlite" else DateTime(timezone=True)  # type: ignore[arg-type]
+            String(27) if dialect.name == "sqlite" else DateTime(timezone=True)
         )
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:

@@ -17,7 +17,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from token_api.database.columns import Base, HostId, Id, Json, MaybeHostId, MaybeTime, Time, UtcDateTime, one_of
+from token_api.database.columns import (
+    Base,
+    HostId,
+    Id,
+    Json,
+    MaybeHostId,
+    MaybeTime,
+    Time,
+    UtcDateTime,
+    one_of,
+)
 from token_api.domain.roles import StreamRole
 from token_api.domain.vocabulary import (
     DeliveryState,
@@ -42,9 +52,7 @@ def _session_id() -> Mapped[str]:
 
 def _unique_while(name: str, column: str, condition: str) -> Index:
     """At most one row with the same `column` among those that meet `condition`."""
-    return Index(
-        name, column, unique=True, sqlite_where=text(condition), postgresql_where=text(condition)
-    )
+    return Index(name, column, unique=True, sqlite_where=text(condition), postgresql_where=text(condition))
 
 
 class Stream(Base):
@@ -209,7 +217,9 @@ class Recording(Base):
     __tablename__ = "recordings"
     __table_args__ = (
         _unique_while(
-            "uq_recordings_one_active", "session_id", "status IN ('requested', 'starting', 'active', 'ending')"
+            "uq_recordings_one_active",
+            "session_id",
+            "status IN ('requested', 'starting', 'active', 'ending')",
         ),
         Index("ix_recordings_stream_id_created_at", "stream_id", "created_at", "id"),
     )
@@ -326,7 +336,9 @@ class WebhookDelivery(Base):
     endpoint_id: Mapped[str] = mapped_column(
         String(36), ForeignKey("webhook_endpoints.id", ondelete="CASCADE")
     )
-    state: Mapped[DeliveryState] = mapped_column(one_of(DeliveryState, "state"), default=DeliveryState.WAITING)
+    state: Mapped[DeliveryState] = mapped_column(
+        one_of(DeliveryState, "state"), default=DeliveryState.WAITING
+    )
     attempts: Mapped[int] = mapped_column(default=0)
     next_at: Mapped[Time]
     # Whoever sends it holds it until then; a sender that dies lets go of it by the time.

@@ -2,50 +2,105 @@
 
 from __future__ import annotations
 
-import hmac
+import re
 from collections.abc import Awaitable, Callable
+from typing import Annotated, cast
 
-from fastapi import Request, Response
+import structlog
+from fastapi import Depends, Request, Response, Security
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
+from token_api.callers import (
+    USER_ID_PATTERN,
+    BadCredentials,
+    Caller,
+    KeysUnavailable,
+    ServiceCaller,
+    UserCaller,
+)
 from token_api.problems import Kind, ProblemError
 from token_api.state import state_of
 
-# For OpenAPI; `ServiceKeyRoute` does the work. FastAPI parses the body before it asks dependencies,
-# so a caller without a key would otherwise be told what is wrong with their JSON.
+ON_BEHALF_OF = "X-On-Behalf-Of"
+_USER_ID = re.compile(USER_ID_PATTERN)
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+
+log = structlog.get_logger()
+
+# For OpenAPI; the routes do the work. FastAPI parses the body before it asks dependencies, so a caller
+# without credentials would otherwise be told what is wrong with their JSON.
 service_key_scheme = HTTPBearer(
     auto_error=False,
     scheme_name="serviceKey",
     description="The host application's key: TOKEN_API_SERVICE_KEY",
 )
+host_jwt_scheme = HTTPBearer(
+    auto_error=False,
+    scheme_name="hostJwt",
+    bearerFormat="JWT",
+    description="A JWT that the host application signed for one of its users",
+)
+FOR_SERVICE = [Security(service_key_scheme)]
+FOR_ALL = [Security(service_key_scheme), Security(host_jwt_scheme)]
 
 
-class ServiceKeyRoute(APIRoute):
-    """A route that takes JSON from holders of the service key only."""
+class CallerRoute(APIRoute):
+    """A route for the host application and its users; a body, where there is one, is JSON."""
+
+    for_users = True
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         handle = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:
-            require_service_key(request)
-            require_json(request)
+            caller = await authenticate(request)
+            if isinstance(caller, UserCaller) and not self.for_users:
+                raise ProblemError(Kind.ROLE_FORBIDDEN, "This is for the host application alone.")
+            request.state.caller = caller
+            if request.method in _WITH_BODY and self.body_field is not None:
+                require_json(request)
             return await handle(request)
 
         return guarded
 
 
-def require_service_key(request: Request) -> None:
-    """Raises ProblemError (401) unless the request carries the service key."""
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    expected = state_of(request).settings.service_key.get_secret_value()
-    # Over bytes: compare_digest refuses text that is not ASCII.
-    if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), expected.encode()):
+class ServiceRoute(CallerRoute):
+    """A route for the host application alone."""
+
+    for_users = False
+
+
+async def authenticate(request: Request) -> Caller:
+    """Who sends `request`.
+
+    Raises:
+        ProblemError: UNAUTHENTICATED; BAD_REQUEST for a wrong X-On-Behalf-Of; KEYS_UNAVAILABLE.
+    """
+    given = request.headers.getlist("authorization")
+    scheme, _, bearer = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+    on_behalf_of = request.headers.get(ON_BEHALF_OF)
+    try:
+        if scheme.lower() != "bearer" or not bearer:
+            raise BadCredentials("no bearer")
+        caller = await state_of(request).authenticator.caller(bearer, on_behalf_of)
+    except BadCredentials as error:
+        if bearer:
+            log.info("credentials_refused", reason=str(error))
         raise ProblemError(
             Kind.UNAUTHENTICATED,
-            "Send the service key as `Authorization: Bearer <key>`.",
+            "Send the service key, or a user's JWT, as `Authorization: Bearer …`.",
             {"WWW-Authenticate": "Bearer"},
+        ) from error
+    except KeysUnavailable as error:
+        raise ProblemError(
+            Kind.KEYS_UNAVAILABLE, "Nobody's JWT can be checked now; try again.", {"Retry-After": "30"}
+        ) from error
+    if on_behalf_of is not None and not _USER_ID.fullmatch(on_behalf_of):
+        raise ProblemError(
+            Kind.BAD_REQUEST, f"{ON_BEHALF_OF}: allowed are 1 to 128 of A-Z a-z 0-9 _ . : @ | + = -"
         )
+    return caller
 
 
 def require_json(request: Request) -> None:
@@ -57,3 +112,16 @@ def require_json(request: Request) -> None:
             "Allowed: Content-Type: application/json.",
             {"Accept": "application/json"},
         )
+
+
+def _caller_of(request: Request) -> Caller:
+    return cast(Caller, request.state.caller)
+
+
+def _service_of(request: Request) -> ServiceCaller:
+    return cast(ServiceCaller, request.state.caller)
+
+
+CurrentCaller = Annotated[Caller, Depends(_caller_of)]
+# On a ServiceRoute.
+CurrentService = Annotated[ServiceCaller, Depends(_service_of)]

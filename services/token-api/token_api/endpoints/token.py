@@ -1,17 +1,22 @@
-"""LiveKit's standard token endpoint, for the host application."""
+"""LiveKit's standard token endpoint: for the host application, which names all; for users, who name a room."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Security
+from fastapi import APIRouter
+from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from token_api.endpoints.guard import ServiceKeyRoute, service_key_scheme
-from token_api.problems import Problem
-from token_api.state import CurrentState
-from token_api.tokens import MAX_TTL_SECONDS, ApiCredentials, Participant, Role, mint
+from token_api.callers import UserCaller
+from token_api.endpoints.common import problems
+from token_api.endpoints.guard import FOR_ALL, CallerRoute, CurrentCaller
+from token_api.endpoints.video import REFUSALS
+from token_api.problems import Kind
+from token_api.state import CurrentState, State
+from token_api.tokens import MAX_TTL_SECONDS, Participant, Role, mint
+from token_api.use_cases import tokens
 
 # Clients put the token into the URL of a WebSocket, and proxies commonly end a request line at 8 KiB:
 # what a caller adds to the token must stay well below that once it is base64.
@@ -20,7 +25,12 @@ MAX_ATTRIBUTES_BYTES = 2048
 MAX_BODY_BYTES = 16 * 1024
 
 log = structlog.get_logger()
-router = APIRouter(prefix="/v1", tags=["tokens"], route_class=ServiceKeyRoute)
+router = APIRouter(prefix="/v1", tags=["tokens"], route_class=CallerRoute, dependencies=FOR_ALL)
+# What a user's JWT and standing decide, and their own body may not.
+_NOT_FOR_USERS = (
+    *("participant_identity", "participant_name", "participant_metadata", "participant_attributes"),
+    "role",
+)
 
 
 def _short_in_bytes(text: str) -> str:
@@ -58,9 +68,10 @@ class TokenRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     room_name: RoomName = Field(description="The room to join: letters, digits and _ . : -")
-    participant_identity: Identity = Field(
-        description="Unique in the room, and never chosen by the participant: whoever joins under an "
-        "identity puts out the one who holds it. Letters, digits and _ . : @ | + = -"
+    participant_identity: Identity | None = Field(
+        None,
+        description="Required of the host application, and refused from users. Unique in the room, and never chosen by the participant: whoever joins under an "
+        "identity puts out the one who holds it. Letters, digits and _ . : @ | + = -",
     )
     participant_name: DisplayName | None = Field(None, description="Shown to others")
     participant_metadata: Annotated[str, AfterValidator(_short_in_bytes)] | None = Field(
@@ -96,22 +107,38 @@ class TokenResponse(BaseModel):
 @router.post(
     "/token",
     status_code=201,
-    dependencies=[Security(service_key_scheme)],
-    responses={
-        400: {"model": Problem, "description": "The body cannot be read"},
-        401: {"model": Problem, "description": "No service key, or a wrong one"},
-        413: {"model": Problem, "description": f"The body is longer than {MAX_BODY_BYTES} bytes"},
-        415: {"model": Problem, "description": "The body is not said to be application/json"},
-        422: {"model": Problem, "description": "A field is missing, wrong, or may not be set"},
-    },
+    responses=problems(*REFUSALS, Kind.STREAM_NOT_LIVE, Kind.ROOM_FULL, Kind.MEDIA_TYPE),
 )
-async def create_token(wanted: TokenRequest, state: CurrentState) -> TokenResponse:
-    """A token with which one participant can join one room, with exactly the grants of their role."""
-    settings = state.settings
+async def create_token(wanted: TokenRequest, state: CurrentState, caller: CurrentCaller) -> TokenResponse:
+    """A token with which one participant can join one room, with exactly the grants of their role.
+
+    The host application names room and participant. A user names the room of a stream that they may
+    enter; who they are, and as what they come, is not theirs to say.
+    """
+    if isinstance(caller, UserCaller):
+        refused = [field for field in _NOT_FOR_USERS if field in wanted.model_fields_set]
+        if refused:
+            raise _wrong(dict.fromkeys(refused, "users may not set this"), wanted)
+        made = await tokens.token_for_room(state.services, caller, wanted.room_name, wanted.ttl_seconds)
+        return TokenResponse(server_url=made.server_url, participant_token=made.participant_token)
+    if wanted.participant_identity is None:
+        raise _wrong({"participant_identity": "Field required"}, wanted)
+    return await _for_host(state, wanted, wanted.participant_identity)
+
+
+async def _for_host(state: State, wanted: TokenRequest, identity: str) -> TokenResponse:
+    await tokens.note_named_by_host(
+        state.services,
+        wanted.room_name,
+        identity,
+        wanted.participant_name or "",
+        wanted.role,
+        wanted.ttl_seconds,
+    )
     token = mint(
-        ApiCredentials(settings.livekit_api_key, settings.livekit_api_secret.get_secret_value()),
+        state.services.credentials,
         Participant(
-            identity=wanted.participant_identity,
+            identity=identity,
             name=wanted.participant_name or "",
             metadata=wanted.participant_metadata or "",
             attributes=wanted.participant_attributes or {},
@@ -124,8 +151,18 @@ async def create_token(wanted: TokenRequest, state: CurrentState) -> TokenRespon
     log.info(
         "token_issued",
         room=wanted.room_name,
-        identity=wanted.participant_identity,
+        identity=identity,
         role=wanted.role.value,
         ttl_seconds=wanted.ttl_seconds,
     )
-    return TokenResponse(server_url=settings.server_url, participant_token=token)
+    return TokenResponse(server_url=state.settings.server_url, participant_token=token)
+
+
+def _wrong(fields: dict[str, str], wanted: TokenRequest) -> RequestValidationError:
+    """What FastAPI raises for wrong fields, for those that only the caller makes wrong."""
+    return RequestValidationError(
+        [
+            {"type": "value_error", "loc": ("body", field), "msg": message, "input": getattr(wanted, field)}
+            for field, message in fields.items()
+        ]
+    )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from alembic import context
 
-from token_api.database.tables import Base
+from token_api.database import tables
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=Base.metadata,
+    target_metadata=tables.Stream.metadata,
     # SQLite's ALTER TABLE knows little: a changed table is copied.
     render_as_batch=True,
     # All or nothing, on both databases: `migrate` holds the transaction.

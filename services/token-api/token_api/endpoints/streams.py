@@ -1,0 +1,249 @@
+"""Streams: make, list, read, change, delete; go live, pause, resume, end."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field, model_validator
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from token_api.callers import UserCaller
+from token_api.database.tables import Stream, StreamSession
+from token_api.domain.lifecycle import Action
+from token_api.domain.paging import DEFAULT_LIMIT, Cursor
+from token_api.domain.vocabulary import SessionState, StreamKind, StreamStatus
+from token_api.endpoints.common import (
+    LIVEKIT_PROBLEMS,
+    STREAM_PROBLEMS,
+    Body,
+    HostId,
+    Key,
+    Limit,
+    Metadata,
+    Title,
+    alike,
+    answer,
+    cursor_of,
+    once,
+    problems,
+)
+from token_api.endpoints.guard import FOR_ALL, CallerRoute, CurrentCaller
+from token_api.problems import Kind, ProblemError
+from token_api.state import CurrentState, State
+from token_api.use_cases import streams
+from token_api.use_cases.idempotency import Answer
+from token_api.use_cases.standing import standing_of
+
+router = APIRouter(prefix="/v1/streams", tags=["streams"], route_class=CallerRoute, dependencies=FOR_ALL)
+
+Capacity = Annotated[int, Field(ge=1, le=100_000)]
+
+
+class StreamRequest(Body):
+    """A stream to be made."""
+
+    title: Title
+    kind: StreamKind = Field(StreamKind.STREAM, strict=False, description="stream: one to many; consultation")
+    space_id: HostId = Field(description="The space that it belongs to; its team may steer it")
+    owner_id: HostId | None = Field(
+        None, description="The creator: required of the host application; for a user, themselves"
+    )
+    experience_id: HostId | None = Field(None, description="What it is part of: grants may open all of that")
+    metadata: Metadata = Field(default_factory=dict, description="The host application's own; viewers see it")
+    capacity: Capacity | None = Field(
+        None, description="How many viewers may be in at once; no limit if not given"
+    )
+
+
+class StreamChange(Body):
+    """What is to be changed of a stream; what is not given stays."""
+
+    title: Title | None = None
+    experience_id: HostId | None = None
+    metadata: Metadata | None = None
+    capacity: Capacity | None = Field(None, description="null: no limit")
+    status: StreamStatus | None = Field(
+        None, strict=False, description="live, paused or ended: the same as go-live, resume, pause, end"
+    )
+
+    @model_validator(mode="after")
+    def _not_null(self) -> StreamChange:
+        for field in ("title", "metadata", "status"):
+            if field in self.model_fields_set and getattr(self, field) is None:
+                raise ValueError(f"{field} may not be null; leave it out to keep it")
+        return self
+
+
+class StreamView(BaseModel):
+    """A stream."""
+
+    id: str
+    kind: StreamKind
+    title: str
+    owner_id: str
+    space_id: str
+    experience_id: str | None
+    metadata: dict[str, Any]
+    capacity: int | None
+    status: StreamStatus
+    room_name: str | None = Field(description="LiveKit's room while the stream is on air")
+    started_at: datetime | None
+    ended_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    version: int = Field(description="grows with every change")
+    chat_enabled: bool
+    chat_slow_mode_seconds: int
+
+
+class StreamPage(BaseModel):
+    """Some streams, newest first."""
+
+    items: list[StreamView]
+    next_cursor: str | None = Field(description="`cursor` of the next page; null at the end")
+
+
+def view_of(stream: Stream, session: StreamSession | None) -> StreamView:
+    """A stream as callers see it."""
+    on_air = session is not None and session.state in {SessionState.OPEN, SessionState.CLOSING}
+    return StreamView(
+        id=stream.id,
+        kind=stream.kind,
+        title=stream.title,
+        owner_id=stream.owner_id,
+        space_id=stream.space_id,
+        experience_id=stream.experience_id,
+        metadata=json.loads(stream.details),
+        capacity=stream.capacity,
+        status=stream.status,
+        room_name=session.room_name if session is not None and on_air else None,
+        started_at=stream.started_at,
+        ended_at=stream.ended_at,
+        created_at=stream.created_at,
+        updated_at=stream.updated_at,
+        version=stream.version,
+        chat_enabled=stream.chat_enabled,
+        chat_slow_mode_seconds=stream.chat_slow_mode_seconds,
+    )
+
+
+async def _read(state: State, caller: CurrentCaller, stream_id: str) -> StreamView:
+    async with state.services.database.read() as transaction:
+        standing = await standing_of(transaction, caller, stream_id, state.services.clock.now())
+        return view_of(standing.stream, standing.session)
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=StreamView,
+    responses=problems(Kind.ROLE_FORBIDDEN, Kind.MEDIA_TYPE),
+)
+async def create_stream(
+    wanted: StreamRequest, request: Request, state: CurrentState, caller: CurrentCaller, key: Key = None
+) -> JSONResponse:
+    """Plan a stream. It is a draft until it goes live."""
+    owner_id = wanted.owner_id or (caller.user_id if isinstance(caller, UserCaller) else caller.on_behalf_of)
+    if owner_id is None:
+        raise ProblemError(Kind.VALIDATION, "owner_id: nothing given; required of the host application.")
+
+    async def change(transaction: AsyncSession, now: datetime) -> Answer:
+        new = streams.NewStream(
+            kind=wanted.kind,
+            title=wanted.title,
+            owner_id=owner_id,
+            space_id=wanted.space_id,
+            experience_id=wanted.experience_id,
+            metadata=wanted.metadata,
+            capacity=wanted.capacity,
+        )
+        stream = await streams.create(transaction, caller, new, now)
+        return answer(201, view_of(stream, None), location=f"/v1/streams/{stream.id}")
+
+    return await once(state, request, caller, key, wanted, change)
+
+
+@router.get("", responses=problems())
+async def list_streams(
+    state: CurrentState,
+    caller: CurrentCaller,
+    cursor: Annotated[Cursor | None, Depends(cursor_of)],
+    status: StreamStatus | None = None,
+    kind: StreamKind | None = None,
+    space_id: HostId | None = None,
+    owner_id: HostId | None = None,
+    experience_id: HostId | None = None,
+    limit: Limit = DEFAULT_LIMIT,
+) -> StreamPage:
+    """Streams that the caller may see: a user their own, their teams', and those a grant of theirs names."""
+    filters = streams.Filters(status, kind, space_id, owner_id, experience_id)
+    async with state.services.database.read() as transaction:
+        page = await streams.page(transaction, caller, filters, cursor, limit)
+    return StreamPage(items=[view_of(*item) for item in page.items], next_cursor=page.next_cursor)
+
+
+@router.get("/{stream_id}", responses=problems(Kind.NOT_FOUND))
+async def read_stream(stream_id: str, state: CurrentState, caller: CurrentCaller) -> StreamView:
+    """One stream. For a user whom nothing connects with it, there is none."""
+    return await _read(state, caller, stream_id)
+
+
+@router.patch(
+    "/{stream_id}",
+    responses=problems(
+        *STREAM_PROBLEMS, *LIVEKIT_PROBLEMS, Kind.INVALID_TRANSITION, Kind.CONFLICT, Kind.MEDIA_TYPE
+    ),
+)
+async def change_stream(
+    stream_id: str, wanted: StreamChange, state: CurrentState, caller: CurrentCaller
+) -> StreamView:
+    """Change a stream. A new status does all that its own endpoint does."""
+    changes = wanted.model_dump(exclude_unset=True, exclude={"status"})
+    await streams.change(state.services, caller, stream_id, changes, wanted.status)
+    return await _read(state, caller, stream_id)
+
+
+@router.delete(
+    "/{stream_id}",
+    status_code=204,
+    response_class=Response,
+    responses=problems(*STREAM_PROBLEMS, Kind.CONFLICT),
+)
+async def delete_stream(stream_id: str, state: CurrentState, caller: CurrentCaller) -> Response:
+    """Remove a stream with its messages and figures. Not while it is on air."""
+    async with state.services.database.begin() as transaction:
+        await streams.delete(transaction, caller, stream_id, state.services.clock.now())
+    return Response(status_code=204)
+
+
+def _add_action(action: Action, summary: str) -> None:
+    async def endpoint(
+        stream_id: str, request: Request, state: CurrentState, caller: CurrentCaller, key: Key = None
+    ) -> JSONResponse:
+        async def change() -> Answer:
+            await streams.act(state.services, caller, stream_id, action)
+            return answer(200, await _read(state, caller, stream_id))
+
+        return await alike(state, request, caller, key, None, change)
+
+    router.add_api_route(
+        f"/{{stream_id}}/{action.value}",
+        endpoint,
+        methods=["POST"],
+        operation_id=f"{action.value.replace('-', '_')}_stream",
+        name=action.value,
+        summary=summary,
+        description="Doing it again changes nothing, and gives the same answer.",
+        response_model=StreamView,
+        responses=problems(*STREAM_PROBLEMS, *LIVEKIT_PROBLEMS, Kind.INVALID_TRANSITION, Kind.CONFLICT),
+    )
+
+
+_add_action(Action.GO_LIVE, "Make the room, and let people in")
+_add_action(Action.PAUSE, "Tell the room that the stream pauses; nobody is put out")
+_add_action(Action.RESUME, "Tell the room that the stream goes on")
+_add_action(Action.END, "Put everyone out, remove the room, and end the stream for good")

@@ -1,0 +1,312 @@
+"""Streams: planned, changed, put on air and taken off it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import and_, exists, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from token_api.callers import Caller, UserCaller
+from token_api.database.tables import AccessGrant, Stream, StreamSession, TeamMember
+from token_api.domain.lifecycle import ON_AIR, Action, InvalidTransition, action_to, after
+from token_api.domain.paging import Cursor, Page, page_of
+from token_api.domain.vocabulary import GrantScope, SessionState, StreamKind, StreamStatus
+from token_api.livekit_api.gateway import NotInLiveKit
+from token_api.problems import Kind, ProblemError
+from token_api.use_cases import sessions
+from token_api.use_cases.events import record
+from token_api.use_cases.services import Services
+from token_api.use_cases.standing import Standing, require_steering, standing_of
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class NewStream:
+    """What a new stream is to be."""
+
+    kind: StreamKind
+    title: str
+    owner_id: str
+    space_id: str
+    experience_id: str | None
+    metadata: Mapping[str, Any]
+    capacity: int | None
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which streams of those that the caller may see; None is any."""
+
+    status: StreamStatus | None = None
+    kind: StreamKind | None = None
+    space_id: str | None = None
+    owner_id: str | None = None
+    experience_id: str | None = None
+
+
+async def create(transaction: AsyncSession, caller: Caller, new: NewStream, now: datetime) -> Stream:
+    """Plan a stream. Users do so in spaces whose team they are in, and for themselves.
+
+    Raises:
+        ProblemError: ROLE_FORBIDDEN.
+    """
+    if isinstance(caller, UserCaller):
+        member = await transaction.get(TeamMember, (new.space_id, caller.user_id))
+        if member is None or new.owner_id != caller.user_id:
+            raise ProblemError(
+                Kind.ROLE_FORBIDDEN, "Users make streams of their own, in spaces whose team they are in."
+            )
+    stream = Stream(
+        kind=new.kind,
+        title=new.title,
+        owner_id=new.owner_id,
+        space_id=new.space_id,
+        experience_id=new.experience_id,
+        details=json.dumps(new.metadata, separators=(",", ":")),
+        capacity=new.capacity,
+        status=StreamStatus.DRAFT,
+        created_at=now,
+        updated_at=now,
+        version=1,
+    )
+    transaction.add(stream)
+    await transaction.flush()
+    record(
+        transaction,
+        now=now,
+        actor=caller.actor,
+        action="stream.created",
+        stream_id=stream.id,
+        details={"kind": stream.kind.value, "owner_id": stream.owner_id, "space_id": stream.space_id},
+        event_type="stream.created",
+    )
+    return stream
+
+
+async def page(
+    transaction: AsyncSession, caller: Caller, filters: Filters, cursor: Cursor | None, limit: int
+) -> Page[tuple[Stream, StreamSession | None]]:
+    """Streams that the caller may see, newest first, each with its session that is not closed."""
+    wanted = (
+        select(Stream, StreamSession)
+        .outerjoin(StreamSession, (StreamSession.stream_id == Stream.id) & StreamSession.closed_at.is_(None))
+        .order_by(Stream.created_at.desc(), Stream.id.desc())
+        .limit(limit + 1)
+    )
+    for name in ("status", "kind", "space_id", "owner_id", "experience_id"):
+        value = getattr(filters, name)
+        if value is not None:
+            wanted = wanted.where(getattr(Stream, name) == value)
+    if cursor is not None:
+        wanted = wanted.where(
+            or_(
+                Stream.created_at < cursor.at,
+                and_(Stream.created_at == cursor.at, Stream.id < cursor.id),
+            )
+        )
+    if isinstance(caller, UserCaller):
+        granted = or_(
+            and_(AccessGrant.scope == GrantScope.STREAM, AccessGrant.scope_id == Stream.id),
+            and_(AccessGrant.scope == GrantScope.SPACE, AccessGrant.scope_id == Stream.space_id),
+            and_(AccessGrant.scope == GrantScope.EXPERIENCE, AccessGrant.scope_id == Stream.experience_id),
+        )
+        wanted = wanted.where(
+            or_(
+                Stream.owner_id == caller.user_id,
+                exists().where(TeamMember.space_id == Stream.space_id, TeamMember.user_id == caller.user_id),
+                exists().where(AccessGrant.user_id == caller.user_id, granted),
+            )
+        )
+    found = [(row[0], row[1]) for row in (await transaction.execute(wanted)).all()]
+    return page_of(found, limit, lambda item: Cursor(item[0].created_at, item[0].id))
+
+
+async def change(
+    services: Services,
+    caller: Caller,
+    stream_id: str,
+    changes: Mapping[str, Any],
+    status: StreamStatus | None,
+) -> None:
+    """Change fields (title, metadata, capacity, experience_id), then the status as its endpoint would.
+
+    Raises:
+        ProblemError: NOT_FOUND, ROLE_FORBIDDEN, INVALID_TRANSITION, CONFLICT, LIVEKIT_UNAVAILABLE.
+    """
+    async with services.database.begin() as transaction:
+        now = services.clock.now()
+        standing = await standing_of(transaction, caller, stream_id, now, lock=True)
+        require_steering(standing)
+        stream = standing.stream
+        action = None
+        if status is not None and status is not stream.status:
+            action = action_to(status, stream.status)
+            if action is None:
+                raise ProblemError(Kind.INVALID_TRANSITION, f"Nobody sets the status {status.value}.")
+            _after(action, stream.status)
+        if "capacity" in changes and changes["capacity"] != stream.capacity and stream.status in ON_AIR:
+            # LiveKit takes a room's limit once, when it is made.
+            raise ProblemError(Kind.CONFLICT, "The capacity of a stream on air cannot be changed.")
+        changed = _apply(stream, changes)
+        if changed:
+            stream.updated_at = now
+            stream.version += 1
+            record(
+                transaction,
+                now=now,
+                actor=caller.actor,
+                action="stream.updated",
+                stream_id=stream.id,
+                details={"fields": changed, "version": stream.version},
+                event_type="stream.updated",
+            )
+    if changed and standing.session is not None and stream.status in ON_AIR:
+        await _tell_room(services, stream, standing.session)
+    if action is not None:
+        await act(services, caller, stream_id, action)
+
+
+def _apply(stream: Stream, changes: Mapping[str, Any]) -> list[str]:
+    changed = []
+    for field, value in changes.items():
+        attribute = "details" if field == "metadata" else field
+        new = json.dumps(value, separators=(",", ":")) if field == "metadata" else value
+        if getattr(stream, attribute) != new:
+            setattr(stream, attribute, new)
+            changed.append(field)
+    return changed
+
+
+async def _tell_room(services: Services, stream: Stream, session: StreamSession) -> None:
+    """Best effort: what a room is told of its stream is made right by the reconciler."""
+    try:
+        await services.livekit.set_room_metadata(
+            session.room_name, sessions.room_metadata(stream, stream.status)
+        )
+    except (ProblemError, NotInLiveKit):
+        log.warning("room_not_told", stream_id=stream.id, room=session.room_name)
+
+
+async def delete(transaction: AsyncSession, caller: Caller, stream_id: str, now: datetime) -> None:
+    """Remove a stream and all that belongs to it, but for its audit entries.
+
+    Raises:
+        ProblemError: NOT_FOUND, ROLE_FORBIDDEN, CONFLICT while it is on air.
+    """
+    standing = await standing_of(transaction, caller, stream_id, now, lock=True)
+    require_steering(standing)
+    if standing.stream.status in ON_AIR:
+        raise ProblemError(Kind.CONFLICT, "The stream is on air; end it first.")
+    record(
+        transaction,
+        now=now,
+        actor=caller.actor,
+        action="stream.deleted",
+        stream_id=stream_id,
+        event_type="stream.deleted",
+    )
+    await transaction.delete(standing.stream)
+
+
+async def act(services: Services, caller: Caller, stream_id: str, action: Action) -> None:
+    """Do `action`. One that is already done changes nothing; many at once are as one.
+
+    Raises:
+        ProblemError: NOT_FOUND, ROLE_FORBIDDEN, INVALID_TRANSITION, CONFLICT, LIVEKIT_UNAVAILABLE, LIVEKIT_ERROR.
+    """
+    async with services.locks.hold(stream_id):
+        match action:
+            case Action.GO_LIVE:
+                await _go_live(services, caller, stream_id)
+            case Action.END:
+                await _end(services, caller, stream_id)
+            case Action.PAUSE | Action.RESUME:
+                await _pause_or_resume(services, caller, stream_id, action)
+
+
+async def _go_live(services: Services, caller: Caller, stream_id: str) -> None:
+    async with services.database.begin() as transaction:
+        now = services.clock.now()
+        standing = await _steered(transaction, caller, stream_id, now)
+        stream, session = standing.stream, standing.session
+        if session is None:
+            _after(Action.GO_LIVE, stream.status)
+            session = sessions.begin_opening(transaction, stream, now)
+        elif session.state is SessionState.CLOSING:
+            raise ProblemError(Kind.INVALID_TRANSITION, "The stream is ending.")
+        elif session.state is SessionState.OPEN:
+            _after(Action.GO_LIVE, stream.status)
+            return
+    await services.livekit.create_room(sessions.new_room(stream, session))
+    try:
+        await sessions.finish_opening(services, session, caller.actor)
+    except ProblemError as error:
+        if error.kind in {Kind.NOT_FOUND, Kind.CONFLICT}:
+            await services.livekit.delete_room(session.room_name)
+        raise
+
+
+async def _end(services: Services, caller: Caller, stream_id: str) -> None:
+    async with services.database.begin() as transaction:
+        standing = await _steered(transaction, caller, stream_id, services.clock.now())
+        if _after(Action.END, standing.stream.status) is standing.stream.status:
+            return
+        session = standing.session
+        if session is None:
+            raise ProblemError(Kind.CONFLICT, "The stream has no session.")
+        sessions.begin_closing(session)
+    await services.livekit.delete_room(session.room_name)
+    await sessions.finish_closing(services, stream_id, session.id, caller.actor)
+
+
+async def _pause_or_resume(services: Services, caller: Caller, stream_id: str, action: Action) -> None:
+    async with services.database.read() as transaction:
+        standing = await _steered(transaction, caller, stream_id, services.clock.now(), lock=False)
+        wanted = _on_air(standing, action)
+    if wanted is standing.stream.status or standing.session is None:
+        return
+    # LiveKit first: where it is away, nothing has changed, and the caller is told to try again.
+    try:
+        await services.livekit.set_room_metadata(
+            standing.session.room_name, sessions.room_metadata(standing.stream, wanted)
+        )
+    except NotInLiveKit:
+        # An empty room that LiveKit gave up; the reconciler makes it again, with the new status.
+        log.warning("room_is_gone", stream_id=stream_id, room=standing.session.room_name)
+    async with services.database.begin() as transaction:
+        now = services.clock.now()
+        standing = await _steered(transaction, caller, stream_id, now)
+        wanted = _on_air(standing, action)
+        if wanted is not standing.stream.status:
+            event = "stream.paused" if action is Action.PAUSE else "stream.resumed"
+            sessions.set_status(
+                transaction, standing.stream, wanted, now=now, actor=caller.actor, event=event
+            )
+
+
+def _on_air(standing: Standing, action: Action) -> StreamStatus:
+    if standing.session is not None and standing.session.state is SessionState.CLOSING:
+        raise ProblemError(Kind.INVALID_TRANSITION, "The stream is ending.")
+    return _after(action, standing.stream.status)
+
+
+async def _steered(
+    transaction: AsyncSession, caller: Caller, stream_id: str, now: datetime, *, lock: bool = True
+) -> Standing:
+    standing = await standing_of(transaction, caller, stream_id, now, lock=lock)
+    require_steering(standing)
+    return standing
+
+
+def _after(action: Action, status: StreamStatus) -> StreamStatus:
+    try:
+        return after(action, status)
+    except InvalidTransition as error:
+        raise ProblemError(Kind.INVALID_TRANSITION, f"{error}.") from error

@@ -1,0 +1,1 @@
+"""What runs in the background: one loop for each task, woken by a bell or by the time."""

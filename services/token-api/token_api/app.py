@@ -36,7 +36,7 @@ _CORS_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "X-Request-
 def create_app(
     settings: Settings, *, clock: Clock | None = None, outside: httpx.AsyncBaseTransport | None = None
 ) -> FastAPI:
-    """The service for `settings`. `outside`: how the host application's keys are reached, where not by the network."""
+    """The service for `settings`. `outside`: how the host's keys are reached, where not by the network."""
     state = _state(settings, clock or SystemClock(), outside)
 
     @asynccontextmanager
@@ -53,7 +53,7 @@ def create_app(
     app = FastAPI(
         title="token-api",
         version=VERSION,
-        description="Streams on LiveKit: who may go live and who may watch; tokens, access, and LiveKit's webhooks.",
+        description="Streams on LiveKit: who may go live and who may watch, with tokens and webhooks.",
         lifespan=lifespan,
         openapi_url="/v1/openapi.json",
         # Both load scripts from a CDN.

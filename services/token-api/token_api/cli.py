@@ -35,8 +35,8 @@ _EXIT_CODES = {
 }
 _EPILOG = """\
 exit codes: 0 good, or stopped as asked; 2 wrong usage; 64 no such revision; 69 LiveKit or the database
-does not answer, or the address to listen on is taken; 76 what answers at LIVEKIT_URL is not LiveKit; 77 LiveKit refuses the key or the
-secret; 78 the environment is not valid"""
+does not answer, or the address to listen on is taken; 76 what answers at LIVEKIT_URL is not LiveKit;
+77 LiveKit refuses the key or the secret; 78 the environment is not valid"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,10 +88,7 @@ def _ok_lines(settings: Settings) -> list[str]:
     lines = []
     for variable, field in variables().items():
         value = getattr(settings, field)
-        if isinstance(value, SecretStr):
-            text = f"{len(value)} characters"
-        else:
-            text = _shown(value)
+        text = f"{len(value)} characters" if isinstance(value, SecretStr) else _shown(value)
         source = "" if field in settings.model_fields_set else " (default)"
         lines.append(f"OK {variable}: {text}{source}")
     return lines

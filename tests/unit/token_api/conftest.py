@@ -73,9 +73,7 @@ def double() -> Iterator[LiveKitDouble]:
 
 
 @pytest.fixture
-async def api(
-    environment: pytest.MonkeyPatch, database: str, double: LiveKitDouble
-) -> AsyncIterator[Api]:
+async def api(environment: pytest.MonkeyPatch, database: str, double: LiveKitDouble) -> AsyncIterator[Api]:
     """The whole service, on SQLite and on PostgreSQL in turn."""
     environment.setenv("TOKEN_API_DATABASE_URL", database)
     environment.setenv("LIVEKIT_URL", double.url)

@@ -1,4 +1,4 @@
-"""LiveKit's Twirp API over real HTTP, with rooms and participants in memory; the real one has tests elsewhere.
+"""LiveKit's Twirp API over real HTTP, with rooms and participants in memory.
 
 It checks what LiveKit checks: the signature, and that the token's grants cover the call. Requests are
 protobuf, as livekit-api sends them; the readiness probe's JSON is answered too.

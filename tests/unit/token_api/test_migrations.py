@@ -9,19 +9,20 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.util import CommandError
-from sqlalchemy import create_engine, inspect, select, text
+from sqlalchemy import Engine, create_engine, inspect, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
+from token_api.database.columns import Base
 from token_api.database.engine import database_url, prepare_sqlite
 from token_api.database.migrate import migrate
-from token_api.database.tables import Base, Stream, StreamSession
+from token_api.database.tables import Stream, StreamSession
 from token_api.domain.vocabulary import StreamKind
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, 678901, UTC)
 
 
-def engine_of(url: str):  # type: ignore[no-untyped-def]
+def engine_of(url: str) -> Engine:
     made = create_engine(database_url(url, driver=False))
     if made.dialect.name == "sqlite":
         prepare_sqlite(made)

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,15 @@ class Running:
 
 @contextmanager
 def serving(livekit_url: str, port: int, **variables: str) -> Iterator[Running]:
+    with (
+        tempfile.TemporaryDirectory() as data_dir,
+        _serving(livekit_url, port, TOKEN_API_DATA_DIR=data_dir, **variables) as running,
+    ):
+        yield running
+
+
+@contextmanager
+def _serving(livekit_url: str, port: int, **variables: str) -> Iterator[Running]:
     environment = {
         "PATH": os.environ["PATH"],
         **ENVIRONMENT,

@@ -151,7 +151,10 @@ async def test_a_stream_on_air_is_not_deleted_and_one_off_air_is(api: Api) -> No
     assert problem(response) == (409, "conflict")
     await api.call("POST", f"/streams/{stream_id}/end")
     await api.call("DELETE", f"/streams/{stream_id}", status=204)
-    assert problem(await api.client.get(f"/v1/streams/{stream_id}", headers=api.service())) == (404, "not-found")
+    assert problem(await api.client.get(f"/v1/streams/{stream_id}", headers=api.service())) == (
+        404,
+        "not-found",
+    )
     assert await api.rows(select(Stream)) == []
     assert await api.rows(select(StreamSession)) == []
     kept = await api.rows(select(AuditEntry).where(AuditEntry.stream_id == stream_id))
@@ -236,7 +239,5 @@ async def test_changes_are_told_to_the_room_and_counted(api: Api) -> None:
     assert json.loads(room.metadata)["title"] == "New"
     same = await api.call("PATCH", f"/streams/{stream_id}", json={"title": "New"})
     assert same["version"] == 3
-    refused = await api.client.patch(
-        f"/v1/streams/{stream_id}", json={"capacity": 5}, headers=api.service()
-    )
+    refused = await api.client.patch(f"/v1/streams/{stream_id}", json={"capacity": 5}, headers=api.service())
     assert problem(refused) == (409, "conflict")

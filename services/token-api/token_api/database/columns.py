@@ -16,15 +16,13 @@ _FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware time in UTC. SQLite, which has no such type, keeps it as text that sorts and compares right."""
+    """An aware time in UTC. SQLite, which has no such type, keeps it as text that sorts by time."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return dialect.type_descriptor(
-            String(27) if dialect.name == "sqlite" else DateTime(timezone=True)
-        )
+        return dialect.type_descriptor(String(27) if dialect.name == "sqlite" else DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
         if value is None:

@@ -91,18 +91,20 @@ class Database:
         Never begin one within another: the second would wait for the first.
         """
         queue: AbstractAsyncContextManager[Any] = self._writer or nullcontext()
-        async with queue, AsyncSession(self.engine, expire_on_commit=False) as transaction:
-            async with transaction.begin():
-                yield transaction
+        async with (
+            queue,
+            AsyncSession(self.engine, expire_on_commit=False) as transaction,
+            transaction.begin(),
+        ):
+            yield transaction
         if self._after_commit is not None and transaction.info.get(WAKE):
             self._after_commit(transaction.info[WAKE])
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
         """A transaction that only reads, and waits for no writer."""
-        async with AsyncSession(self._reading, expire_on_commit=False) as transaction:
-            async with transaction.begin():
-                yield transaction
+        async with AsyncSession(self._reading, expire_on_commit=False) as transaction, transaction.begin():
+            yield transaction
 
     async def ping(self) -> None:
         """Ask the database for nothing. Raises what SQLAlchemy raises where it does not answer."""

@@ -20,7 +20,7 @@ _LOCK = 7_421_883_016
 
 
 def migrate(configured_url: str, to: str = HEAD) -> tuple[str | None, str | None]:
-    """Migrate to revision `to` (`head`, `base`, or a number), up or down; returns the revisions before and after.
+    """Migrate up or down to revision `to` (`head`, `base`, or a number); the revisions before and after.
 
     Several processes may call it at once: one works, the others wait and find nothing to do.
 
@@ -36,12 +36,15 @@ def migrate(configured_url: str, to: str = HEAD) -> tuple[str | None, str | None
     if is_sqlite:
         prepare_sqlite(engine)
     try:
-        with _file_lock(url.database if is_sqlite else None), engine.connect() as connection:
-            with _advisory_lock(connection):
-                before = _revision(connection)
-                with connection.begin():
-                    _run(connection, to, before)
-                return before, _revision(connection)
+        with (
+            _file_lock(url.database if is_sqlite else None),
+            engine.connect() as connection,
+            _advisory_lock(connection),
+        ):
+            before = _revision(connection)
+            with connection.begin():
+                _run(connection, to, before)
+            return before, _revision(connection)
     finally:
         engine.dispose()
 

@@ -159,7 +159,7 @@ class Ban(Base):
 
 
 class Participant(Base):
-    """Who was given a token for a session, and whether they are in it. A row is a seat: see `use_cases.seats`."""
+    """Who was given a token for a session, and whether they are in it. See `use_cases.seats`."""
 
     __tablename__ = "participants"
     __table_args__ = (Index("ix_participants_user_id", "user_id"),)

@@ -132,13 +132,13 @@ async def create_grant(
         grant = await access.give(transaction, caller, new, now)
         return answer(201, grant_view(grant, now), location=f"/v1/access-grants/{grant.id}")
 
-    return await once(state, request, caller, key, wanted, change)
+    return await once(state, request, caller, change, key=key, body=wanted)
 
 
 @router.get("/access-grants", responses=problems(Kind.ROLE_FORBIDDEN))
 async def list_grants(
+    *,
     state: CurrentState,
-    caller: CurrentService,
     cursor: Annotated[Cursor | None, Depends(cursor_of)],
     user_id: HostId | None = None,
     scope: GrantScope | None = None,
@@ -148,12 +148,14 @@ async def list_grants(
     """Passes, newest first."""
     now = state.services.clock.now()
     async with state.services.database.read() as transaction:
-        page = await access.page(transaction, user_id, scope, scope_id, cursor, limit)
+        page = await access.page(
+            transaction, user_id=user_id, scope=scope, scope_id=scope_id, cursor=cursor, limit=limit
+        )
     return GrantPage(items=[grant_view(grant, now) for grant in page.items], next_cursor=page.next_cursor)
 
 
 @router.get("/access-grants/{grant_id}", responses=problems(Kind.ROLE_FORBIDDEN, Kind.NOT_FOUND))
-async def read_grant(grant_id: str, state: CurrentState, caller: CurrentService) -> GrantView:
+async def read_grant(grant_id: str, state: CurrentState) -> GrantView:
     """One pass."""
     async with state.services.database.read() as transaction:
         return grant_view(await access.get(transaction, grant_id), state.services.clock.now())
@@ -168,7 +170,7 @@ async def cancel_grant(grant_id: str, state: CurrentState, caller: CurrentServic
 
 
 @router.get("/spaces/{space_id}/team", responses=problems(Kind.ROLE_FORBIDDEN))
-async def list_team(space_id: HostId, state: CurrentState, caller: CurrentService) -> Team:
+async def list_team(space_id: HostId, state: CurrentState) -> Team:
     """Who works for a space."""
     async with state.services.database.read() as transaction:
         found = await access.members(transaction, space_id)
@@ -183,6 +185,7 @@ async def list_team(space_id: HostId, state: CurrentState, caller: CurrentServic
     },
 )
 async def put_member(
+    *,
     space_id: HostId,
     user_id: HostId,
     wanted: MemberRequest,
@@ -193,7 +196,9 @@ async def put_member(
     """Make a user a member of a team, or change what they are in it."""
     now = state.services.clock.now()
     async with state.services.database.begin() as transaction:
-        member, made = await access.put_member(transaction, caller, space_id, user_id, wanted.role, now)
+        member, made = await access.put_member(
+            transaction, caller, space_id=space_id, user_id=user_id, role=wanted.role, now=now
+        )
     response.status_code = 201 if made else 200
     return member_view(member)
 

@@ -130,9 +130,10 @@ async def once(
     state: State,
     request: Request,
     caller: Caller,
-    key: str | None,
-    body: BaseModel | None,
     change: Callable[[AsyncSession, datetime], Awaitable[Answer]],
+    *,
+    key: str | None,
+    body: BaseModel | None = None,
 ) -> JSONResponse:
     """Make `change` in one transaction; with a key, at most once, and answered alike each time."""
     now = state.services.clock.now()
@@ -151,9 +152,10 @@ async def alike(
     state: State,
     request: Request,
     caller: Caller,
-    key: str | None,
-    body: BaseModel | None,
     change: Callable[[], Awaitable[Answer]],
+    *,
+    key: str | None,
+    body: BaseModel | None = None,
 ) -> JSONResponse:
     """Make a `change` that is the same when made twice; with a key, answered alike each time."""
     if key is None:

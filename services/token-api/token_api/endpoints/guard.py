@@ -58,11 +58,18 @@ class CallerRoute(APIRoute):
             if isinstance(caller, UserCaller) and not self.for_users:
                 raise ProblemError(Kind.ROLE_FORBIDDEN, "This is for the host application alone.")
             request.state.caller = caller
-            if request.method in _WITH_BODY and self.body_field is not None:
+            if request.method in _WITH_BODY and self._takes_body(request):
                 require_json(request)
             return await handle(request)
 
         return guarded
+
+    def _takes_body(self, request: Request) -> bool:
+        """Whether there is a body to read: an optional one that is not sent has no media type."""
+        if self.body_field is None:
+            return False
+        sent = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+        return sent or self.body_field.field_info.is_required()
 
 
 class ServiceRoute(CallerRoute):

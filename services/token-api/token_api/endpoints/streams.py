@@ -164,11 +164,12 @@ async def create_stream(
         stream = await streams.create(transaction, caller, new, now)
         return answer(201, view_of(stream, None), location=f"/v1/streams/{stream.id}")
 
-    return await once(state, request, caller, key, wanted, change)
+    return await once(state, request, caller, change, key=key, body=wanted)
 
 
 @router.get("", responses=problems())
 async def list_streams(
+    *,
     state: CurrentState,
     caller: CurrentCaller,
     cursor: Annotated[Cursor | None, Depends(cursor_of)],
@@ -228,7 +229,7 @@ def _add_action(action: Action, summary: str) -> None:
             await streams.act(state.services, caller, stream_id, action)
             return answer(200, await _read(state, caller, stream_id))
 
-        return await alike(state, request, caller, key, None, change)
+        return await alike(state, request, caller, change, key=key)
 
     router.add_api_route(
         f"/{{stream_id}}/{action.value}",

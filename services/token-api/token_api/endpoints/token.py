@@ -1,4 +1,4 @@
-"""LiveKit's standard token endpoint: for the host application, which names all; for users, who name a room."""
+"""LiveKit's standard token endpoint: the host application names all, users name a room."""
 
 from __future__ import annotations
 
@@ -70,8 +70,9 @@ class TokenRequest(BaseModel):
     room_name: RoomName = Field(description="The room to join: letters, digits and _ . : -")
     participant_identity: Identity | None = Field(
         None,
-        description="Required of the host application, and refused from users. Unique in the room, and never chosen by the participant: whoever joins under an "
-        "identity puts out the one who holds it. Letters, digits and _ . : @ | + = -",
+        description="Required of the host application, refused from users. Unique in the room, and "
+        "never chosen by the participant: whoever joins under an identity puts out the one who holds it. "
+        "Letters, digits and _ . : @ | + = -",
     )
     participant_name: DisplayName | None = Field(None, description="Shown to others")
     participant_metadata: Annotated[str, AfterValidator(_short_in_bytes)] | None = Field(
@@ -130,10 +131,10 @@ async def _for_host(state: State, wanted: TokenRequest, identity: str) -> TokenR
     await tokens.note_named_by_host(
         state.services,
         wanted.room_name,
-        identity,
-        wanted.participant_name or "",
-        wanted.role,
-        wanted.ttl_seconds,
+        identity=identity,
+        name=wanted.participant_name or "",
+        role=wanted.role,
+        ttl_seconds=wanted.ttl_seconds,
     )
     token = mint(
         state.services.credentials,

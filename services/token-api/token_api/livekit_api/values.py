@@ -63,7 +63,10 @@ class RoomParticipant:
 
 @dataclass(frozen=True)
 class EgressState:
-    """A recording as LiveKit sees it. `status`: starting, active, ending, complete, failed, aborted, limit_reached."""
+    """A recording as LiveKit sees it.
+
+    `status`: starting, active, ending, complete, failed, aborted, limit_reached.
+    """
 
     egress_id: str
     room_name: str

@@ -79,6 +79,7 @@ async def get(transaction: AsyncSession, grant_id: str, *, lock: bool = False) -
 
 async def page(
     transaction: AsyncSession,
+    *,
     user_id: str | None,
     scope: GrantScope | None,
     scope_id: str | None,
@@ -110,6 +111,7 @@ async def page(
 async def put_member(
     transaction: AsyncSession,
     caller: ServiceCaller,
+    *,
     space_id: str,
     user_id: str,
     role: TeamRole,

@@ -219,7 +219,7 @@ async def act(services: Services, caller: Caller, stream_id: str, action: Action
     """Do `action`. One that is already done changes nothing; many at once are as one.
 
     Raises:
-        ProblemError: NOT_FOUND, ROLE_FORBIDDEN, INVALID_TRANSITION, CONFLICT, LIVEKIT_UNAVAILABLE, LIVEKIT_ERROR.
+        ProblemError: NOT_FOUND, ROLE_FORBIDDEN, INVALID_TRANSITION, CONFLICT, and those of LiveKit.
     """
     async with services.locks.hold(stream_id):
         match action:

@@ -114,7 +114,7 @@ async def token_for_room(
 
 
 async def note_named_by_host(
-    services: Services, room_name: str, identity: str, name: str, role: Role, ttl_seconds: int
+    services: Services, room_name: str, *, identity: str, name: str, role: Role, ttl_seconds: int
 ) -> None:
     """Remember a participant whom the host application names itself, so that they are no stranger later.
 

@@ -1,4 +1,4 @@
-"""A background task that works at a bell, and otherwise every so often; whatever a round raises, it goes on."""
+"""A background task that works at a bell, and otherwise every so often, whatever a round raises."""
 
 from __future__ import annotations
 

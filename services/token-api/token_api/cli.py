@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import structlog
 from alembic.util import CommandError
 from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
@@ -38,6 +39,8 @@ exit codes: 0 good, or stopped as asked; 2 wrong usage; 64 no such revision; 69 
 does not answer, or the address to listen on is taken; 76 what answers at LIVEKIT_URL is not LiveKit;
 77 LiveKit refuses the key or the secret; 78 the environment is not valid"""
 
+log = structlog.get_logger()
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
@@ -48,9 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         _report(error)
         return EX_CONFIG
     if arguments.command == "migrate":
-        return _migrate(settings, arguments.to)
+        return _migrate(settings, arguments.to, tell=print)
     if arguments.command == "serve":
-        if not arguments.no_migrate and (code := _migrate(settings, HEAD)) != EX_OK:
+        # The log of a service is JSON, from its first line.
+        logs.configure(settings.log_level)
+        if not arguments.no_migrate and (code := _migrate(settings, HEAD, tell=log.info)) != EX_OK:
             return code
         return EX_OK if server.serve(settings) else EX_UNAVAILABLE
     # What the check finds is for stdout and stderr; its log would say it again.
@@ -100,8 +105,8 @@ def _shown(value: object) -> str:
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
-def _migrate(settings: Settings, to: str) -> int:
-    """Migrate, and say so. Every failure is one line: a traceback would show the database's URL."""
+def _migrate(settings: Settings, to: str, *, tell: Callable[[str], object]) -> int:
+    """Migrate, and `tell` so. Every failure is one line: a traceback would show the database's URL."""
     try:
         before, after = migrate(settings.database, to)
     except CommandError as error:
@@ -111,9 +116,7 @@ def _migrate(settings: Settings, to: str) -> int:
         cause = getattr(error, "orig", None) or error
         print(f"the database cannot be migrated: {type(cause).__name__}: {cause}", file=sys.stderr)
         return EX_UNAVAILABLE
-    if before != after:
-        # Before the log is configured, and only where something was done.
-        print(f"OK migrated from {before or 'nothing'} to {after or 'nothing'}", file=sys.stderr)
+    tell(f"OK migrated from {before or 'nothing'} to {after or 'nothing'}")
     return EX_OK
 
 

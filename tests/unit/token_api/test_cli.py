@@ -91,6 +91,21 @@ def test_connect_says_that_something_else_answers(
     assert "404" in capsys.readouterr().err
 
 
+def test_migrate_goes_up_and_down_and_names_what_it_cannot(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["migrate"]) == 0
+    assert main(["migrate", "--to", "base"]) == 0
+    assert main(["migrate", "--to", "7777"]) == 64
+    environment.setenv("TOKEN_API_DATABASE_URL", "postgresql://joe:pass-Zq7@127.0.0.1:1/none")
+    assert main(["migrate"]) == 69
+    printed = capsys.readouterr()
+    assert printed.out == "OK migrated from nothing to 0001\nOK migrated from 0001 to nothing\n"
+    assert "7777" in printed.err
+    assert "the database cannot be migrated" in printed.err
+    assert "pass-Zq7" not in printed.err
+
+
 def test_wrong_usage_ends_with_2(environment: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["frobnicate"])

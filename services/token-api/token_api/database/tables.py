@@ -184,6 +184,25 @@ class Participant(Base):
     livekit_sid: Mapped[str | None] = mapped_column(String(64))
 
 
+class Visit(Base):
+    """One time that a participant was in the room: a row for each sid that LiveKit gave them.
+
+    `Participant.joined_at`, `left_at` and `watched_seconds` are sums of these rows, whatever the order in
+    which LiveKit's events came: see `use_cases.visits`.
+    """
+
+    __tablename__ = "visits"
+    __table_args__ = (Index("ix_visits_session_id_identity", "session_id", "identity"),)
+
+    session_id: Mapped[str] = mapped_column(
+        String(36), ForeignKey("stream_sessions.id", ondelete="CASCADE"), primary_key=True
+    )
+    livekit_sid: Mapped[str] = mapped_column(String(64), primary_key=True)
+    identity: Mapped[str] = mapped_column(String(130))
+    joined_at: Mapped[Time]
+    left_at: Mapped[MaybeTime]
+
+
 class StageRequest(Base):
     """A raised hand."""
 
@@ -282,6 +301,8 @@ class WebhookInbox(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     next_at: Mapped[Time]
     processed_at: Mapped[MaybeTime]
+    # Why it was tried again, or in the end was given up.
+    error: Mapped[str] = mapped_column(String(500), default="")
 
 
 class Outbox(Base):
@@ -317,6 +338,10 @@ class WebhookEndpoint(Base):
     previous_secret: Mapped[str | None] = mapped_column(String(128))
     previous_secret_until: Mapped[MaybeTime]
     enabled: Mapped[bool] = mapped_column(default=True)
+    # Why the service itself disabled it: gone (it answered 410), or failing.
+    disabled_reason: Mapped[str | None] = mapped_column(String(32))
+    # Since when nothing got through; NULL after what got through.
+    failing_since: Mapped[MaybeTime]
     created_at: Mapped[Time]
     updated_at: Mapped[Time]
 

@@ -18,6 +18,7 @@ _TABLES = (
     "stage_requests",
     "recordings",
     "qos_samples",
+    "visits",
     "participants",
     "chat_messages",
     "webhook_deliveries",
@@ -175,6 +176,8 @@ def upgrade() -> None:
         sa.Column("previous_secret", sa.String(length=128), nullable=True),
         sa.Column("previous_secret_until", UtcDateTime(), nullable=True),
         sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("disabled_reason", sa.String(length=32), nullable=True),
+        sa.Column("failing_since", UtcDateTime(), nullable=True),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.Column("updated_at", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_endpoints")),
@@ -207,6 +210,7 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("next_at", UtcDateTime(), nullable=False),
         sa.Column("processed_at", UtcDateTime(), nullable=True),
+        sa.Column("error", sa.String(length=500), nullable=False),
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_webhook_inbox")),
     )
     op.create_index("ix_webhook_inbox_state", "webhook_inbox", ["state", "next_at"], unique=False)
@@ -388,6 +392,22 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("session_id", "identity", name=op.f("pk_participants")),
     )
     op.create_index("ix_participants_user_id", "participants", ["user_id"], unique=False)
+    op.create_table(
+        "visits",
+        sa.Column("session_id", sa.String(length=36), nullable=False),
+        sa.Column("livekit_sid", sa.String(length=64), nullable=False),
+        sa.Column("identity", sa.String(length=130), nullable=False),
+        sa.Column("joined_at", UtcDateTime(), nullable=False),
+        sa.Column("left_at", UtcDateTime(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["session_id"],
+            ["stream_sessions.id"],
+            name=op.f("fk_visits_session_id_stream_sessions"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("session_id", "livekit_sid", name=op.f("pk_visits")),
+    )
+    op.create_index("ix_visits_session_id_identity", "visits", ["session_id", "identity"], unique=False)
     op.create_table(
         "qos_samples",
         sa.Column("id", sa.String(length=36), nullable=False),

@@ -1,0 +1,108 @@
+"""Who is in a room, from events that come late, twice, in any order, or not at all.
+
+LiveKit gives everybody who comes in a sid of their own; a visit is kept by it. What is told of a
+participant is a sum over their visits, so the same events give the same rows in any order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from token_api.database.tables import Participant, StreamSession, Visit
+from token_api.domain.roles import StreamRole
+from token_api.use_cases.events import record
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """That somebody came in, and where `left_at` is given, that they left."""
+
+    identity: str
+    sid: str
+    joined_at: datetime
+    left_at: datetime | None = None
+
+
+async def see(
+    transaction: AsyncSession, session: StreamSession, seen: Sighting, *, now: datetime, actor: str
+) -> Participant | None:
+    """Write down a sighting; also the reconciler's. Tells the host once of each coming and of each leaving.
+
+    Returns:
+        The participant; None for one who was never given a token, of whom nothing is written down.
+    """
+    # Locked: two sightings of one participant are summed up one after the other.
+    participant = await transaction.scalar(
+        select(Participant)
+        .where(Participant.session_id == session.id, Participant.identity == seen.identity)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    if participant is None:
+        return None
+    visits = list(
+        await transaction.scalars(
+            select(Visit)
+            .where(Visit.session_id == session.id, Visit.identity == seen.identity)
+            .execution_options(populate_existing=True)
+        )
+    )
+    visit = next((visit for visit in visits if visit.livekit_sid == seen.sid), None)
+    if visit is None:
+        visit = Visit(
+            session_id=session.id, livekit_sid=seen.sid, identity=seen.identity, joined_at=seen.joined_at
+        )
+        transaction.add(visit)
+        visits.append(visit)
+        _tell(transaction, "participant.joined", session, participant, visit, now, actor)
+    if seen.left_at is not None and visit.left_at is None:
+        # LiveKit tells of leaving in whole seconds, and of joining in milliseconds.
+        visit.left_at = max(seen.left_at, visit.joined_at)
+        _tell(transaction, "participant.left", session, participant, visit, now, actor)
+    _sum_up(session, participant, visits)
+    return participant
+
+
+def _sum_up(session: StreamSession, participant: Participant, visits: list[Visit]) -> None:
+    # A second device of the same user replaces the first, whose leaving is told after the second's coming.
+    latest = max(visits, key=lambda visit: (visit.joined_at, visit.livekit_sid))
+    participant.livekit_sid = latest.livekit_sid
+    participant.joined_at, participant.left_at = latest.joined_at, latest.left_at
+    participant.watched_seconds = round(
+        sum((visit.left_at - visit.joined_at).total_seconds() for visit in visits if visit.left_at)
+    )
+    if participant.role is StreamRole.CREATOR:
+        session.creator_left_at = latest.left_at
+
+
+def _tell(
+    transaction: AsyncSession,
+    event: str,
+    session: StreamSession,
+    participant: Participant,
+    visit: Visit,
+    now: datetime,
+    actor: str,
+) -> None:
+    details = {
+        "session_id": session.id,
+        "identity": participant.identity,
+        "user_id": participant.user_id,
+        "role": participant.role.value,
+        "visit_id": visit.livekit_sid,
+        "joined_at": visit.joined_at.isoformat(),
+        "left_at": visit.left_at.isoformat() if event == "participant.left" and visit.left_at else None,
+    }
+    record(
+        transaction,
+        now=now,
+        actor=actor,
+        action=event,
+        stream_id=session.stream_id,
+        details=details,
+        event_type=event,
+    )

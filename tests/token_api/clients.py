@@ -1,0 +1,73 @@
+"""Participants by LiveKit's own SDK, in a real room."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from livekit import rtc
+
+from common.waiting import wait_until
+
+_CONNECT_SECONDS = 20.0
+
+
+class Client:
+    """One participant. `refreshed` is the last token that the server sent it to come back by."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.room = rtc.Room()
+        self.left = asyncio.Event()
+        self.reason: int | None = None
+        self.refreshed: str | None = None
+        self.data: list[tuple[str | None, bytes]] = []
+        self.room.on("disconnected", self._disconnected)
+        self.room.on("token_refreshed", self._refreshed)
+        self.room.on("data_received", lambda packet: self.data.append((packet.topic, packet.data)))
+
+    def _disconnected(self, reason: int) -> None:
+        self.reason = reason
+        self.left.set()
+
+    def _refreshed(self) -> None:
+        # The SDK keeps it to itself, to come back by.
+        self.refreshed = self.room._token
+
+    async def join(self, token: str) -> None:
+        """Come in. Raises rtc.ConnectError where the server refuses."""
+        self.left.clear()
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            await self.room.connect(self._url, token, rtc.RoomOptions(auto_subscribe=False))
+
+    async def publish_microphone(self) -> rtc.LocalTrackPublication:
+        """Publish a silent microphone."""
+        track = rtc.LocalAudioTrack.create_audio_track("microphone", rtc.AudioSource(48000, 1))
+        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            return await self.room.local_participant.publish_track(track, options)
+
+    async def put_out(self, *, within: float) -> float:
+        """Wait until the server puts it out; the seconds that it took."""
+        begun = time.monotonic()
+        async with asyncio.timeout(within):
+            await self.left.wait()
+        return time.monotonic() - begun
+
+
+@asynccontextmanager
+async def client(url: str, token: str) -> AsyncIterator[Client]:
+    """A participant that is in for the block, unless it is put out."""
+    made = Client(url)
+    await made.join(token)
+    try:
+        yield made
+    finally:
+        await made.room.disconnect()
+
+
+async def eventually(probe: Callable[[], object], describe: str, *, within: float = 20) -> None:
+    """`wait_until` for a test whose clients' events go on meanwhile."""
+    await asyncio.to_thread(wait_until, probe, timeout=within, describe=describe, interval=0.1)

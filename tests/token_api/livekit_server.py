@@ -1,0 +1,124 @@
+"""A real livekit-server and a real Redis, as processes of a test's own on loopback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import yaml
+
+from common.waiting import wait_until
+from tests.ports import free_port
+from tests.unit.token_api.support import KEY, SECRET
+
+_START_SECONDS = 30.0
+_STOP_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class LiveKitServer:
+    """A running server. Its key and secret are those of `support`; `log` is the file that it logs to."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        """What clients and the service connect to."""
+        return f"ws://127.0.0.1:{self.port}"
+
+
+def program(name: str) -> str:
+    """The program `name`: by the variable of its name (LIVEKIT_SERVER), or on PATH."""
+    found = os.environ.get(name.upper().replace("-", "_")) or shutil.which(name)
+    assert found, f"{name} is not on PATH: `make test` builds it, or installs its package"
+    return found
+
+
+@contextmanager
+def redis_server(directory: Path, port: int | None = None) -> Iterator[int]:
+    """Debian's Redis, which keeps nothing; its port."""
+    chosen = port or free_port()
+    words = ["--port", str(chosen), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    with (directory / "redis.log").open("ab") as log:
+        process = subprocess.Popen(
+            [program("redis-server"), *words, "--dir", str(directory)], stdout=log, stderr=log
+        )
+    try:
+        wait_until(
+            lambda: _pong(chosen),
+            timeout=_START_SECONDS,
+            describe="Redis to answer",
+            interval=0.05,
+            tolerate=(OSError,),
+        )
+        yield chosen
+    finally:
+        process.terminate()
+        process.wait(timeout=_STOP_SECONDS)
+
+
+def _pong(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+        connection.sendall(b"PING\r\n")
+        return connection.recv(16) == b"+PONG\r\n"
+
+
+@contextmanager
+def livekit_server(
+    directory: Path, *, redis_port: int, webhook_url: str | None = None, port: int | None = None
+) -> Iterator[LiveKitServer]:
+    """A server that makes no room by itself, as ours does not; it tells `webhook_url` what happens.
+
+    `port`: of one that was stopped, to be started again.
+    """
+    chosen = port or free_port()
+    config = {
+        "port": chosen,
+        "bind_addresses": ["127.0.0.1"],
+        "keys": {KEY: SECRET},
+        "redis": {"address": f"127.0.0.1:{redis_port}"},
+        "rtc": {
+            "node_ip": "127.0.0.1",
+            "udp_port": free_port(),
+            "tcp_port": free_port(),
+            "use_external_ip": False,
+            "enable_loopback_candidate": True,
+        },
+        "room": {"auto_create": False},
+        "logging": {"level": "info", "json": True},
+    }
+    if webhook_url is not None:
+        config["webhook"] = {"api_key": KEY, "urls": [webhook_url]}
+    log_path = directory / "livekit.log"
+    with log_path.open("ab") as log:
+        process = subprocess.Popen(
+            [program("livekit-server"), "--config-body", yaml.safe_dump(config)], stdout=log, stderr=log
+        )
+    try:
+        running = LiveKitServer(process, chosen, log_path)
+        wait_until(
+            lambda: _answers(running),
+            timeout=_START_SECONDS,
+            describe="livekit-server to answer",
+            interval=0.1,
+            tolerate=(httpx.TransportError,),
+        )
+        yield running
+    finally:
+        # Not SIGTERM: it would wait for the participants to leave.
+        process.kill()
+        process.wait(timeout=_STOP_SECONDS)
+
+
+def _answers(server: LiveKitServer) -> bool:
+    assert server.process.poll() is None, server.log.read_text()[-2000:]
+    return httpx.get(f"http://127.0.0.1:{server.port}/", trust_env=False).status_code == 200

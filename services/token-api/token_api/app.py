@@ -8,7 +8,6 @@ from functools import cache
 
 import httpx
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 
 from token_api import VERSION, openapi
 from token_api.callers import Authenticator
@@ -19,7 +18,9 @@ from token_api.livekit_api.gateway import Gateway
 from token_api.livekit_probe import LiveKitProbe
 from token_api.metrics import Metrics
 from token_api.middleware import BodyLimit, Envelope
+from token_api.origins import Origins
 from token_api.problems import install_handlers
+from token_api.rate_limits import Buckets
 from token_api.settings import Settings
 from token_api.state import State
 from token_api.tokens import ApiCredentials
@@ -28,9 +29,6 @@ from token_api.wakeups import Wakeups
 from token_api.workers.loop import Worker, working
 
 _ROUTERS = (health, token, streams, video, access, webhooks)
-# Pages of these methods and headers may call, from the origins that are configured.
-_CORS_METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
-_CORS_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id")
 
 
 def create_app(
@@ -69,15 +67,8 @@ def create_app(
         default=token.MAX_BODY_BYTES,
         by_path={webhooks.LIVEKIT_WEBHOOK_PATH: webhooks.MAX_BODY_BYTES},
     )
-    if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=_CORS_METHODS,
-            allow_headers=_CORS_HEADERS,
-            expose_headers=("Location", "Retry-After", "X-Request-Id"),
-        )
-    app.add_middleware(Envelope)
+    app.add_middleware(Origins, allowed=settings.cors_origins)
+    app.add_middleware(Envelope, metrics=state.metrics)
     for module in _ROUTERS:
         app.include_router(module.router)
     app.openapi = cache(lambda: openapi.document(app))  # type: ignore[method-assign]
@@ -93,15 +84,19 @@ def workers(services: Services) -> list[Worker]:
 def _state(settings: Settings, clock: Clock, outside: httpx.AsyncBaseTransport | None) -> State:
     credentials = ApiCredentials(settings.livekit_api_key, settings.livekit_api_secret.get_secret_value())
     wakeups = Wakeups()
+    metrics = Metrics()
+    database = Database(settings.database, after_commit=wakeups.ring)
+    metrics.watch_database(database.connections_in_use)
     return State(
         services=Services(
             settings=settings,
             clock=clock,
-            database=Database(settings.database, after_commit=wakeups.ring),
+            database=database,
             livekit=Gateway(settings.livekit_http_url, credentials),
-            metrics=Metrics(),
+            metrics=metrics,
             wakeups=wakeups,
         ),
         probe=LiveKitProbe(settings.livekit_http_url, credentials),
         authenticator=Authenticator(settings, clock, transport=outside),
+        buckets=Buckets(),
     )

@@ -102,7 +102,7 @@ def _ok_lines(settings: Settings) -> list[str]:
 def _shown(value: object) -> str:
     if value is None or value == ():
         return "not set"
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _migrate(settings: Settings, to: str, *, tell: Callable[[str], object]) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -18,6 +20,9 @@ WEBHOOK_EVENTS = frozenset(
         *("agent_job_started", "agent_job_ended"),
     }
 )
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# Seconds. A token is asked for while somebody waits; whatever takes ten seconds was waited for in vain.
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Metrics:
@@ -34,9 +39,36 @@ class Metrics:
         self.webhooks_refused = Counter(
             "token_api_webhooks_refused", "Webhooks refused", ["reason"], registry=self._registry
         )
+        self.problems = Counter(
+            "token_api_problems", "Requests that ended in a problem", ["kind"], registry=self._registry
+        )
+        self.in_flight = Gauge(
+            "token_api_requests_in_flight", "Requests being worked on", registry=self._registry
+        )
+        self._requests = Histogram(
+            "token_api_request_seconds",
+            "Time until a request was answered, by its route's template",
+            ["method", "route", "status"],
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+
+    def watch_database(self, connections_in_use: Callable[[], int]) -> None:
+        """Have `connections_in_use` asked at each scrape."""
+        gauge = Gauge(
+            "token_api_database_connections_in_use",
+            "Connections of the pool that a transaction holds",
+            registry=self._registry,
+        )
+        gauge.set_function(connections_in_use)
 
     def count_webhook(self, event: str) -> None:
         self.webhooks.labels(event if event in WEBHOOK_EVENTS else "other").inc()
+
+    def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an answer. `route` is a template, never a path: a label must not grow with what is sent."""
+        label = method if method in _METHODS else "other"
+        self._requests.labels(label, route, str(status)).observe(seconds)
 
     def render(self) -> bytes:
         """The text that a Prometheus server scrapes."""

@@ -11,12 +11,17 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from token_api.metrics import Metrics
 from token_api.problems import Kind, ProblemError, problem_response
 
 SECURITY_HEADERS = {
     # Tokens and states of the moment: nothing here may be kept.
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    # Pages of the allowed origins use CORS, to which this does not apply.
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), display-capture=(), geolocation=()",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
@@ -33,8 +38,9 @@ class Envelope:
     It stands inside Starlette's own error layer, whose answers would have none of these.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
         self._app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,9 +57,14 @@ class Envelope:
                 headers = MutableHeaders(scope=message)
                 headers.update(SECURITY_HEADERS)
                 headers["X-Request-Id"] = request_id
+                # What a route wants on its answer, whatever that turns out to be.
+                headers.update(scope.get("state", {}).get("answer_headers", {}))
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        with (
+            structlog.contextvars.bound_contextvars(request_id=request_id),
+            self._metrics.in_flight.track_inprogress(),
+        ):
             try:
                 await self._app(scope, receive, send_in_envelope)
             except Exception:
@@ -63,14 +74,20 @@ class Envelope:
                 answer = problem_response(Kind.INTERNAL, f"The log has more under {request_id}.")
                 await answer(scope, receive, send_in_envelope)
             finally:
+                seconds = time.perf_counter() - started
+                route = getattr(scope.get("route"), "path", "none")
+                # 499: gone before there was an answer. No status that is ever sent.
+                self._metrics.observe_request(scope["method"], route, status or 499, seconds)
                 write = log.debug if scope["path"] in _QUIET_PATHS else log.info
                 # The path without its query: one that a client added may be a token.
                 write(
                     "request",
                     method=scope["method"],
                     path=scope["path"][:200],
+                    route=route,
                     status=status,
-                    milliseconds=round((time.perf_counter() - started) * 1000, 1),
+                    caller=scope.get("state", {}).get("actor"),
+                    milliseconds=round(seconds * 1000, 1),
                 )
 
 

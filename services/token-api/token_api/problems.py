@@ -39,6 +39,7 @@ class Kind(Enum):
     GRANT_EXPIRED = ("grant-expired", 403, "The user's access to the stream has expired")
     GRANT_CANCELLED = ("grant-cancelled", 403, "The user's access to the stream was cancelled")
     BANNED = ("banned", 403, "The user is banned from the stream")
+    ORIGIN_FORBIDDEN = ("origin-forbidden", 403, "A page of this origin may not do this")
     NOT_FOUND = ("not-found", 404, "There is nothing here")
     METHOD_NOT_ALLOWED = ("method-not-allowed", 405, "This resource does not know the method")
     STREAM_NOT_LIVE = ("stream-not-live", 409, "The stream is not live")
@@ -46,6 +47,7 @@ class Kind(Enum):
     RECORDING_ACTIVE = ("recording-active", 409, "The stream is being recorded")
     NO_TRACKS = ("no-tracks", 409, "Nothing is published that could be recorded")
     ROOM_FULL = ("room-full", 409, "Every seat of the stream is taken")
+    CHAT_CLOSED = ("chat-closed", 409, "The stream's chat takes nothing at the moment")
     CONFLICT = ("conflict", 409, "The state of the resource does not allow this")
     TOO_LARGE = ("content-too-large", 413, "The request body is too large")
     MEDIA_TYPE = ("unsupported-media-type", 415, "The request body has a media type not accepted here")
@@ -55,6 +57,7 @@ class Kind(Enum):
         422,
         "The Idempotency-Key was used for another request",
     )
+    SLOW_MODE = ("slow-mode", 429, "The chat is in slow mode")
     RATE_LIMITED = ("rate-limited", 429, "Too many requests")
     INTERNAL = ("internal", 500, "The service failed")
     LIVEKIT_ERROR = ("livekit-error", 502, "LiveKit refused what was asked of it")
@@ -63,6 +66,7 @@ class Kind(Enum):
     LIVEKIT_UNAVAILABLE = ("livekit-unavailable", 503, "LiveKit cannot be used at the moment")
 
     def __init__(self, slug: str, status: int, title: str) -> None:
+        self.slug = slug
         self.type = TYPE_PREFIX + slug
         self.status = status
         self.title = title
@@ -128,8 +132,13 @@ _FRAMEWORKS = {
 }
 
 
-async def _database_error(_request: Request, error: Exception) -> JSONResponse:
+def _count(request: Request, kind: Kind) -> None:
+    request.app.state.token_api.metrics.problems.labels(kind.slug).inc()
+
+
+async def _database_error(request: Request, error: Exception) -> JSONResponse:
     # The type alone: the text may hold the statement with its values.
+    _count(request, Kind.DATABASE_UNAVAILABLE)
     log.error("database_unavailable", error=type(getattr(error, "orig", None) or error).__name__)
     return problem_response(
         Kind.DATABASE_UNAVAILABLE,
@@ -138,14 +147,18 @@ async def _database_error(_request: Request, error: Exception) -> JSONResponse:
     )
 
 
-async def _http_error(_request: Request, error: HTTPException) -> JSONResponse:
+async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
     if isinstance(error, ProblemError):
+        _count(request, error.kind)
         return problem_response(error.kind, error.detail, headers=error.headers)
     kind = _FRAMEWORKS.get(error.status_code)
     if kind is None:
         # A status that no one planned for: our fault, and never a body of another shape.
         log.error("unplanned_http_error", status=error.status_code)
-        return problem_response(Kind.INTERNAL, "An error of an unknown kind.")
+        kind = Kind.INTERNAL
+        _count(request, kind)
+        return problem_response(kind, "An error of an unknown kind.")
+    _count(request, kind)
     return problem_response(kind, _sentence(kind, error), headers=error.headers)
 
 
@@ -159,7 +172,8 @@ def _sentence(kind: Kind, error: HTTPException) -> str:
     return HTTPStatus(error.status_code).phrase
 
 
-async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    _count(request, Kind.VALIDATION)
     errors = [_field_error(details) for details in error.errors()[:_SHOWN_ERRORS]]
     fields = ", ".join(item.pointer for item in errors)
     return problem_response(Kind.VALIDATION, f"Not valid: {fields}.", errors=errors)

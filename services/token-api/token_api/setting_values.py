@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -89,6 +89,19 @@ def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(origin.rstrip("/").lower() for origin in origins)
 
 
+def _networks(value: object) -> object:
+    parts = _parts(value)
+    if not isinstance(parts, tuple):
+        return parts
+    found = []
+    for part in parts:
+        try:
+            found.append(ip_network(part))
+        except ValueError as error:
+            raise ValueError(f"{part!r} is no network") from error
+    return tuple(found)
+
+
 def _exceptions(entries: tuple[str, ...]) -> tuple[str, ...]:
     for entry in entries:
         if _HOST.fullmatch(entry) and not entry.replace(".", "").isdecimal():
@@ -132,4 +145,5 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 JwksUrl = Annotated[str, AfterValidator(_jwks_url)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parts), AfterValidator(_origins)]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)]
 Exceptions = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parts), AfterValidator(_exceptions)]

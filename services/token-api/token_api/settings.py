@@ -19,6 +19,7 @@ from token_api.setting_values import (
     HttpUrl,
     JwksUrl,
     LiveKitUrl,
+    Networks,
     Origins,
     StrongSecret,
     own_secret,
@@ -152,6 +153,11 @@ class Settings(BaseSettings):
         (),
         validation_alias="TOKEN_API_CORS_ORIGINS",
         description=f"origins of pages that may call, {_LISTED}: https://<host>",
+    )
+    trusted_proxies: Networks = Field(
+        (),
+        validation_alias="TOKEN_API_TRUSTED_PROXIES",
+        description=f"networks of proxies whose X-Forwarded-For is believed, {_LISTED}: 10.0.0.0/8",
     )
     webhook_allow: Exceptions = Field(
         (),

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from token_api.callers import Authenticator
 from token_api.livekit_probe import LiveKitProbe
 from token_api.metrics import Metrics
+from token_api.rate_limits import Buckets
 from token_api.settings import Settings
 from token_api.use_cases.services import Services
 
@@ -21,6 +22,7 @@ class State:
     services: Services
     probe: LiveKitProbe
     authenticator: Authenticator
+    buckets: Buckets
 
     @property
     def settings(self) -> Settings:

@@ -11,7 +11,7 @@ from sqlalchemy import URL, Engine, event, make_url, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 # How long a transaction waits for another's lock, and a connection for the server.
 BUSY_MILLISECONDS = 10_000
@@ -110,6 +110,11 @@ class Database:
         """Ask the database for nothing. Raises what SQLAlchemy raises where it does not answer."""
         async with self.engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
+
+    def connections_in_use(self) -> int:
+        """How many connections transactions hold now."""
+        pool = self.engine.pool
+        return pool.checkedout() if isinstance(pool, QueuePool) else 0
 
     async def aclose(self) -> None:
         await self.engine.dispose()

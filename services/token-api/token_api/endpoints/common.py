@@ -102,7 +102,8 @@ Key = Annotated[
 def problems(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
     """`responses` of a route that can end in `kinds`, and in those that every route can."""
     found: dict[int, list[str]] = {}
-    for kind in (Kind.UNAUTHENTICATED, Kind.BAD_REQUEST, Kind.VALIDATION, *kinds, Kind.DATABASE_UNAVAILABLE):
+    always = (Kind.UNAUTHENTICATED, Kind.BAD_REQUEST, Kind.VALIDATION, Kind.RATE_LIMITED)
+    for kind in (*always, *kinds, Kind.DATABASE_UNAVAILABLE, Kind.KEYS_UNAVAILABLE):
         found.setdefault(kind.status, []).append(kind.title)
     if any(kind.status == 415 for kind in kinds):
         found.setdefault(413, []).append(Kind.TOO_LARGE.title)

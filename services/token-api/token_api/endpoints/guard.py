@@ -19,7 +19,9 @@ from token_api.callers import (
     ServiceCaller,
     UserCaller,
 )
+from token_api.endpoints import limits
 from token_api.problems import Kind, ProblemError
+from token_api.rate_limits import class_of
 from token_api.state import state_of
 
 ON_BEHALF_OF = "X-On-Behalf-Of"
@@ -52,9 +54,12 @@ class CallerRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         handle = super().get_route_handler()
+        kinds = {method: class_of(method, self.path) for method in self.methods or ()}
 
         async def guarded(request: Request) -> Response:
             caller = await authenticate(request)
+            request.state.actor = caller.actor
+            limits.check(request, caller, kinds[request.method])
             if isinstance(caller, UserCaller) and not self.for_users:
                 raise ProblemError(Kind.ROLE_FORBIDDEN, "This is for the host application alone.")
             request.state.caller = caller
@@ -82,7 +87,8 @@ async def authenticate(request: Request) -> Caller:
     """Who sends `request`.
 
     Raises:
-        ProblemError: UNAUTHENTICATED; BAD_REQUEST for a wrong X-On-Behalf-Of; KEYS_UNAVAILABLE.
+        ProblemError: UNAUTHENTICATED, or RATE_LIMITED for too many of these; BAD_REQUEST for a wrong
+            X-On-Behalf-Of; KEYS_UNAVAILABLE.
     """
     given = request.headers.getlist("authorization")
     scheme, _, bearer = given[0].partition(" ") if len(given) == 1 else ("", "", "")
@@ -94,6 +100,7 @@ async def authenticate(request: Request) -> Caller:
     except BadCredentials as error:
         if bearer:
             log.info("credentials_refused", reason=str(error))
+            limits.check_refused(request)
         raise ProblemError(
             Kind.UNAUTHENTICATED,
             "Send the service key, or a user's JWT, as `Authorization: Bearer …`.",

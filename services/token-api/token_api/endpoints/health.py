@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Literal
 
+import structlog
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
+from sqlalchemy.exc import SQLAlchemyError
 
 from token_api.metrics import CONTENT_TYPE
 from token_api.problems import Kind, Problem, ProblemError
-from token_api.state import CurrentState
+from token_api.state import CurrentState, State
 
+log = structlog.get_logger()
 router = APIRouter(tags=["operation"])
+# As long as LiveKit gets: the kubelet waits a little longer.
+DATABASE_SECONDS = 2.0
 
 
 class Alive(BaseModel):
@@ -21,7 +27,7 @@ class Alive(BaseModel):
 
 
 class Ready(BaseModel):
-    """LiveKit answers, and takes our key."""
+    """The database and LiveKit answer, and LiveKit takes our key."""
 
     status: Literal["ready"] = "ready"
 
@@ -32,13 +38,28 @@ async def healthz() -> Alive:
     return Alive()
 
 
-@router.get("/readyz", responses={503: {"model": Problem, "description": "LiveKit cannot be used"}})
+@router.get(
+    "/readyz", responses={503: {"model": Problem, "description": "LiveKit or the database cannot be used"}}
+)
 async def readyz(state: CurrentState) -> Ready:
-    """Whether tokens handed out now can be used: LiveKit answers and accepts the configured key."""
-    found = await state.probe.finding()
+    """Whether work can be done now: the database answers, and LiveKit does and accepts the configured key."""
+    found, database = await asyncio.gather(state.probe.finding(), _database_answers(state))
+    if not database:
+        raise ProblemError(Kind.DATABASE_UNAVAILABLE, "The database does not answer.", {"Retry-After": "2"})
     if not found.ok:
         raise ProblemError(Kind.LIVEKIT_UNAVAILABLE, f"{found.detail}.", {"Retry-After": "2"})
     return Ready()
+
+
+async def _database_answers(state: State) -> bool:
+    try:
+        async with asyncio.timeout(DATABASE_SECONDS):
+            await state.services.database.ping()
+    except (SQLAlchemyError, TimeoutError) as error:
+        cause = getattr(error, "orig", None) or error
+        log.warning("database_probe", error=type(cause).__name__)
+        return False
+    return True
 
 
 @router.get(

@@ -13,6 +13,7 @@ class Wakeups:
     inbox: asyncio.Event = field(default_factory=asyncio.Event)
     outbox: asyncio.Event = field(default_factory=asyncio.Event)
     reconciler: asyncio.Event = field(default_factory=asyncio.Event)
+    chat: asyncio.Event = field(default_factory=asyncio.Event)
 
     def ring(self, names: set[str]) -> None:
         """Ring the bells of these names; a name without a bell is a mistake of ours, and raises."""

@@ -81,9 +81,10 @@ def test_the_database_itself_refuses_what_must_not_be(empty_database: str) -> No
     migrate(empty_database)
     engine = engine_of(empty_database)
     columns = "id, kind, title, owner_id, space_id, metadata, status, created_at, updated_at, version"
+    columns += ", chat_enabled, chat_slow_mode_seconds, chat_max_length, chat_revision"
     at = "'2030-01-01T00:00:00.000000Z'"
-    row = "('{id}', '{kind}', 't', 'o', 's', '{{}}', 'draft', " + f"{at}, {at}, 1, true, 0)"
-    insert = f"INSERT INTO streams ({columns}, chat_enabled, chat_slow_mode_seconds) VALUES "  # noqa: S608
+    row = "('{id}', '{kind}', 't', 'o', 's', '{{}}', 'draft', " + f"{at}, {at}, 1, true, 0, 500, 0)"
+    insert = f"INSERT INTO streams ({columns}) VALUES "  # noqa: S608
     session = (
         "INSERT INTO stream_sessions (id, stream_id, room_name, state, requested_at) "  # noqa: S608
         f"VALUES ('{{id}}', '{{stream}}', 'room-{{id}}', 'opening', {at})"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -25,7 +23,6 @@ from token_api.database.columns import (
     MaybeHostId,
     MaybeTime,
     Time,
-    UtcDateTime,
     one_of,
 )
 from token_api.domain.roles import StreamRole
@@ -83,6 +80,9 @@ class Stream(Base):
     version: Mapped[int] = mapped_column(default=1)
     chat_enabled: Mapped[bool] = mapped_column(default=True)
     chat_slow_mode_seconds: Mapped[int] = mapped_column(default=0)
+    chat_max_length: Mapped[int] = mapped_column(default=500)
+    # The last revision that the chat gave: grows with each message, deletion, and change of settings.
+    chat_revision: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
 class StreamSession(Base):
@@ -264,11 +264,15 @@ class Recording(Base):
 
 
 class ChatMessage(Base):
-    """What somebody wrote. A deleted one keeps its row, without being shown."""
+    """What somebody wrote. A deleted one keeps its row, without being shown.
+
+    `sequence` is its place in the chat, `revision` what the chat's revision was when it last changed.
+    """
 
     __tablename__ = "chat_messages"
     __table_args__ = (
-        Index("ix_chat_messages_stream_id_sent_at", "stream_id", "sent_at", "id"),
+        Index("uq_chat_messages_stream_id_sequence", "stream_id", "sequence", unique=True),
+        Index("uq_chat_messages_stream_id_revision", "stream_id", "revision", unique=True),
         Index("ix_chat_messages_stream_id_user_id_sent_at", "stream_id", "user_id", "sent_at"),
     )
 
@@ -279,10 +283,30 @@ class ChatMessage(Base):
     )
     user_id: Mapped[HostId]
     name: Mapped[str] = mapped_column(String(128), default="")
+    # What they were to the stream when they wrote it.
+    role: Mapped[StreamRole] = mapped_column(one_of(StreamRole, "role"))
     text: Mapped[str] = mapped_column(Text)
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    revision: Mapped[int] = mapped_column(BigInteger)
     sent_at: Mapped[Time]
     deleted_at: Mapped[MaybeTime]
     deleted_by: Mapped[MaybeHostId]
+
+
+class ChatRelay(Base):
+    """What the room is still to be told of its chat, in the order of `position`."""
+
+    __tablename__ = "chat_relays"
+    __table_args__ = (Index("ix_chat_relays_session_id", "session_id"),)
+
+    position: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    )
+    session_id: Mapped[str] = _session_id()
+    payload: Mapped[Json]
+    created_at: Mapped[Time]
+    # Whoever sends it holds it until then.
+    claimed_until: Mapped[MaybeTime]
 
 
 class WebhookInbox(Base):
@@ -405,10 +429,13 @@ class IdempotencyKey(Base):
 
 
 class QosSample(Base):
-    """What a client told about the quality that it sees, or that it could not join."""
+    """What a client told about the quality that it sees. NULL is what it did not tell."""
 
     __tablename__ = "qos_samples"
-    __table_args__ = (Index("ix_qos_samples_stream_id_at", "stream_id", "at"),)
+    __table_args__ = (
+        Index("ix_qos_samples_stream_id_at", "stream_id", "at"),
+        Index("ix_qos_samples_at", "at"),
+    )
 
     id: Mapped[Id]
     stream_id: Mapped[str] = _stream_id()
@@ -416,18 +443,41 @@ class QosSample(Base):
         String(36), ForeignKey("stream_sessions.id", ondelete="CASCADE")
     )
     user_id: Mapped[HostId]
-    kind: Mapped[str] = mapped_column(String(32))
     at: Mapped[Time]
-    sample: Mapped[Json]
+    rtt_ms: Mapped[int | None]
+    # Of a thousand packets.
+    loss_permille: Mapped[int | None]
+    # Since the sample before.
+    freezes: Mapped[int | None]
+    freeze_ms: Mapped[int | None]
+    bitrate_kbps: Mapped[int | None]
+    frames_per_second: Mapped[int | None]
+    frame_height: Mapped[int | None]
 
 
-class ViewerCount(Base):
-    """How many viewers a session had at a moment."""
+class TelemetrySender(Base):
+    """When somebody's samples were last taken: they may not come more often than allowed."""
 
-    __tablename__ = "viewer_counts"
+    __tablename__ = "telemetry_senders"
+    __table_args__ = (Index("ix_telemetry_senders_last_at", "last_at"),)
 
-    session_id: Mapped[str] = mapped_column(
-        String(36), ForeignKey("stream_sessions.id", ondelete="CASCADE"), primary_key=True
+    stream_id: Mapped[str] = mapped_column(
+        String(36), ForeignKey("streams.id", ondelete="CASCADE"), primary_key=True
     )
-    at: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
-    viewers: Mapped[int]
+    user_id: Mapped[str] = mapped_column(String(128), primary_key=True)
+    last_at: Mapped[Time]
+
+
+class JoinFailure(Base):
+    """How often nobody got in, by why: the service refused a token, or a client could not connect."""
+
+    __tablename__ = "join_failures"
+
+    stream_id: Mapped[str] = mapped_column(
+        String(36), ForeignKey("streams.id", ondelete="CASCADE"), primary_key=True
+    )
+    # Empty where the stream had no session. Not a foreign key: it is part of the primary key.
+    session_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    reason: Mapped[str] = mapped_column(String(64), primary_key=True)
+    count: Mapped[int]
+    last_at: Mapped[Time]

@@ -21,6 +21,7 @@ EVENT_TYPES = frozenset(
         *("grant.created", "grant.cancelled"),
         *("participant.joined", "participant.left", "participant.removed", "participant.banned"),
         *("participant.unbanned", "participant.promoted", "participant.demoted"),
+        "chat.message-deleted",
         *("recording.started", "recording.ended", "recording.failed"),
     }
 )

@@ -14,10 +14,12 @@ depends_on = None
 
 # Those that refer to others first.
 _TABLES = (
-    "viewer_counts",
     "stage_requests",
     "recordings",
     "qos_samples",
+    "telemetry_senders",
+    "join_failures",
+    "chat_relays",
     "visits",
     "participants",
     "chat_messages",
@@ -144,6 +146,8 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("chat_enabled", sa.Boolean(), nullable=False),
         sa.Column("chat_slow_mode_seconds", sa.Integer(), nullable=False),
+        sa.Column("chat_max_length", sa.Integer(), nullable=False),
+        sa.Column("chat_revision", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("capacity IS NULL OR capacity > 0", name=op.f("ck_streams_capacity")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_streams")),
     )
@@ -330,7 +334,24 @@ def upgrade() -> None:
         sa.Column("session_id", sa.String(length=36), nullable=True),
         sa.Column("user_id", sa.String(length=128), nullable=False),
         sa.Column("name", sa.String(length=128), nullable=False),
+        sa.Column(
+            "role",
+            sa.Enum(
+                "creator",
+                "team",
+                "guest",
+                "viewer",
+                "publisher",
+                name="role",
+                native_enum=False,
+                create_constraint=True,
+                length=32,
+            ),
+            nullable=False,
+        ),
         sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("sequence", sa.BigInteger(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("sent_at", UtcDateTime(), nullable=False),
         sa.Column("deleted_at", UtcDateTime(), nullable=True),
         sa.Column("deleted_by", sa.String(length=128), nullable=True),
@@ -346,13 +367,49 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_chat_messages")),
     )
     op.create_index(
-        "ix_chat_messages_stream_id_sent_at", "chat_messages", ["stream_id", "sent_at", "id"], unique=False
+        "uq_chat_messages_stream_id_revision", "chat_messages", ["stream_id", "revision"], unique=True
+    )
+    op.create_index(
+        "uq_chat_messages_stream_id_sequence", "chat_messages", ["stream_id", "sequence"], unique=True
     )
     op.create_index(
         "ix_chat_messages_stream_id_user_id_sent_at",
         "chat_messages",
         ["stream_id", "user_id", "sent_at"],
         unique=False,
+    )
+    op.create_table(
+        "chat_relays",
+        sa.Column(
+            "position",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column("session_id", sa.String(length=36), nullable=False),
+        sa.Column("payload", sa.Text(), nullable=False),
+        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.Column("claimed_until", UtcDateTime(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["session_id"],
+            ["stream_sessions.id"],
+            name=op.f("fk_chat_relays_session_id_stream_sessions"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("position", name=op.f("pk_chat_relays")),
+    )
+    op.create_index("ix_chat_relays_session_id", "chat_relays", ["session_id"], unique=False)
+    op.create_table(
+        "join_failures",
+        sa.Column("stream_id", sa.String(length=36), nullable=False),
+        sa.Column("session_id", sa.String(length=36), nullable=False),
+        sa.Column("reason", sa.String(length=64), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("last_at", UtcDateTime(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["stream_id"], ["streams.id"], name=op.f("fk_join_failures_stream_id_streams"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("stream_id", "session_id", "reason", name=op.f("pk_join_failures")),
     )
     op.create_table(
         "participants",
@@ -414,9 +471,14 @@ def upgrade() -> None:
         sa.Column("stream_id", sa.String(length=36), nullable=False),
         sa.Column("session_id", sa.String(length=36), nullable=True),
         sa.Column("user_id", sa.String(length=128), nullable=False),
-        sa.Column("kind", sa.String(length=32), nullable=False),
         sa.Column("at", UtcDateTime(), nullable=False),
-        sa.Column("sample", sa.Text(), nullable=False),
+        sa.Column("rtt_ms", sa.Integer(), nullable=True),
+        sa.Column("loss_permille", sa.Integer(), nullable=True),
+        sa.Column("freezes", sa.Integer(), nullable=True),
+        sa.Column("freeze_ms", sa.Integer(), nullable=True),
+        sa.Column("bitrate_kbps", sa.Integer(), nullable=True),
+        sa.Column("frames_per_second", sa.Integer(), nullable=True),
+        sa.Column("frame_height", sa.Integer(), nullable=True),
         sa.ForeignKeyConstraint(
             ["session_id"],
             ["stream_sessions.id"],
@@ -428,6 +490,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_qos_samples")),
     )
+    op.create_index("ix_qos_samples_at", "qos_samples", ["at"], unique=False)
     op.create_index("ix_qos_samples_stream_id_at", "qos_samples", ["stream_id", "at"], unique=False)
     op.create_table(
         "recordings",
@@ -531,18 +594,19 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'waiting'"),
     )
     op.create_table(
-        "viewer_counts",
-        sa.Column("session_id", sa.String(length=36), nullable=False),
-        sa.Column("at", UtcDateTime(), nullable=False),
-        sa.Column("viewers", sa.Integer(), nullable=False),
+        "telemetry_senders",
+        sa.Column("stream_id", sa.String(length=36), nullable=False),
+        sa.Column("user_id", sa.String(length=128), nullable=False),
+        sa.Column("last_at", UtcDateTime(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["session_id"],
-            ["stream_sessions.id"],
-            name=op.f("fk_viewer_counts_session_id_stream_sessions"),
+            ["stream_id"],
+            ["streams.id"],
+            name=op.f("fk_telemetry_senders_stream_id_streams"),
             ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint("session_id", "at", name=op.f("pk_viewer_counts")),
+        sa.PrimaryKeyConstraint("stream_id", "user_id", name=op.f("pk_telemetry_senders")),
     )
+    op.create_index("ix_telemetry_senders_last_at", "telemetry_senders", ["last_at"], unique=False)
 
 
 def downgrade() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import cache
+from functools import cache, partial
 
 import httpx
 from fastapi import FastAPI
@@ -12,23 +12,44 @@ from fastapi import FastAPI
 from token_api import VERSION, openapi
 from token_api.callers import Authenticator
 from token_api.database.engine import Database
+from token_api.delivery.addresses import allowed_of
+from token_api.delivery.client import DeliveryClient
 from token_api.domain.clock import Clock, SystemClock
-from token_api.endpoints import access, health, streams, token, video, webhooks
+from token_api.endpoints import (
+    access,
+    analytics,
+    chat,
+    health,
+    streams,
+    telemetry,
+    token,
+    video,
+    webhook_endpoints,
+    webhooks,
+)
 from token_api.livekit_api.gateway import Gateway
 from token_api.livekit_probe import LiveKitProbe
 from token_api.metrics import Metrics
 from token_api.middleware import BodyLimit, Envelope
 from token_api.origins import Origins
+from token_api.page_safe import PageSafeResponse
 from token_api.problems import install_handlers
 from token_api.rate_limits import Buckets
 from token_api.settings import Settings
 from token_api.state import State
 from token_api.tokens import ApiCredentials
+from token_api.use_cases.chat_relay import EVERY_SECONDS as RELAY_SECONDS
+from token_api.use_cases.chat_relay import relay_due
 from token_api.use_cases.services import Services
+from token_api.use_cases.webhooks_in import Reactions, look_again
 from token_api.wakeups import Wakeups
+from token_api.workers.inbox import EVERY_SECONDS as INBOX_SECONDS
+from token_api.workers.inbox import InboxWorker
 from token_api.workers.loop import Worker, working
+from token_api.workers.outbox import EVERY_SECONDS as OUTBOX_SECONDS
+from token_api.workers.outbox import OutboxWorker
 
-_ROUTERS = (health, token, streams, video, access, webhooks)
+_ROUTERS = (health, token, streams, video, access, webhooks, webhook_endpoints, chat, telemetry, analytics)
 
 
 def create_app(
@@ -45,7 +66,9 @@ def create_app(
             stack.push_async_callback(state.services.livekit.aclose)
             stack.push_async_callback(state.authenticator.aclose)
             stack.push_async_callback(state.probe.aclose)
-            await stack.enter_async_context(working(workers(state.services)))
+            outbox = OutboxWorker(state.services, state.delivery)
+            stack.push_async_callback(outbox.aclose)
+            await stack.enter_async_context(working(workers(state.services, outbox)))
             yield
 
     app = FastAPI(
@@ -59,6 +82,8 @@ def create_app(
         redoc_url=None,
         # A redirect of /v1/token/ would be an answer without problem details, and lose the body.
         redirect_slashes=False,
+        # Answers hold what users wrote, and pages embed answers.
+        default_response_class=PageSafeResponse,
     )
     app.state.token_api = state
     install_handlers(app)
@@ -75,10 +100,15 @@ def create_app(
     return app
 
 
-def workers(services: Services) -> list[Worker]:
+def workers(services: Services, outbox: OutboxWorker) -> list[Worker]:
     """What runs in the background as long as the service does."""
-    _ = services
-    return []
+    bells = services.wakeups
+    inbox = InboxWorker(services, Reactions(on_joined=look_again, on_egress=look_again))
+    return [
+        Worker("inbox", inbox.work, bells.inbox, INBOX_SECONDS),
+        Worker("outbox", outbox.work, bells.outbox, OUTBOX_SECONDS),
+        Worker("chat", partial(relay_due, services), bells.chat, RELAY_SECONDS),
+    ]
 
 
 def _state(settings: Settings, clock: Clock, outside: httpx.AsyncBaseTransport | None) -> State:
@@ -98,5 +128,6 @@ def _state(settings: Settings, clock: Clock, outside: httpx.AsyncBaseTransport |
         ),
         probe=LiveKitProbe(settings.livekit_http_url, credentials),
         authenticator=Authenticator(settings, clock, transport=outside),
+        delivery=DeliveryClient(allowed_of(settings.webhook_allow)),
         buckets=Buckets(),
     )

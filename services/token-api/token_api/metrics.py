@@ -39,6 +39,64 @@ class Metrics:
         self.webhooks_refused = Counter(
             "token_api_webhooks_refused", "Webhooks refused", ["reason"], registry=self._registry
         )
+        self.inbox_events = Counter(
+            "token_api_inbox_events",
+            "LiveKit's events worked on, by outcome: processed, put-back, parked",
+            ["outcome"],
+            registry=self._registry,
+        )
+        self.inbox_lag = Gauge(
+            "token_api_inbox_lag_seconds",
+            "Age of the oldest of LiveKit's events that waits",
+            registry=self._registry,
+        )
+        self.deliveries = Counter(
+            "token_api_deliveries",
+            "Attempts to deliver a webhook, by outcome: delivered, failed, given-up, gone",
+            ["outcome"],
+            registry=self._registry,
+        )
+        self.outbox_lag = Gauge(
+            "token_api_outbox_lag_seconds",
+            "For how long the delivery that is most overdue has been due",
+            registry=self._registry,
+        )
+        self.chat_messages = Counter(
+            "token_api_chat_messages", "Chat messages written", ["role"], registry=self._registry
+        )
+        self.chat_relays = Counter(
+            "token_api_chat_relays",
+            "Packets of chat for rooms: sent, failed (tried again), given_up, no_room",
+            ["outcome"],
+            registry=self._registry,
+        )
+        self.join_failures = Counter(
+            "token_api_join_failures",
+            "Who did not get in: tokens refused by reason, and what clients told (client-…)",
+            ["reason"],
+            registry=self._registry,
+        )
+        self.quality_samples = Counter(
+            "token_api_quality_samples", "Quality samples taken from clients", registry=self._registry
+        )
+        self.ejections = Counter(
+            "token_api_ejections",
+            "Participants put out of rooms, by why",
+            ["reason"],
+            registry=self._registry,
+        )
+        self.healings = Counter(
+            "token_api_reconciler_healings",
+            "What the reconciler put right, by kind",
+            ["kind"],
+            registry=self._registry,
+        )
+        self.reconciler_runs = Counter(
+            "token_api_reconciler_runs", "Runs of the reconciler", ["outcome"], registry=self._registry
+        )
+        self.reconciler_seconds = Histogram(
+            "token_api_reconciler_seconds", "Time that a run of the reconciler took", registry=self._registry
+        )
         self.problems = Counter(
             "token_api_problems", "Requests that ended in a problem", ["kind"], registry=self._registry
         )

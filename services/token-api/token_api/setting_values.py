@@ -104,12 +104,17 @@ def _networks(value: object) -> object:
 
 def _exceptions(entries: tuple[str, ...]) -> tuple[str, ...]:
     for entry in entries:
-        if _HOST.fullmatch(entry) and not entry.replace(".", "").isdecimal():
+        host, colon, port = entry.partition(":")
+        # With a port, also an address: http://127.0.0.1:3000 of a developer's machine, and nothing else.
+        usable = re.fullmatch(r"[1-9][0-9]{0,4}", port) if colon else not host.replace(".", "").isdecimal()
+        if _HOST.fullmatch(host) and usable:
             continue
         try:
             ip_network(entry)
         except ValueError as error:
-            raise ValueError(f"{entry!r} is neither a host name nor a network") from error
+            raise ValueError(
+                f"{entry!r} is neither a host name, alone or with a port, nor a network"
+            ) from error
     return tuple(entry.lower() for entry in entries)
 
 

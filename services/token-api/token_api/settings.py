@@ -162,7 +162,24 @@ class Settings(BaseSettings):
     webhook_allow: Exceptions = Field(
         (),
         validation_alias="TOKEN_API_WEBHOOK_ALLOW",
-        description=f"networks or host names that webhooks may go to although they are private, {_LISTED}",
+        description=(
+            "networks, or host names with or without a port, that webhooks may go to although they are "
+            f"private, also by http://, {_LISTED}"
+        ),
+    )
+    reconcile_seconds: int = Field(
+        15,
+        validation_alias="TOKEN_API_RECONCILE_SECONDS",
+        ge=1,
+        le=300,
+        description="seconds between two comparisons with LiveKit, 1 to 300",
+    )
+    creator_grace_seconds: int = Field(
+        300,
+        validation_alias="TOKEN_API_CREATOR_GRACE_SECONDS",
+        ge=5,
+        le=86400,
+        description="seconds after which a stream whose creator is gone is ended, 5 to 86400",
     )
     listen_host: str = Field(
         "0.0.0.0", validation_alias="TOKEN_API_LISTEN_HOST", description="an address of this host"

@@ -8,6 +8,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from token_api.callers import Authenticator
+from token_api.delivery.client import DeliveryClient
 from token_api.livekit_probe import LiveKitProbe
 from token_api.metrics import Metrics
 from token_api.rate_limits import Buckets
@@ -22,6 +23,7 @@ class State:
     services: Services
     probe: LiveKitProbe
     authenticator: Authenticator
+    delivery: DeliveryClient
     buckets: Buckets
 
     @property

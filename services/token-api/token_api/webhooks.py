@@ -46,12 +46,26 @@ class Room(BaseModel):
     name: str = ""
 
 
-class Event(BaseModel):
-    """The part of LiveKit's WebhookEvent that the service acts on; fields it does not know are left alone."""
+class Egress(BaseModel):
+    """The same of a recording."""
 
-    id: str = Field(min_length=1, max_length=256)
-    event: str = Field(min_length=1, max_length=64)
+    room_name: str = Field("", alias="roomName")
+
+
+class Event(BaseModel):
+    """The part of LiveKit's WebhookEvent that it is filed under; the rest is read when it is processed."""
+
+    id: str = Field(max_length=256, pattern=r"^[!-~]+$")
+    event: str = Field(max_length=64, pattern=r"^[!-~]+$")
     room: Room | None = None
+    egress: Egress | None = Field(None, alias="egressInfo")
+    # Seconds since 1970, to the end of the year 9999; as text, as protobuf's JSON has 64-bit numbers.
+    created_at: int | None = Field(None, alias="createdAt", ge=0, le=253_402_300_799)
+
+    @property
+    def room_name(self) -> str:
+        """The room that it happened in; empty where it happened in none."""
+        return (self.room.name if self.room else "") or (self.egress.room_name if self.egress else "")
 
 
 def verify(body: bytes, authorization: str | None, secrets: Mapping[str, str]) -> None:

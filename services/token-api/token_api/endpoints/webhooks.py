@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from token_api.problems import Kind, Problem, ProblemError
 from token_api.state import CurrentState
+from token_api.use_cases import webhooks_in
 from token_api.webhooks import BadSignature, Event, verify
 
 LIVEKIT_WEBHOOK_PATH = "/v1/webhooks/livekit"
@@ -26,6 +27,7 @@ router = APIRouter(tags=["webhooks"])
         401: {"model": Problem, "description": "Not signed by LiveKit with a key known here"},
         413: {"model": Problem, "description": f"The body is longer than {MAX_BODY_BYTES} bytes"},
         422: {"model": Problem, "description": "Signed by LiveKit, but no event"},
+        503: {"model": Problem, "description": Kind.DATABASE_UNAVAILABLE.title},
     },
     openapi_extra={
         "requestBody": {
@@ -36,7 +38,11 @@ router = APIRouter(tags=["webhooks"])
     },
 )
 async def receive(request: Request, state: CurrentState) -> Response:
-    """Take one event of LiveKit's. Its Authorization header is a JWT over the body's digest."""
+    """Take one event of LiveKit's. Its Authorization header is a JWT over the body's digest.
+
+    It is answered once the event is kept, and processed afterwards. An event that came before, and one of
+    a room that is none of ours, are answered alike, and have no effect.
+    """
     body = await request.body()
     try:
         verify(body, request.headers.get("authorization"), state.settings.livekit_secrets)
@@ -54,6 +60,12 @@ async def receive(request: Request, state: CurrentState) -> Response:
         log.error("webhook_not_understood", bytes=len(body))
         raise ProblemError(Kind.VALIDATION, "The body is no event of LiveKit's.") from error
     state.metrics.count_webhook(event.event)
-    room = event.room.name if event.room else None
-    log.info("webhook_received", event_id=event.id, event_type=event.event, room=room)
+    filed = await webhooks_in.file(state.services, event, body.decode())
+    log.info(
+        "webhook_received",
+        event_id=event.id,
+        event_type=event.event,
+        room=event.room_name[:256] or None,
+        filed=filed.value,
+    )
     return Response(status_code=200)

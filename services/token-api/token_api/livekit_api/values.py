@@ -100,7 +100,7 @@ def participant_of(message: proto.ParticipantInfo) -> RoomParticipant:
         name=message.name,
         kind=proto.ParticipantInfo.Kind.Name(message.kind).lower(),
         active=message.state == proto.ParticipantInfo.State.ACTIVE,
-        joined_at=datetime.fromtimestamp(message.joined_at, UTC),
+        joined_at=datetime.fromtimestamp(message.joined_at_ms / 1000 or message.joined_at, UTC),
         permissions=Permissions(publishes, permission.can_publish_data, permission.can_subscribe),
         hidden=permission.hidden,
         tracks=tuple(

@@ -21,10 +21,14 @@ EVENT_TYPES = frozenset(
         *("grant.created", "grant.cancelled"),
         *("participant.joined", "participant.left", "participant.removed", "participant.banned"),
         *("participant.unbanned", "participant.promoted", "participant.demoted"),
+        *("participant.muted", "stage.requested", "stage.withdrawn", "stage.accepted", "stage.declined"),
         "chat.message-deleted",
         *("recording.started", "recording.ended", "recording.failed"),
     }
 )
+
+# Of the events' form: grows where a receiver that knows the one before would be misled.
+PAYLOAD_VERSION = 1
 
 
 def record(
@@ -46,6 +50,7 @@ def record(
         raise ValueError(f"no event is called {event_type!r}")
     payload = {
         "type": event_type,
+        "version": PAYLOAD_VERSION,
         "timestamp": now.isoformat(),
         "data": {"stream_id": stream_id, **(details or {})},
     }

@@ -58,11 +58,11 @@ async def see(
         )
         transaction.add(visit)
         visits.append(visit)
-        _tell(transaction, "participant.joined", session, participant, visit, now, actor)
+        _tell(transaction, visit, participant, session.stream_id, now=now, actor=actor)
     if seen.left_at is not None and visit.left_at is None:
         # LiveKit tells of leaving in whole seconds, and of joining in milliseconds.
         visit.left_at = max(seen.left_at, visit.joined_at)
-        _tell(transaction, "participant.left", session, participant, visit, now, actor)
+        _tell(transaction, visit, participant, session.stream_id, now=now, actor=actor, left=True)
     _sum_up(session, participant, visits)
     return participant
 
@@ -81,28 +81,30 @@ def _sum_up(session: StreamSession, participant: Participant, visits: list[Visit
 
 def _tell(
     transaction: AsyncSession,
-    event: str,
-    session: StreamSession,
-    participant: Participant,
     visit: Visit,
+    participant: Participant,
+    stream_id: str,
+    *,
     now: datetime,
     actor: str,
+    left: bool = False,
 ) -> None:
+    event = "participant.left" if left else "participant.joined"
     details = {
-        "session_id": session.id,
-        "identity": participant.identity,
+        "session_id": visit.session_id,
+        "identity": visit.identity,
         "user_id": participant.user_id,
         "role": participant.role.value,
         "visit_id": visit.livekit_sid,
         "joined_at": visit.joined_at.isoformat(),
-        "left_at": visit.left_at.isoformat() if event == "participant.left" and visit.left_at else None,
+        "left_at": visit.left_at.isoformat() if left and visit.left_at else None,
     }
     record(
         transaction,
         now=now,
         actor=actor,
         action=event,
-        stream_id=session.stream_id,
+        stream_id=stream_id,
         details=details,
         event_type=event,
     )

@@ -1,0 +1,1 @@
+"""How our own events reach the host application."""

@@ -1,0 +1,249 @@
+"""LiveKit's events: kept as they come, then processed, each once, whatever their order.
+
+LiveKit drops events that it cannot deliver in time, repeats others, and tells of a leaving before the
+coming. So nothing here relies on order, every effect may be had twice, and what never arrives is healed
+by the reconciler, which uses the same functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from token_api.database.engine import wake
+from token_api.database.tables import Participant, StreamSession, WebhookInbox
+from token_api.domain.roles import permissions_of
+from token_api.domain.room_names import is_ours
+from token_api.domain.vocabulary import InboxState, SessionState
+from token_api.livekit_api.events import LiveKitEvent, event_of
+from token_api.livekit_api.values import EgressState
+from token_api.problems import Kind, ProblemError
+from token_api.use_cases import sessions
+from token_api.use_cases.services import Services
+from token_api.use_cases.visits import Sighting, see
+from token_api.webhooks import Event
+
+ACTOR = "livekit"
+# Whoever took an event has it for so long; then it is up for taking again.
+LEASE = timedelta(seconds=60)
+# After the n-th try, 2^n seconds and no more than a minute: the last of 8 is some three minutes later.
+MAX_ATTEMPTS = 8
+_LONGEST_PAUSE = timedelta(seconds=60)
+# LiveKit repeats for half a minute: what is older is not a duplicate's original anymore.
+KEEP = timedelta(days=7)
+KEEP_PARKED = timedelta(days=30)
+
+
+class Filed(StrEnum):
+    """What became of an event that came in."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    NOT_OURS = "not-ours"
+
+
+@dataclass(frozen=True)
+class Reactions:
+    """What others do about an event, once its own rows are committed; they too may be asked twice.
+
+    `on_joined` is given the names of the room and of the participant.
+    """
+
+    on_joined: Callable[[Services, str, str], Awaitable[object]]
+    on_egress: Callable[[Services, EgressState], Awaitable[object]]
+
+
+async def look_again(services: Services, *_what: object) -> None:
+    """A reaction: have the reconciler look at all rooms at once."""
+    services.wakeups.reconciler.set()
+
+
+async def file(services: Services, event: Event, body: str) -> Filed:
+    """Keep an event for the inbox worker; one of a room that is not ours is none of our business."""
+    if not is_ours(event.room_name):
+        return Filed.NOT_OURS
+    now = services.clock.now()
+    async with services.database.begin() as transaction:
+        insert = sqlite.insert if services.database.is_sqlite else postgresql.insert
+        made = await transaction.scalar(
+            insert(WebhookInbox)
+            .values(
+                event_id=event.id,
+                event_type=event.event,
+                room_name=event.room_name,
+                body=body,
+                happened_at=datetime.fromtimestamp(event.created_at, UTC) if event.created_at else now,
+                received_at=now,
+                state=InboxState.WAITING,
+                attempts=0,
+                next_at=now,
+                error="",
+            )
+            .on_conflict_do_nothing()
+            .returning(WebhookInbox.event_id)
+        )
+        if made is None:
+            return Filed.DUPLICATE
+        wake(transaction, "inbox")
+        return Filed.NEW
+
+
+async def take(services: Services, limit: int) -> Sequence[WebhookInbox]:
+    """Events that are due, for this process alone until their lease ends; of a room, in their order."""
+    now = services.clock.now()
+    async with services.database.begin() as transaction:
+        found = (
+            await transaction.scalars(
+                select(WebhookInbox)
+                .where(WebhookInbox.state == InboxState.WAITING, WebhookInbox.next_at <= now)
+                .order_by(WebhookInbox.happened_at, WebhookInbox.received_at)
+                .limit(limit)
+                .with_for_update(skip_locked=True)
+            )
+        ).all()
+        for row in found:
+            # Counted before the try: an event by which the process dies is parked in the end, too.
+            row.attempts += 1
+            row.next_at = now + LEASE
+        return found
+
+
+async def process(services: Services, reactions: Reactions, taken: WebhookInbox) -> None:
+    """Do what an event calls for, and mark it done. Raises what goes wrong: see `put_back`."""
+    event = event_of(taken.body)
+    async with services.database.begin() as transaction:
+        session = await _session(transaction, event.room_name)
+        if session is not None:
+            await _write(transaction, session, event, services.clock.now())
+            stream_id, session_id, state = session.stream_id, session.id, session.state
+        outside = session is not None and _is_for_others(event)
+        if not outside:
+            known = session is not None and event.type in _KNOWN
+            await _finish(transaction, taken, InboxState.DONE if known else InboxState.IGNORED, services)
+    if not outside:
+        return
+    if event.type == "room_finished":
+        await _room_finished(services, event.room_name, stream_id, session_id, state)
+    elif event.egress is not None:
+        await reactions.on_egress(services, event.egress)
+    elif event.participant is not None:
+        await reactions.on_joined(services, event.room_name, event.participant.identity)
+    async with services.database.begin() as transaction:
+        await _finish(transaction, taken, InboxState.DONE, services)
+
+
+async def put_back(services: Services, taken: WebhookInbox, error: Exception) -> InboxState:
+    """Have an event tried again later; one that failed too often is parked, with its error.
+
+    That LiveKit is away is no fault of the event.
+    """
+    away = isinstance(error, ProblemError) and error.kind is Kind.LIVEKIT_UNAVAILABLE
+    parked = taken.attempts >= MAX_ATTEMPTS and not away
+    pause = min(timedelta(seconds=2 ** min(taken.attempts, 10)), _LONGEST_PAUSE)
+    state = InboxState.FAILED if parked else InboxState.WAITING
+    # The type alone, but for our own: a database's error holds the statement with its values.
+    text = str(error) if isinstance(error, ProblemError | ValueError) else ""
+    async with services.database.begin() as transaction:
+        await transaction.execute(
+            update(WebhookInbox)
+            .where(WebhookInbox.event_id == taken.event_id, WebhookInbox.state == InboxState.WAITING)
+            .values(
+                state=state,
+                next_at=services.clock.now() + pause,
+                error=f"{type(error).__name__}: {text}"[:500],
+            )
+        )
+    return state
+
+
+async def lag_seconds(services: Services) -> float:
+    """For how long the oldest event has been waiting."""
+    async with services.database.read() as transaction:
+        oldest = await transaction.scalar(
+            select(func.min(WebhookInbox.received_at)).where(WebhookInbox.state == InboxState.WAITING)
+        )
+    return max(0.0, (services.clock.now() - oldest).total_seconds()) if oldest else 0.0
+
+
+async def prune(transaction: AsyncSession, now: datetime) -> int:
+    """Forget events that nobody needs anymore; how many."""
+    over = WebhookInbox.state.in_((InboxState.DONE, InboxState.IGNORED))
+    gone = await transaction.execute(
+        delete(WebhookInbox)
+        .where(
+            or_(
+                and_(over, WebhookInbox.received_at < now - KEEP),
+                and_(WebhookInbox.state == InboxState.FAILED, WebhookInbox.received_at < now - KEEP_PARKED),
+            )
+        )
+        .returning(WebhookInbox.event_id)
+    )
+    return len(gone.all())
+
+
+_KNOWN = frozenset(
+    {
+        *("participant_joined", "participant_left", "track_published", "room_finished"),
+        *("egress_started", "egress_updated", "egress_ended"),
+    }
+)
+
+
+async def _session(transaction: AsyncSession, room_name: str) -> StreamSession | None:
+    """The session of a room, locked: what happens in one room is written one after the other."""
+    found: StreamSession | None = await transaction.scalar(
+        select(StreamSession).where(StreamSession.room_name == room_name).with_for_update()
+    )
+    return found
+
+
+async def _write(
+    transaction: AsyncSession, session: StreamSession, event: LiveKitEvent, now: datetime
+) -> None:
+    participant = event.participant
+    if participant is None:
+        return
+    happened = event.happened_at or now
+    if event.type in {"participant_joined", "participant_left"}:
+        left = happened if event.type == "participant_left" else None
+        # 1970 is how an event says nothing.
+        joined = participant.joined_at if participant.joined_at.timestamp() else happened
+        seen = Sighting(participant.identity, participant.sid, joined, left)
+        await see(transaction, session, seen, now=now, actor=ACTOR)
+    elif event.type == "track_published":
+        known = await transaction.get(Participant, (session.id, participant.identity))
+        allowed = permissions_of(known.role).publish_sources if known else ()
+        if event.track_source not in allowed:
+            # Foreign, or beyond their role: to be judged now, not at the next tick.
+            wake(transaction, "reconciler")
+
+
+def _is_for_others(event: LiveKitEvent) -> bool:
+    if event.type == "participant_joined":
+        return event.participant is not None
+    return event.type == "room_finished" or (event.type.startswith("egress_") and event.egress is not None)
+
+
+async def _room_finished(
+    services: Services, room_name: str, stream_id: str, session_id: str, state: SessionState
+) -> None:
+    """Close the session, unless LiveKit itself has the room: it was made again, or the event is old."""
+    if state not in {SessionState.OPEN, SessionState.CLOSING} or await services.livekit.rooms([room_name]):
+        return
+    await sessions.finish_closing(services, stream_id, session_id, ACTOR)
+
+
+async def _finish(
+    transaction: AsyncSession, taken: WebhookInbox, state: InboxState, services: Services
+) -> None:
+    values: dict[str, Any] = {"state": state, "processed_at": services.clock.now(), "error": ""}
+    await transaction.execute(
+        update(WebhookInbox).where(WebhookInbox.event_id == taken.event_id).values(**values)
+    )

@@ -1,0 +1,92 @@
+"""Sends our events to the host application's endpoints."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+
+import structlog
+
+from token_api.delivery.client import TIMEOUT_SECONDS, DeliveryClient
+from token_api.delivery.signing import signed_headers
+from token_api.use_cases import deliveries
+from token_api.use_cases.deliveries import Sending
+from token_api.use_cases.services import Services
+
+# The first pause of the schedule is 5 s.
+EVERY_SECONDS = 2.0
+# To one endpoint at once: a slow one holds up no other, and is not overrun.
+_AT_ONCE = 4
+_PRUNE_EVERY = timedelta(hours=1)
+
+log = structlog.get_logger()
+
+
+class OutboxWorker:
+    """One replica's: any number may work at once. `aclose` lets what is being sent come to its end."""
+
+    def __init__(self, services: Services, client: DeliveryClient) -> None:
+        self._services = services
+        self._client = client
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stopping = False
+        self._pruned_at: datetime | None = None
+
+    async def work(self) -> None:
+        """Fan events out, and see to it that each endpoint with something due has a task that sends it."""
+        while await deliveries.fan_out(self._services):
+            pass
+        for endpoint_id in await deliveries.endpoints_with_due(self._services):
+            if endpoint_id not in self._tasks and not self._stopping:
+                task = asyncio.create_task(self._serve(endpoint_id), name=f"outbox-{endpoint_id}")
+                self._tasks[endpoint_id] = task
+        self._services.metrics.outbox_lag.set(await deliveries.lag_seconds(self._services))
+        await self._prune()
+
+    async def aclose(self) -> None:
+        """Take nothing more, and wait for what is being sent; whatever is cut off is sent again."""
+        self._stopping = True
+        tasks = list(self._tasks.values())
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=TIMEOUT_SECONDS + 5)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _serve(self, endpoint_id: str) -> None:
+        try:
+            while not self._stopping:
+                taken = await deliveries.take(self._services, endpoint_id, _AT_ONCE)
+                if not taken:
+                    break
+                await asyncio.gather(*map(self._send, taken))
+                # Something may become due between the last look and the end of this task.
+                self._services.wakeups.outbox.set()
+        except Exception:
+            # The database, as the client raises nothing: the leases end, and a later round sends again.
+            log.exception("outbox_failed", endpoint_id=endpoint_id)
+        finally:
+            del self._tasks[endpoint_id]
+
+    async def _send(self, taken: Sending) -> None:
+        headers = signed_headers(taken.message_id, self._services.clock.now(), taken.body, taken.keys)
+        outcome = await self._client.send(taken.url, taken.body, headers)
+        result = await deliveries.settle(self._services, taken, outcome)
+        self._services.metrics.deliveries.labels(result).inc()
+        log.info(
+            "webhook_sent",
+            endpoint_id=taken.endpoint_id,
+            message_id=taken.message_id,
+            attempt=taken.attempts,
+            status=outcome.status,
+            error=outcome.error or None,
+            result=result,
+        )
+
+    async def _prune(self) -> None:
+        now = self._services.clock.now()
+        if self._pruned_at is not None and now - self._pruned_at < _PRUNE_EVERY:
+            return
+        self._pruned_at = now
+        async with self._services.database.begin() as transaction:
+            await deliveries.prune(transaction, now)

@@ -21,6 +21,7 @@ from token_api.domain.paging import (
     Cursor,
     read_cursor,
 )
+from token_api.page_safe import PageSafeResponse
 from token_api.problems import Kind, Problem, ProblemError
 from token_api.state import State
 from token_api.use_cases import idempotency
@@ -119,7 +120,7 @@ LIVEKIT_PROBLEMS = (Kind.LIVEKIT_ERROR, Kind.LIVEKIT_UNAVAILABLE)
 
 def response_of(answer: Answer) -> JSONResponse:
     """The response that an answer is."""
-    return JSONResponse(answer.body, answer.status, headers=dict(answer.headers))
+    return PageSafeResponse(answer.body, answer.status, headers=dict(answer.headers))
 
 
 def answer(status: int, body: BaseModel, *, location: str | None = None) -> Answer:

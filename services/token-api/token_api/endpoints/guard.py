@@ -57,7 +57,7 @@ class CallerRoute(APIRoute):
         kinds = {method: class_of(method, self.path) for method in self.methods or ()}
 
         async def guarded(request: Request) -> Response:
-            caller = await authenticate(request)
+            caller = await self.caller_of(request)
             request.state.actor = caller.actor
             limits.check(request, caller, kinds[request.method])
             if isinstance(caller, UserCaller) and not self.for_users:
@@ -68,6 +68,10 @@ class CallerRoute(APIRoute):
             return await handle(request)
 
         return guarded
+
+    async def caller_of(self, request: Request) -> Caller:
+        """Who sends `request`. Raises as `authenticate`."""
+        return await authenticate(request)
 
     def _takes_body(self, request: Request) -> bool:
         """Whether there is a body to read: an optional one that is not sent has no media type."""

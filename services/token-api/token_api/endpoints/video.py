@@ -74,6 +74,9 @@ class StreamInfoResponse(BaseModel):
     connection: ConnectionInfo
     chat_enabled: bool
     chat_slow_mode_seconds: int
+    chat_max_length: int
+    chat_messages_path: str = Field(description="The chat's history, and where to write")
+    chat_token_path: str
 
 
 @router.post(
@@ -128,4 +131,7 @@ async def read_stream_info(stream_id: str, state: CurrentState, caller: CurrentC
         ),
         chat_enabled=view.chat_enabled,
         chat_slow_mode_seconds=view.chat_slow_mode_seconds,
+        chat_max_length=info.stream.chat_max_length,
+        chat_messages_path=f"/v1/streams/{view.id}/chat/messages",
+        chat_token_path=f"/v1/streams/{view.id}/chat-token",
     )

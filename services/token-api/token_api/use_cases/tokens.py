@@ -19,6 +19,7 @@ from token_api.problems import Kind, ProblemError
 from token_api.tokens import MAX_TTL_SECONDS, Role, mint
 from token_api.tokens import Participant as TokenHolder
 from token_api.use_cases import seats
+from token_api.use_cases.join_failures import note_refusal
 from token_api.use_cases.services import Services
 from token_api.use_cases.standing import find_stream, not_found, require_admitted, standing_of
 
@@ -51,6 +52,18 @@ async def video_token(
     Raises:
         ProblemError: NOT_FOUND, STREAM_NOT_LIVE, ROOM_FULL, or why the user does not get in.
     """
+    try:
+        return await _video_token(
+            services, caller, stream_id, ttl_seconds=ttl_seconds, name=name, room_name=room_name
+        )
+    except ProblemError as error:
+        await note_refusal(services, stream_id, error.kind)
+        raise
+
+
+async def _video_token(
+    services: Services, caller: Caller, stream_id: str, *, ttl_seconds: int, name: str, room_name: str | None
+) -> VideoToken:
     async with services.database.begin() as transaction:
         now = services.clock.now()
         standing = await standing_of(transaction, caller, stream_id, now)
@@ -60,7 +73,7 @@ async def video_token(
             raise not_found()
         if session is None or session.state is not SessionState.OPEN or user_id is None:
             raise ProblemError(Kind.STREAM_NOT_LIVE, "There is no room to join at the moment.")
-        lifetime = _lifetime(admitted, ttl_seconds, now)
+        lifetime = seconds_to_live(admitted, ttl_seconds, now)
         until = now + timedelta(seconds=lifetime)
         identity = identity_of(user_id)
         shown = caller.name if isinstance(caller, UserCaller) else name
@@ -93,7 +106,7 @@ async def video_token(
     return VideoToken(services.settings.server_url, token, session.room_name, identity, admitted.role, until)
 
 
-def _lifetime(admitted: Admitted, wanted: int, now: datetime) -> int:
+def seconds_to_live(admitted: Admitted, wanted: int, now: datetime) -> int:
     """Seconds that a token may live: never beyond the grant that it is given for."""
     lifetime = min(wanted, MAX_TTL_SECONDS)
     if admitted.until is not None:

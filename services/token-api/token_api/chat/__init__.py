@@ -1,0 +1,1 @@
+"""Chat tokens: of our own chat, and of GetStream's."""

@@ -1,0 +1,103 @@
+"""What clients tell of the quality that they see, kept for a week."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, insert
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from token_api.callers import Caller
+from token_api.database.columns import new_id
+from token_api.database.tables import QosSample, TelemetrySender
+from token_api.problems import Kind, ProblemError
+from token_api.use_cases import join_failures
+from token_api.use_cases.standing import require_admitted, standing_of
+
+MIN_INTERVAL_SECONDS = 5
+RETENTION_DAYS = 7
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a client measured `age_seconds` ago; None is what it does not know."""
+
+    age_seconds: float
+    rtt_ms: int | None
+    loss_permille: int | None
+    freezes: int | None
+    freeze_ms: int | None
+    bitrate_kbps: int | None
+    frames_per_second: int | None
+    frame_height: int | None
+
+
+async def take(
+    transaction: AsyncSession,
+    caller: Caller,
+    stream_id: str,
+    *,
+    samples: Sequence[Sample],
+    failures: Sequence[str],
+    now: datetime,
+) -> None:
+    """Keep what a client told.
+
+    Raises:
+        ProblemError: NOT_FOUND, or why the user does not get in; RATE_LIMITED.
+    """
+    standing = await standing_of(transaction, caller, stream_id, now)
+    require_admitted(standing)
+    user_id = standing.user_id or ""
+    await _require_seldom(transaction, stream_id, user_id, now)
+    session_id = standing.session.id if standing.session is not None else None
+    rows = []
+    for sample in samples:
+        values = asdict(sample)
+        # By our clock: clients' are wrong by hours.
+        at = now - timedelta(seconds=values.pop("age_seconds"))
+        rows.append(
+            {
+                "id": new_id(),
+                "stream_id": stream_id,
+                "session_id": session_id,
+                "user_id": user_id,
+                "at": at,
+                **values,
+            }
+        )
+    if rows:
+        await transaction.execute(insert(QosSample), rows)
+    await join_failures.add(transaction, stream_id, session_id, failures, now)
+
+
+async def _require_seldom(transaction: AsyncSession, stream_id: str, user_id: str, now: datetime) -> None:
+    """Raises ProblemError (RATE_LIMITED). One statement: of two at once, on any replica, one is taken."""
+    dialect = sqlite.insert if transaction.get_bind().dialect.name == "sqlite" else postgresql.insert
+    taken = await transaction.scalar(
+        dialect(TelemetrySender)
+        .values(stream_id=stream_id, user_id=user_id, last_at=now)
+        .on_conflict_do_update(
+            index_elements=["stream_id", "user_id"],
+            set_={"last_at": now},
+            where=TelemetrySender.last_at <= now - timedelta(seconds=MIN_INTERVAL_SECONDS),
+        )
+        .returning(TelemetrySender.user_id)
+    )
+    if taken is None:
+        raise ProblemError(
+            Kind.RATE_LIMITED,
+            f"One request in {MIN_INTERVAL_SECONDS} seconds, with all that was measured.",
+            {"Retry-After": str(MIN_INTERVAL_SECONDS)},
+        )
+
+
+async def prune(transaction: AsyncSession, now: datetime) -> None:
+    """Remove what is older than it is kept."""
+    await transaction.execute(delete(QosSample).where(QosSample.at < now - timedelta(days=RETENTION_DAYS)))
+    await transaction.execute(
+        delete(TelemetrySender).where(TelemetrySender.last_at < now - timedelta(days=1))
+    )

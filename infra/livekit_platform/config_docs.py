@@ -18,6 +18,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from livekit_platform.config import PlatformConfig
+from livekit_platform.config.secrets import GIVEN_ONLY
 from livekit_platform.names import PROJECT
 from livekit_platform.ports import EPHEMERAL, LEAST_RELAYS, NODE_PORTS, RELAY_BAND
 
@@ -129,7 +130,8 @@ def _leaf(path: str, field: FieldInfo, default: Any, *, optional: bool) -> Key:
     example = field.examples[0] if field.examples else default
     required = f"{_REQUIRED} in its part" if optional else _REQUIRED
     if secret:
-        shown, example_shown = "generated", f"`pulumi config set --secret --path {PROJECT}:{path}`"
+        shown = "nothing" if path.rpartition(".")[2] in GIVEN_ONLY else "generated"
+        example_shown = f"`pulumi config set --secret --path {PROJECT}:{path}`"
     else:
         shown = required if default is ... else _value(default)
         example_shown = _value(example)

@@ -14,7 +14,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from livekit_platform.config import PlatformConfig, Secrets
-from livekit_platform.config_rules import Mistake, broken
+from livekit_platform.config_rules import broken
+from livekit_platform.mistakes import Mistake
 from livekit_platform.names import PROJECT
 
 # Keys whose value is text as it stands; every other key holds JSON.

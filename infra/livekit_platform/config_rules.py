@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from livekit_platform import token_api_rules
 from livekit_platform.config import (
     Database,
     Edge,
@@ -23,21 +23,11 @@ from livekit_platform.config import (
 )
 from livekit_platform.config.images import has_registry
 from livekit_platform.config.section import bytes_of
+from livekit_platform.mistakes import Mistake, goes_with, narrow, only_with
 from livekit_platform.ports import broken_rules
 
 # Names that no public DNS answers (RFC 6761): well enough for a laboratory's own.
 _RESERVED_DOMAINS = ("example", "invalid", "test")
-# Wider than this is no network of nodes, but everybody.
-_WIDEST_NETWORK = 8
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """One refused value: its key without the project's prefix, what was given, and what is allowed."""
-
-    key: str
-    given: str
-    allowed: str
 
 
 def _domain_is_found(environment: str, domain: str) -> Iterator[Mistake]:
@@ -86,7 +76,7 @@ def _turn_nodes_run_sfus(nodes: Sequence[Node], livekit: LiveKit, turn: Turn) ->
 
 
 def _turn_is_used(turn: Turn) -> Iterator[Mistake]:
-    yield from _only_with("turn.replicas", turn.replicas, turn.kind, "coturn")
+    yield from only_with("turn.replicas", turn.replicas, turn.kind, "coturn")
 
 
 def _edge_is_of_its_kind(edge: Edge) -> Iterator[Mistake]:
@@ -96,7 +86,7 @@ def _edge_is_of_its_kind(edge: Edge) -> Iterator[Mistake]:
         ("ingress_class", edge.ingress_class or None, "ingress"),
         ("ingress_annotations", edge.ingress_annotations or None, "ingress"),
     ):
-        yield from _only_with(f"edge.{key}", value, edge.kind, wanted)
+        yield from only_with(f"edge.{key}", value, edge.kind, wanted)
 
 
 def _turn_ports_fit(turn: Turn, ports: Ports) -> Iterator[Mistake]:
@@ -111,8 +101,8 @@ def _turn_ports_fit(turn: Turn, ports: Ports) -> Iterator[Mistake]:
 
 def _tls_is_complete(edge: Edge) -> Iterator[Mistake]:
     tls = edge.tls
-    yield from _goes_with("edge.tls.secret_name", tls.secret_name, tls.kind, "secret", "the name of a Secret")
-    yield from _goes_with("edge.tls.issuer", tls.issuer, tls.kind, "cert_manager", "an issuer")
+    yield from goes_with("edge.tls.secret_name", tls.secret_name, tls.kind, "secret", "the name of a Secret")
+    yield from goes_with("edge.tls.issuer", tls.issuer, tls.kind, "cert_manager", "an issuer")
 
 
 def _requests_fit(livekit: LiveKit, turn: Turn, edge: Edge) -> Iterator[Mistake]:
@@ -142,22 +132,15 @@ def _redis_fits(redis: Redis) -> Iterator[Mistake]:
 
 
 def _networks_are_narrow(network: Network) -> Iterator[Mistake]:
-    for name, entries in network.lists().items():
-        for index, entry in enumerate(entries):
-            if entry.prefixlen < _WIDEST_NETWORK:
-                yield Mistake(
-                    f"network.{name}[{index}]",
-                    f'"{entry}"',
-                    f"a network of /{_WIDEST_NETWORK} or narrower: policies are there to keep others out",
-                )
+    yield from narrow({f"network.{name}": entries for name, entries in network.lists().items()})
 
 
 def _ingress_is_used(edge: Edge, network: Network) -> Iterator[Mistake]:
-    yield from _only_with("network.ingress_cidrs", network.ingress_cidrs or None, edge.kind, "ingress")
+    yield from only_with("network.ingress_cidrs", network.ingress_cidrs or None, edge.kind, "ingress")
 
 
 def _redis_is_complete(redis: Redis, secrets: Secrets) -> Iterator[Mistake]:
-    yield from _goes_with("redis.external", redis.external, redis.kind, "external", "an object")
+    yield from goes_with("redis.external", redis.external, redis.kind, "external", "an object")
     external = redis.external
     if redis.kind != "external" or external is None:
         return
@@ -183,7 +166,7 @@ def _redis_is_complete(redis: Redis, secrets: Secrets) -> Iterator[Mistake]:
 
 def _object_store_is_complete(object_store: ObjectStore) -> Iterator[Mistake]:
     external, kind = object_store.external, object_store.kind
-    yield from _goes_with("object_store.external", external, kind, "external", "an object")
+    yield from goes_with("object_store.external", external, kind, "external", "an object")
     if kind != "external" or external is None:
         return
     if (external.secret_name is None) == (not external.service_account_annotations):
@@ -195,25 +178,6 @@ def _object_store_is_complete(object_store: ObjectStore) -> Iterator[Mistake]:
         )
 
 
-def _database_is_complete(database: Database) -> Iterator[Mistake]:
-    yield from _goes_with(
-        "database.secret_name", database.secret_name, database.kind, "external", "the name of a Secret"
-    )
-
-
-def _goes_with(key: str, value: object, kind: str, wanted: str, what: str) -> Iterator[Mistake]:
-    """A key that one kind needs, and that means nothing with any other."""
-    if kind == wanted and value is None:
-        yield Mistake(key, "nothing", f"{what}, for kind `{wanted}`")
-    yield from _only_with(key, value, kind, wanted)
-
-
-def _only_with(key: str, value: object, kind: str, wanted: str) -> Iterator[Mistake]:
-    """A key that means nothing but with one kind: whoever sets it expects what will not be."""
-    if kind != wanted and value is not None:
-        yield Mistake(key, f"a value, with kind `{kind}`", f"nothing, unless the kind is `{wanted}`")
-
-
 def _production_keeps_data(redis: Redis, object_store: ObjectStore, database: Database) -> Iterator[Mistake]:
     if redis.kind == "single":
         yield Mistake("redis.kind", '"single"', "`sentinel` or `external` in production")
@@ -223,7 +187,16 @@ def _production_keeps_data(redis: Redis, object_store: ObjectStore, database: Da
         yield Mistake("database.kind", '"embedded"', "`external` in production")
 
 
-def _production_is_trusted(edge: Edge, redis: Redis, object_store: ObjectStore) -> Iterator[Mistake]:
+def _production_is_trusted(
+    edge: Edge, redis: Redis, object_store: ObjectStore, token_api: TokenApi
+) -> Iterator[Mistake]:
+    for index, origin in enumerate(token_api.cors_origins):
+        if not origin.startswith("https://"):
+            yield Mistake(
+                f"token_api.cors_origins[{index}]",
+                f'"{origin}"',
+                "an https:// origin in production: whoever is on the way writes what others say",
+            )
     if edge.tls.kind == "own_ca":
         yield Mistake(
             "edge.tls.kind",
@@ -304,7 +277,12 @@ _RULES: _Rules = (
     (("redis",), _redis_fits),
     (("redis", "secrets"), _redis_is_complete),
     (("object_store",), _object_store_is_complete),
-    (("database",), _database_is_complete),
+    (("database",), token_api_rules.database_is_complete),
+    (("livekit", "secrets"), token_api_rules.previous_key_is_complete),
+    (("token_api", "database"), token_api_rules.one_replica_has_the_file),
+    (("token_api",), token_api_rules.host_auth_is_complete),
+    (("token_api",), token_api_rules.chat_is_complete),
+    (("token_api", "database"), token_api_rules.token_api_networks_are_narrow),
     (("images",), _images_have_a_registry),
     (("ports",), _ports_are_free),
     (("secrets",), _secrets_differ),
@@ -312,7 +290,7 @@ _RULES: _Rules = (
 # What production refuses beside: whatever would lose data, trust or calls.
 _PRODUCTION_RULES: _Rules = (
     (("redis", "object_store", "database"), _production_keeps_data),
-    (("edge", "redis", "object_store"), _production_is_trusted),
+    (("edge", "redis", "object_store", "token_api"), _production_is_trusted),
     (("nodes", "livekit", "turn", "edge", "token_api"), _production_outlives_a_node),
 )
 

@@ -22,7 +22,7 @@ import yaml
 
 from livekit_platform.config import Node, PlatformConfig
 from livekit_platform.config_loader import describe
-from livekit_platform.config_rules import Mistake
+from livekit_platform.mistakes import Mistake
 
 # To connect, and to wait for the answer.
 _TIMEOUT_SECONDS = (10.0, 20.0)

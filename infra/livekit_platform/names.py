@@ -20,6 +20,7 @@ LIVEKIT_CONFIG_SECRET = "livekit-server-config"  # noqa: S105
 OBJECT_STORE_ACCOUNTS_SECRET = "object-store-accounts"  # noqa: S105
 OBJECT_STORE_ROOT_SECRET = "object-store-root"  # noqa: S105
 REDIS_ACL_SECRET = "redis-acl"  # noqa: S105
+TOKEN_API_RECORDINGS_SECRET = "token-api-recordings"  # noqa: S105
 TOKEN_API_SECRET = "token-api-env"  # noqa: S105
 
 # Groups of pods that share a PriorityClass: calls go last, then what they stand on.

@@ -78,17 +78,7 @@ def deploy() -> None:
     else:
         livekit = _livekit(config, secrets, after(namespace, *redis))
         _coturn(config, secrets, after(namespace, tls, livekit))
-    token_api = TokenApi(
-        names.TOKEN_API,
-        TokenApiArgs(
-            namespace=config.namespace,
-            values=token_api_values.chart_values(config),
-            api_key=config.livekit.api_key,
-            livekit_api_secret=secrets.values["livekit_api_secret"],
-            api_service_key=secrets.values["api_service_key"],
-        ),
-        after(namespace, livekit),
-    )
+    token_api = TokenApi(names.TOKEN_API, _token_api(config, secrets), after(namespace, livekit))
     # It looks its Services up when it starts.
     Edge(names.EDGE, _edge(config), after(namespace, tls, livekit, token_api, object_store))
     _export(config, secrets, tls)
@@ -128,6 +118,7 @@ def _coturn(config: PlatformConfig, secrets: PlatformSecrets, opts: pulumi.Resou
 
 def _livekit(config: PlatformConfig, secrets: PlatformSecrets, opts: pulumi.ResourceOptions) -> LiveKit:
     """The SFUs. One that finds no Redis at its start gives up: they come after it."""
+    previous = config.livekit.previous_api_key
     args = LiveKitArgs(
         namespace=config.namespace,
         values=livekit_values.chart_values(config),
@@ -136,8 +127,20 @@ def _livekit(config: PlatformConfig, secrets: PlatformSecrets, opts: pulumi.Reso
         api_secret=secrets.values["livekit_api_secret"],
         redis_password=secrets.values["redis_password"],
         turn_secret=secrets.values["turn_secret"],
+        previous_keys={previous: secrets.values["livekit_previous_api_secret"]} if previous else {},
     )
     return LiveKit(names.LIVEKIT, args, opts)
+
+
+def _token_api(config: PlatformConfig, secrets: PlatformSecrets) -> TokenApiArgs:
+    known = pulumi.Output.all(**secrets.values)
+    own_store = config.object_store.kind == "embedded"
+    return TokenApiArgs(
+        namespace=config.namespace,
+        values=token_api_values.chart_values(config),
+        environment=known.apply(lambda values: token_api_values.secret_environment(config, values)),
+        recordings=known.apply(token_api_values.recordings_key) if own_store else None,
+    )
 
 
 def _redis(config: PlatformConfig, secrets: PlatformSecrets, opts: pulumi.ResourceOptions) -> list[Redis]:
@@ -171,3 +174,6 @@ def _export(config: PlatformConfig, secrets: PlatformSecrets, tls: Tls) -> None:
         pulumi.export("s3_secret_key", secrets.values["s3_secret_key"])
     pulumi.export("livekit_api_secret", secrets.values["livekit_api_secret"])
     pulumi.export("api_service_key", secrets.values["api_service_key"])
+    if config.token_api.host_auth.kind == "secret":
+        # For the host application, which signs with it.
+        pulumi.export("host_jwt_secret", secrets.values["host_jwt_secret"])

@@ -25,6 +25,8 @@ class LiveKitArgs:
     api_secret: pulumi.Output[str]
     redis_password: pulumi.Output[str]
     turn_secret: pulumi.Output[str]
+    # What else is taken of the server API's keys, with their secrets.
+    previous_keys: Mapping[str, pulumi.Output[str]]
 
 
 class LiveKit(pulumi.ComponentResource):
@@ -33,7 +35,7 @@ class LiveKit(pulumi.ComponentResource):
     def __init__(self, name: str, args: LiveKitArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("livekit-platform:components:LiveKit", name, {}, opts)
 
-        def config_file(secrets: Mapping[str, str]) -> dict[str, str]:
+        def config_file(secrets: Mapping[str, Any]) -> dict[str, str]:
             complete = with_secrets(args.server_config, api_key=args.api_key, **secrets)
             return {CONFIG_FILE: yaml.safe_dump(complete, sort_keys=True)}
 
@@ -45,6 +47,7 @@ class LiveKit(pulumi.ComponentResource):
                 api_secret=args.api_secret,
                 redis_password=args.redis_password,
                 turn_secret=args.turn_secret,
+                previous_keys=args.previous_keys,
             ).apply(config_file),
             parent=self,
         )

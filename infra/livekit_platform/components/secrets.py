@@ -36,5 +36,5 @@ class PlatformSecrets(pulumi.ComponentResource):
                 opts=pulumi.ResourceOptions(parent=self, protect=args.protect),
             ).value
 
-        self.values = {field: value(field) for field in Secrets.names()}
+        self.values = {field: value(field) for field in (*Secrets.names(), *given)}
         self.register_outputs({})

@@ -11,38 +11,37 @@ import pulumi
 from livekit_platform import names
 from livekit_platform.components.chart import own_chart
 from livekit_platform.components.secret_object import secret_object
-from livekit_platform.values.token_api import secret_environment
 
 
 @dataclass(frozen=True)
 class TokenApiArgs:
     namespace: str
     values: Mapping[str, Any]
-    api_key: str
-    livekit_api_secret: pulumi.Output[str]
-    api_service_key: pulumi.Output[str]
+    # The secret part of the service's environment: variable -> value.
+    environment: pulumi.Output[Mapping[str, str]]
+    # Its key of the platform's own object store; None where the store is somebody else's.
+    recordings: pulumi.Output[Mapping[str, str]] | None
 
 
 class TokenApi(pulumi.ComponentResource):
-    """The secret part of the service's environment, and charts/token-api."""
+    """The Secrets that the service's environment is made of, and charts/token-api."""
 
     def __init__(self, name: str, args: TokenApiArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("livekit-platform:components:TokenApi", name, {}, opts)
-        secrets = pulumi.Output.all(
-            livekit_api_secret=args.livekit_api_secret, api_service_key=args.api_service_key
-        )
-        environment = secret_object(
-            names.TOKEN_API_SECRET,
-            namespace=args.namespace,
-            component=names.TOKEN_API,
-            data=secrets.apply(lambda values: secret_environment(api_key=args.api_key, **values)),
-            parent=self,
-        )
+        wanted = {
+            names.TOKEN_API_SECRET: args.environment,
+            names.TOKEN_API_RECORDINGS_SECRET: args.recordings,
+        }
+        secrets = [
+            secret_object(secret, namespace=args.namespace, component=names.TOKEN_API, data=data, parent=self)
+            for secret, data in wanted.items()
+            if data is not None
+        ]
         own_chart(
             names.TOKEN_API,
             namespace=args.namespace,
             values=args.values,
             parent=self,
-            depends_on=[environment],
+            depends_on=secrets,
         )
         self.register_outputs({})

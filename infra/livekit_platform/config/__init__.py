@@ -14,14 +14,16 @@ from livekit_platform.config.ports import Ports, RelayRange
 from livekit_platform.config.redis import ExternalRedis, Redis
 from livekit_platform.config.secrets import Secrets
 from livekit_platform.config.section import Resources
-from livekit_platform.config.token_api import Database, TokenApi
+from livekit_platform.config.token_api import Chat, Database, HostAuth, TokenApi
 from livekit_platform.config.turn import Turn
 
 __all__ = [
+    "Chat",
     "Database",
     "Edge",
     "ExternalRedis",
     "ExternalStore",
+    "HostAuth",
     "Images",
     "Issuer",
     "LiveKit",

@@ -24,6 +24,13 @@ class LiveKit(Section):
         pattern=r"^[A-Za-z0-9_-]{3,64}$",
         description="3 to 64 letters, digits, - or _",
     )
+    previous_api_key: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_-]{3,64}$",
+        description="3 to 64 letters, digits, - or _: the earlier `api_key`, while what it signed is still "
+        "taken; its secret is `secrets.livekit_previous_api_secret`",
+        examples=["platform-2025"],
+    )
     interfaces: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,15}$")], ...] = Field(
         default=("eth0",),
         min_length=1,

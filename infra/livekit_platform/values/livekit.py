@@ -144,19 +144,34 @@ def _all_but(addresses: Iterable[IPv4Address]) -> list[str]:
 
 
 def with_secrets(
-    server: Mapping[str, Any], *, api_key: str, api_secret: str, redis_password: str, turn_secret: str
+    server: Mapping[str, Any],
+    *,
+    api_key: str,
+    api_secret: str,
+    redis_password: str,
+    turn_secret: str,
+    previous_keys: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """`server` completed with its secrets: only for the Secret object."""
+    """`server` completed with its secrets: only for the Secret object.
+
+    Args:
+        previous_keys: what else is taken of the server API's keys, with their secrets.
+    """
     rtc, redis = server["rtc"], server["redis"]
     # The SFUs' user at the Sentinels has the same password as at the servers.
     sentinel = {"sentinel_password": redis_password} if "sentinel_username" in redis else {}
     turn = [{**entry, "secret": turn_secret} for entry in rtc.get("turn_servers", [])]
     return {
         **server,
-        "keys": {api_key: api_secret},
+        "keys": {**(previous_keys or {}), api_key: api_secret},
         "redis": {**redis, "password": redis_password, **sentinel},
         "rtc": {**rtc, **({"turn_servers": turn} if turn else {})},
     }
+
+
+def _secret_fields(config: PlatformConfig) -> list[str]:
+    previous = ["livekit_previous_api_secret"] if config.livekit.previous_api_key else []
+    return ["livekit_api_secret", *previous, "redis_password", "turn_secret"]
 
 
 def translated(nodes: Iterable[Node]) -> dict[str, str]:
@@ -178,7 +193,8 @@ def chart_values(config: PlatformConfig) -> dict[str, Any]:
         "configChecksum": fingerprint(
             [
                 server_config(config),
-                secrets_fingerprint(config.secrets, "livekit_api_secret", "redis_password", "turn_secret"),
+                config.livekit.previous_api_key,
+                secrets_fingerprint(config.secrets, *_secret_fields(config)),
             ]
         ),
         "ports": {

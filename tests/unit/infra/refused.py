@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from livekit_platform.config_loader import parse
-from livekit_platform.config_rules import Mistake
+from livekit_platform.mistakes import Mistake
 from tests.unit.infra.program import minimal_config, raw
 
 STRONG = "0123456789abcdefghijklmnopqrstuv"
+JWTS = {"issuer": "https://www.example.com", "audience": "token-api"}
 
 
 def mistakes_of(
@@ -302,10 +303,126 @@ REFUSED: list[tuple[str, Any, str, str, str]] = [
         "a value, with kind `embedded`",
         "`external`",
     ),
+    (
+        "database",
+        {"cidrs": ["10.0.0.0/24"]},
+        "database.cidrs",
+        "a value, with kind `embedded`",
+        "`external`",
+    ),
+    (
+        "database",
+        {"kind": "external", "secret_name": "x", "cidrs": ["0.0.0.0/0"]},
+        "database.cidrs[0]",
+        '"0.0.0.0/0"',
+        "/8 or narrower",
+    ),
+    ("database", {"port": 0}, "database.port", "0", "from 1 to 65535"),
+    ("database", {"storage_size": "5"}, "database.storage_size", '"5"', "a Kubernetes quantity"),
     ("redis", {"maxmemory_mib": 1}, "redis.maxmemory_mib", "1", "16 to 65536"),
     ("redis", {"storage_size": "big"}, "redis.storage_size", '"big"', "a Kubernetes quantity"),
     ("redis", {"storage_class": "A"}, "redis.storage_class", '"A"', "StorageClass"),
     ("token_api", {"replicas": 0}, "token_api.replicas", "0", "from 1 to 20"),
+    ("token_api", {"replicas": 2}, "token_api.replicas", "2", "1 with `database.kind` `embedded`"),
+    (
+        "token_api",
+        {"host_auth": {"kind": "jwk"}},
+        "token_api.host_auth.kind",
+        '"jwk"',
+        "mean `jwks`?",
+    ),
+    (
+        "token_api",
+        {"host_auth": {"kind": "secret", "issuer": "https://www.example.com"}},
+        "token_api.host_auth.audience",
+        "nothing, with kind `secret`",
+        "1 to 256 characters with kind `secret` or `jwks`",
+    ),
+    (
+        "token_api",
+        {"host_auth": {"issuer": "https://www.example.com"}},
+        "token_api.host_auth.issuer",
+        "a value, with kind `none`",
+        "nothing with kind `none`",
+    ),
+    (
+        "token_api",
+        {"host_auth": {**JWTS, "kind": "jwks"}},
+        "token_api.host_auth.jwks_url",
+        "nothing",
+        "an address, for kind `jwks`",
+    ),
+    (
+        "token_api",
+        {"host_auth": {**JWTS, "kind": "jwks", "jwks_url": "http://www.example.com/keys"}},
+        "token_api.host_auth.jwks_url",
+        '"http://www.example.com/keys"',
+        "an https:// address",
+    ),
+    (
+        "token_api",
+        {"host_auth": {**JWTS, "kind": "jwks", "jwks_url": "https://www.example.com:70000/keys"}},
+        "token_api.host_auth.jwks_url",
+        '"https://www.example.com:70000/keys"',
+        "an https:// address",
+    ),
+    (
+        "token_api",
+        {"host_auth": {**JWTS, "kind": "secret", "jwks_cidrs": ["10.0.0.0/24"]}},
+        "token_api.host_auth.jwks_cidrs",
+        "a value, with kind `secret`",
+        "`jwks`",
+    ),
+    (
+        "token_api",
+        {"chat": {"provider": "getstream"}},
+        "token_api.chat.secret_name",
+        "nothing",
+        "the name of a Secret, for kind `getstream`",
+    ),
+    (
+        "token_api",
+        {"chat": {"secret_name": "getstream"}},
+        "token_api.chat.secret_name",
+        "a value, with kind `builtin`",
+        "`getstream`",
+    ),
+    (
+        "token_api",
+        {"cors_origins": ["https://www.example.com/page"]},
+        "token_api.cors_origins[0]",
+        '"https://www.example.com/page"',
+        "https://host",
+    ),
+    (
+        "token_api",
+        {"webhook_allow": ["10.0.0.0/7"]},
+        "token_api.webhook_allow[0]",
+        '"10.0.0.0/7"',
+        "/8 or narrower",
+    ),
+    ("token_api", {"webhook_ports": [0]}, "token_api.webhook_ports[0]", "0", "from 1 to 65535"),
+    (
+        "token_api",
+        {"creator_grace_seconds": 5},
+        "token_api.creator_grace_seconds",
+        "5",
+        "from 10 to 86400",
+    ),
+    (
+        "livekit",
+        {"previous_api_key": "earlier"},
+        "secrets.livekit_previous_api_secret",
+        "nothing",
+        "the secret of `livekit.previous_api_key`",
+    ),
+    (
+        "secrets",
+        {"livekit_previous_api_secret": STRONG},
+        "secrets.livekit_previous_api_secret",
+        "a value",
+        "`livekit.previous_api_key` names its key",
+    ),
     ("images", None, "images", "nothing", "token_api"),
     (
         "images",
@@ -425,4 +542,11 @@ REFUSED_IN_PRODUCTION: list[tuple[str, Any, str, str, str]] = [
     ),
     ("database", None, "database.kind", '"embedded"', "`external` in production"),
     ("token_api", {"replicas": 1}, "token_api.replicas", "1", "at least 2"),
+    (
+        "token_api",
+        {"cors_origins": ["http://www.example.com"]},
+        "token_api.cors_origins[0]",
+        '"http://www.example.com"',
+        "an https:// origin",
+    ),
 ]

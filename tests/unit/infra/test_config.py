@@ -10,7 +10,7 @@ import pytest
 
 from livekit_platform.config import PlatformConfig, Secrets
 from livekit_platform.config_loader import describe, parse
-from livekit_platform.config_rules import Mistake
+from livekit_platform.mistakes import Mistake
 from tests.unit.infra.program import local_config, minimal_config, raw
 from tests.unit.infra.refused import (
     STRONG,

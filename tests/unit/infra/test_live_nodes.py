@@ -17,8 +17,8 @@ import yaml
 
 from livekit_platform import live_nodes
 from livekit_platform.config import Node
-from livekit_platform.config_rules import Mistake
 from livekit_platform.live_nodes import Findings, LiveNode, NoAnswer, compare, read
+from livekit_platform.mistakes import Mistake
 from tests.unit.infra.program import Deployment, minimal_config, run
 
 NODE_A = LiveNode("node-a", ("192.0.2.1",))

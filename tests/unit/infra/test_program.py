@@ -25,7 +25,10 @@ from tests.unit.infra.program import (
     stack_config,
 )
 
-SECRET_OUTPUTS = {"livekit_api_secret", "api_service_key", "s3_access_key", "s3_secret_key"}
+SECRET_OUTPUTS = {
+    *("livekit_api_secret", "api_service_key", "host_jwt_secret"),
+    *("s3_access_key", "s3_secret_key"),
+}
 _CHARTS = ("coturn", "edge", "livekit-server", "object-store", "redis", "token-api")
 _GENERATED = sorted(name.replace("_", "-") for name in Secrets.names())
 GIVEN = {name: f"given-{name}-0123456789abcdef0123456789" for name in Secrets.names()}
@@ -67,6 +70,7 @@ def test_the_program_registers_what_the_platform_is_made_of(deployment: Deployme
         ("Secret", "object-store-root"),
         ("Secret", "redis-acl"),
         ("Secret", "token-api-env"),
+        ("Secret", "token-api-recordings"),
         ("ServerCertificate", "edge-certificate"),
         ("Tls", "tls"),
         ("TokenApi", "token-api"),
@@ -88,7 +92,7 @@ def test_everything_in_the_cluster_goes_through_the_one_explicit_provider(
         entry for entry in deployment.resources.items() if entry[1].type == "pulumi:providers:kubernetes"
     ]
     in_cluster = [entry for entry in deployment.resources.values() if entry.type.startswith("kubernetes:")]
-    assert len(in_cluster) == 18
+    assert len(in_cluster) == 19
     assert {entry.provider for entry in in_cluster} == {f"{urn}::cluster-id"}
     assert provider.inputs["kubeconfig"] == str(kubeconfig)
     # The provider takes its inputs as JSON text.
@@ -117,7 +121,7 @@ def test_parts_come_after_what_they_need(deployment: Deployment) -> None:
         ("redis", ["redis-acl"]),
         ("livekit-server", ["livekit-server-config"]),
         ("object-store", ["object-store-accounts", "object-store-root"]),
-        ("token-api", ["token-api-env"]),
+        ("token-api", ["token-api-env", "token-api-recordings"]),
     ):
         assert sorted(urn.split("::")[-1] for urn in deployment.chart(chart).dependencies) == secrets
 
@@ -177,6 +181,12 @@ def test_the_servers_get_the_generated_secrets(deployment: Deployment) -> None:
         "LIVEKIT_API_KEY": "platform",
         "LIVEKIT_API_SECRET": api_secret,
         "TOKEN_API_SERVICE_KEY": GENERATED_VALUE.format(name="api-service-key"),
+        "TOKEN_API_HOST_JWT_SECRET": GENERATED_VALUE.format(name="host-jwt-secret"),
+    }
+    accounts = json.loads(secret_data(deployment, "object-store-accounts")["users.json"])["accessAccounts"]
+    assert secret_data(deployment, "token-api-recordings") == {
+        "access_key_id": "token-api",
+        "secret_access_key": accounts["token-api"]["secret"],
     }
     assert set(secret_data(deployment, "redis-acl")) == {"users.acl"}
 

@@ -51,7 +51,7 @@ def test_away_from_this_machine_nothing_hangs_on_one_pod_or_one_volume(
     assert config.redis.kind in ("sentinel", "external")
     assert config.object_store.kind == "external"
     assert config.database.kind == "external"
-    assert config.token_api.replicas >= 2
+    assert config.token_api.replicas_with(config.database) >= 2
     assert len(config.turn_nodes) >= 2
     assert len(config.edge_nodes) >= 2
 

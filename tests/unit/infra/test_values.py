@@ -168,6 +168,7 @@ def test_token_api_calls_livekit_inside_and_sends_clients_to_the_edge(make_confi
     assert values["livekit"] == {
         "url": "http://livekit-server.livekit.svc:7980",
         "publicUrl": "wss://sfu.lk.localhost:8443",
+        "previousKey": False,
     }
     policy = values["networkPolicy"]
     assert (policy["livekitCidrs"], policy["livekitPort"]) == (["192.0.2.1/32", "192.0.2.2/32"], 7980)
@@ -200,6 +201,16 @@ def _checksums(config: PlatformConfig) -> dict[str, str]:
         ({"secrets": {"api_service_key": STRONG}}, {"token_api"}),
         ({"livekit": {"log_level": "debug"}}, {"livekit"}),
         ({"livekit": {"api_key": "other"}}, {"livekit", "token_api"}),
+        (
+            {
+                "livekit": {"previous_api_key": "earlier"},
+                "secrets": {"livekit_previous_api_secret": STRONG},
+            },
+            {"livekit", "token_api"},
+        ),
+        # Nobody reads it, unless host JWTs are taken by it.
+        ({"secrets": {"host_jwt_secret": STRONG}}, set()),
+        ({"secrets": {"s3_token_api_secret_key": STRONG}}, {"token_api"}),
         ({"secrets": {"turn_secret": STRONG}}, {"livekit"}),
         ({"domain": "example.org"}, {"livekit"}),  # clients are told TURN's name
         ({"livekit": {"drain_seconds": 60}}, set()),

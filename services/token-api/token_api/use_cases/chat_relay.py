@@ -30,7 +30,7 @@ EVERY_SECONDS = 2.0
 # Longer than LiveKit is given to answer for all of a room's packets in a round.
 CLAIM_SECONDS = 30
 # After that long a client has asked by itself.
-GIVE_UP_SECONDS = 60
+GIVE_UP_SECONDS = 300
 BATCH = 200
 
 log = structlog.get_logger()

@@ -2,11 +2,223 @@
 
 from __future__ import annotations
 
-from tests.token_api.clients import client
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from livekit import rtc
+from livekit.api import LiveKitAPI
+from livekit.protocol import room as proto_room
+
+from tests.token_api.clients import Client, client, eventually
 from tests.token_api.conftest import Platform
+from tests.token_api.livekit_server import livekit_server, redis_server
+from tests.token_api.service import Service, token_api
+from tests.unit.token_api.support import KEY, SECRET
+from token_api.domain.roles import StreamRole
+from token_api.tokens import ApiCredentials, Participant, mint
+
+# From the event to the way out: LiveKit's webhook and one call, or the watch that needs none.
+_SOON = 3.0
 
 
-async def test_join(platform: Platform) -> None:
-    stream = platform.service.live_stream()
-    async with client(platform.livekit.url, platform.service.token("creator", stream["id"])) as creator:
-        await creator.publish_microphone()
+def _in(service: Service, stream_id: str) -> dict[str, str | None]:
+    """Identity → role of those who are in, as the service says."""
+    found = service.call("GET", f"/streams/{stream_id}/participants")
+    return {item["identity"]: item["role"] for item in found["items"]}
+
+
+def _away(service: Service, stream_id: str, user_id: str) -> bool:
+    return f"u:{user_id}" not in _in(service, stream_id)
+
+
+async def _comes_back_for_a_moment(platform: Platform, stream_id: str, token: str, user_id: str) -> None:
+    """LiveKit lets the token in; the service puts its holder out again."""
+    again = Client(platform.livekit.url)
+    try:
+        await again.join(token)
+        await again.put_out(within=_SOON)
+    except rtc.ConnectError:
+        # Put out before the SDK had come in all the way.
+        await eventually(lambda: _away(platform.service, stream_id, user_id), "them to be out", within=_SOON)
+    finally:
+        await again.room.disconnect()
+
+
+async def test_a_pass_that_ends_puts_its_owner_out_and_no_token_brings_them_back(platform: Platform) -> None:
+    service, stream = platform.service, platform.service.live_stream()
+    ends = datetime.now(UTC) + timedelta(seconds=4)
+    service.grant("viewer", stream["id"], expires_at=ends.isoformat())
+    service.grant("other", stream["id"])
+    token = service.token("viewer", stream["id"])
+    async with (
+        client(platform.livekit.url, service.token("other", stream["id"])) as other,
+        client(platform.livekit.url, token) as viewer,
+    ):
+        # While LiveKit's own refreshed token is good for ten minutes more.
+        await eventually(lambda: viewer.refreshed, "a refreshed token")
+        await viewer.put_out(within=4 + _SOON)
+        assert datetime.now(UTC) >= ends
+        assert not other.left.is_set()
+        assert viewer.refreshed
+        await _comes_back_for_a_moment(platform, stream["id"], viewer.refreshed, "viewer")
+        assert not other.left.is_set()
+    refused = service.ask("POST", f"/streams/{stream['id']}/video-token", service.user("viewer"))
+    assert refused.json()["type"].endswith(":grant-expired")
+    assert service.metric("token_api_ejections_total", reason="grant-expired") >= 2
+
+
+async def test_a_pass_that_is_cancelled_puts_its_owner_out_at_once(platform: Platform) -> None:
+    service, stream = platform.service, platform.service.live_stream()
+    grant_id = service.grant("viewer", stream["id"])
+    async with client(platform.livekit.url, service.token("viewer", stream["id"])) as viewer:
+        service.call("POST", f"/access-grants/{grant_id}/cancel")
+        await viewer.put_out(within=_SOON)
+        assert viewer.reason == rtc.DisconnectReason.PARTICIPANT_REMOVED
+
+
+@pytest.mark.parametrize("scope", ["stream", "space"])
+async def test_a_ban_holds_against_the_old_and_the_refreshed_token(platform: Platform, scope: str) -> None:
+    service, stream = platform.service, platform.service.live_stream()
+    service.grant("viewer", stream["id"])
+    token = service.token("viewer", stream["id"])
+    async with client(platform.livekit.url, token) as viewer:
+        await eventually(lambda: viewer.refreshed, "a refreshed token")
+        bans = f"/streams/{stream['id']}/bans"
+        ban = service.call("POST", bans, status=201, json={"user_id": "viewer", "scope": scope})
+        await viewer.put_out(within=_SOON)
+        assert viewer.refreshed
+        refreshed = viewer.refreshed
+    for old in (token, refreshed):
+        await _comes_back_for_a_moment(platform, stream["id"], old, "viewer")
+    refused = service.ask("POST", f"/streams/{stream['id']}/video-token", service.user("viewer"))
+    assert refused.json()["type"].endswith(":banned")
+    service.call("DELETE", f"{bans}/{ban['id']}", status=204)
+    async with client(platform.livekit.url, service.token("viewer", stream["id"])) as viewer:
+        await eventually(lambda: "u:viewer" in _in(service, stream["id"]), "the viewer to be in")
+        await asyncio.sleep(_SOON)  # whatever would put them out had the time
+        assert not viewer.left.is_set()
+
+
+async def test_a_raised_hand_lets_a_viewer_speak_until_they_are_demoted(platform: Platform) -> None:
+    service, stream = platform.service, platform.service.live_stream()
+    service.grant("viewer", stream["id"])
+    path = f"/streams/{stream['id']}"
+    async with client(platform.livekit.url, service.token("viewer", stream["id"])) as viewer:
+        with pytest.raises((rtc.PublishTrackError, TimeoutError)):
+            async with asyncio.timeout(3):
+                await viewer.publish_microphone()
+        asked = service.call("POST", f"{path}/stage/requests", service.user("viewer"), 201)
+        service.call("POST", f"{path}/stage/requests/{asked['id']}/accept", service.user("creator"))
+        await viewer.publish_microphone()
+        person = f"{path}/participants/u:viewer"
+
+        def tracks() -> list[dict[str, object]]:
+            (found,) = service.call("GET", f"{path}/participants", service.user("creator"))["items"]
+            return [{"source": track["source"], "muted": track["muted"]} for track in found["tracks"]]
+
+        await eventually(lambda: tracks() == [{"source": "microphone", "muted": False}], "a microphone")
+        service.call("POST", f"{person}/mute", service.user("creator"))
+        await eventually(lambda: tracks() == [{"source": "microphone", "muted": True}], "a muted one")
+        service.call("PATCH", f"{person}/permissions", service.user("creator"), json={"role": "viewer"})
+        await eventually(lambda: tracks() == [], "no microphone")
+        assert not viewer.left.is_set()
+
+
+async def test_who_is_removed_needs_a_new_token(platform: Platform) -> None:
+    service, stream = platform.service, platform.service.live_stream()
+    service.grant("viewer", stream["id"])
+    token = service.token("viewer", stream["id"])
+    async with client(platform.livekit.url, token) as viewer:
+        service.call("DELETE", f"/streams/{stream['id']}/participants/u:viewer", status=204)
+        await viewer.put_out(within=_SOON)
+    await _comes_back_for_a_moment(platform, stream["id"], token, "viewer")
+    async with client(platform.livekit.url, service.token("viewer", stream["id"])) as viewer:
+        await asyncio.sleep(_SOON)  # whatever would put them out had the time
+        assert not viewer.left.is_set()
+
+
+async def test_strangers_in_our_rooms_are_put_out_and_other_rooms_are_left_alone(platform: Platform) -> None:
+    service, stream = platform.service, platform.service.live_stream()
+    http_url = platform.livekit.url.replace("ws", "http")
+    foreign = f"theirs-{stream['id']}"
+
+    def token(room: str, identity: str, role: StreamRole) -> str:
+        # By somebody else who has LiveKit's key.
+        credentials = ApiCredentials(KEY, SECRET)
+        return mint(credentials, Participant(identity), room=room, role=role, ttl_seconds=300)
+
+    async with LiveKitAPI(http_url, KEY, SECRET) as api:
+        await api.room.create_room(proto_room.CreateRoomRequest(name=foreign))
+        async with (
+            client(platform.livekit.url, token(foreign, "guest", StreamRole.CREATOR)) as theirs,
+            client(platform.livekit.url, token(stream["room_name"], "guest", StreamRole.VIEWER)) as stranger,
+        ):
+            await stranger.put_out(within=_SOON)
+            # More than their role has: taken back, and they stay.
+            service.grant("viewer", stream["id"])
+            service.token("viewer", stream["id"])
+            more = token(stream["room_name"], "u:viewer", StreamRole.CREATOR)
+            async with client(platform.livekit.url, more) as viewer:
+                await eventually(
+                    lambda: not viewer.room.local_participant.permissions.can_publish,
+                    "the permissions to be taken back",
+                    within=_SOON,
+                )
+                assert not viewer.left.is_set()
+            assert not theirs.left.is_set()
+        assert foreign in {
+            room.name for room in (await api.room.list_rooms(proto_room.ListRoomsRequest())).rooms
+        }
+
+
+@pytest.fixture
+def quiet(tmp_path: Path) -> Iterator[Platform]:
+    """A LiveKit that tells nothing: what the service knows, it finds by itself."""
+    with (
+        redis_server(tmp_path) as redis_port,
+        livekit_server(tmp_path, redis_port=redis_port) as livekit,
+        token_api(tmp_path, livekit.url, TOKEN_API_RECONCILE_SECONDS="1") as service,
+    ):
+        yield Platform(service, livekit, redis_port)
+
+
+async def test_without_any_event_of_livekits_the_same_holds(quiet: Platform) -> None:
+    service, stream = quiet.service, quiet.service.live_stream()
+    service.grant("viewer", stream["id"])
+    token = service.token("viewer", stream["id"])
+    async with client(quiet.livekit.url, token) as viewer:
+        await eventually(lambda: "u:viewer" in _in(service, stream["id"]), "the viewer to be in")
+        service.call("POST", f"/streams/{stream['id']}/bans", status=201, json={"user_id": "viewer"})
+        await viewer.put_out(within=_SOON)
+    await _comes_back_for_a_moment(quiet, stream["id"], token, "viewer")
+    analytics = service.call("GET", f"/streams/{stream['id']}/stream-info", service.user("creator"))
+    assert analytics["viewer_count"] == 0
+
+
+async def test_a_livekit_that_was_away_and_forgot_its_rooms_gets_them_back(
+    tmp_path: Path,
+) -> None:
+    with redis_server(tmp_path) as redis_port:
+        with livekit_server(tmp_path, redis_port=redis_port) as livekit:
+            with token_api(tmp_path, livekit.url, TOKEN_API_RECONCILE_SECONDS="1") as service:
+                stream = service.live_stream()
+                ended = service.live_stream()
+                livekit.process.kill()
+                livekit.process.wait()
+                assert service.call("GET", f"/streams/{stream['id']}")["status"] == "live"
+                refused = service.ask("POST", f"/streams/{ended['id']}/end")
+                assert (refused.status_code, "retry-after" in refused.headers) == (503, True)
+                # Redis, where LiveKit keeps its rooms, is emptied, too.
+        with (
+            redis_server(tmp_path) as other_redis,
+            livekit_server(tmp_path, redis_port=other_redis, port=livekit.port),
+            token_api(tmp_path, livekit.url, TOKEN_API_RECONCILE_SECONDS="1") as service,
+        ):
+            await eventually(
+                lambda: service.call("GET", f"/streams/{ended['id']}")["status"] == "ended", "the end"
+            )
+            async with client(livekit.url, service.token("creator", stream["id"])) as creator:
+                await creator.publish_microphone()

@@ -18,8 +18,12 @@ from token_api.domain.clock import Clock, SystemClock
 from token_api.endpoints import (
     access,
     analytics,
+    bans,
     chat,
     health,
+    participants,
+    recordings,
+    stage,
     streams,
     telemetry,
     token,
@@ -38,18 +42,36 @@ from token_api.rate_limits import Buckets
 from token_api.settings import Settings
 from token_api.state import State
 from token_api.tokens import ApiCredentials
+from token_api.use_cases import enforcement
 from token_api.use_cases.chat_relay import EVERY_SECONDS as RELAY_SECONDS
 from token_api.use_cases.chat_relay import relay_due
+from token_api.use_cases.recordings import on_egress
 from token_api.use_cases.services import Services
-from token_api.use_cases.webhooks_in import Reactions, look_again
+from token_api.use_cases.webhooks_in import Reactions
 from token_api.wakeups import Wakeups
 from token_api.workers.inbox import EVERY_SECONDS as INBOX_SECONDS
 from token_api.workers.inbox import InboxWorker
 from token_api.workers.loop import Worker, working
 from token_api.workers.outbox import EVERY_SECONDS as OUTBOX_SECONDS
 from token_api.workers.outbox import OutboxWorker
+from token_api.workers.reconciler import Reconciler
 
-_ROUTERS = (health, token, streams, video, access, webhooks, webhook_endpoints, chat, telemetry, analytics)
+_ROUTERS = (
+    health,
+    token,
+    streams,
+    video,
+    access,
+    webhooks,
+    webhook_endpoints,
+    chat,
+    telemetry,
+    analytics,
+    participants,
+    bans,
+    stage,
+    recordings,
+)
 
 
 def create_app(
@@ -103,8 +125,9 @@ def create_app(
 def workers(services: Services, outbox: OutboxWorker) -> list[Worker]:
     """What runs in the background as long as the service does."""
     bells = services.wakeups
-    inbox = InboxWorker(services, Reactions(on_joined=look_again, on_egress=look_again))
+    inbox = InboxWorker(services, Reactions(on_joined=enforcement.on_joined, on_egress=on_egress))
     return [
+        *Reconciler(services).workers(),
         Worker("inbox", inbox.work, bells.inbox, INBOX_SECONDS),
         Worker("outbox", outbox.work, bells.outbox, OUTBOX_SECONDS),
         Worker("chat", partial(relay_due, services), bells.chat, RELAY_SECONDS),

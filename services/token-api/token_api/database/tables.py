@@ -178,7 +178,9 @@ class Participant(Base):
     joined_at: Mapped[MaybeTime]
     left_at: Mapped[MaybeTime]
     promoted_at: Mapped[MaybeTime]
+    # Since their last token: when they were put out, and when permissions beyond their role were taken back.
     removed_at: Mapped[MaybeTime]
+    permissions_reset_at: Mapped[MaybeTime]
     # Of visits that are over.
     watched_seconds: Mapped[int] = mapped_column(default=0)
     livekit_sid: Mapped[str | None] = mapped_column(String(64))
@@ -255,7 +257,8 @@ class Recording(Base):
     error: Mapped[str] = mapped_column(String(500), default="")
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)
     duration_seconds: Mapped[int | None]
-    requested_by: Mapped[HostId]
+    # An actor, as in the audit log.
+    requested_by: Mapped[str] = mapped_column(String(160))
     created_at: Mapped[Time]
     started_at: Mapped[MaybeTime]
     stop_requested_at: Mapped[MaybeTime]

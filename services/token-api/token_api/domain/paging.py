@@ -54,7 +54,7 @@ def read_cursor(text: str) -> Cursor:
         at = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
     except (ValueError, TypeError, OverflowError, OSError, RecursionError, binascii.Error) as error:
         raise BadCursor(text) from error
-    if "\x00" in item or len(item) > 128 or not item.isascii():
+    if "\x00" in item or len(item) > 130 or not item.isascii():
         raise BadCursor(text)
     return Cursor(at, item)
 

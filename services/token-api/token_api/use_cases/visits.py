@@ -62,6 +62,9 @@ async def see(
     if seen.left_at is not None and visit.left_at is None:
         # LiveKit tells of leaving in whole seconds, and of joining in milliseconds.
         visit.left_at = max(seen.left_at, visit.joined_at)
+        # Their seat is free at once. By the token that they have they may still come back, where one is:
+        # see `enforcement.on_joined`.
+        participant.reserved_until = min(participant.reserved_until, now)
         _tell(transaction, visit, participant, session.stream_id, now=now, actor=actor, left=True)
     _sum_up(session, participant, visits)
     return participant

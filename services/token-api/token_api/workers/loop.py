@@ -14,12 +14,13 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Worker:
-    """`work` is called when `bell` rings, and `every` seconds without it."""
+    """`work` is called when `bell` rings, and `every` seconds without it; `close` after the last time."""
 
     name: str
     work: Callable[[], Awaitable[None]]
     bell: asyncio.Event
     every: float
+    close: Callable[[], Awaitable[None]] | None = None
 
 
 @asynccontextmanager
@@ -32,6 +33,9 @@ async def working(workers: Sequence[Worker]) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for worker in workers:
+            if worker.close is not None:
+                await worker.close()
 
 
 async def _run(worker: Worker) -> None:

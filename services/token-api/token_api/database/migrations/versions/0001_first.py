@@ -438,6 +438,7 @@ def upgrade() -> None:
         sa.Column("left_at", UtcDateTime(), nullable=True),
         sa.Column("promoted_at", UtcDateTime(), nullable=True),
         sa.Column("removed_at", UtcDateTime(), nullable=True),
+        sa.Column("permissions_reset_at", UtcDateTime(), nullable=True),
         sa.Column("watched_seconds", sa.Integer(), nullable=False),
         sa.Column("livekit_sid", sa.String(length=64), nullable=True),
         sa.ForeignKeyConstraint(
@@ -519,7 +520,7 @@ def upgrade() -> None:
         sa.Column("error", sa.String(length=500), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=True),
         sa.Column("duration_seconds", sa.Integer(), nullable=True),
-        sa.Column("requested_by", sa.String(length=128), nullable=False),
+        sa.Column("requested_by", sa.String(length=160), nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.Column("started_at", UtcDateTime(), nullable=True),
         sa.Column("stop_requested_at", UtcDateTime(), nullable=True),

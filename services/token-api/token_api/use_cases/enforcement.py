@@ -1,0 +1,260 @@
+"""Who is in a room must have the right to be: one path for bans, ended grants, and strangers.
+
+LiveKit revokes no token, and hands out new ones to those who are in. So the right is judged again on
+each change of it, whenever somebody comes in, and in every sweep; who has none is put out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from token_api.database.tables import Participant, Stream, StreamSession
+from token_api.domain.access import Admitted, Refusal, Refused, decide
+from token_api.domain.enforcement import Eject, Ejection, Known, Put, Seen, Stay, judge
+from token_api.domain.roles import StreamRole
+from token_api.domain.room_names import identity_of, stream_of
+from token_api.domain.vocabulary import SessionState
+from token_api.livekit_api.gateway import NotInLiveKit
+from token_api.livekit_api.values import RoomParticipant
+from token_api.problems import ProblemError
+from token_api.use_cases import seats, visits
+from token_api.use_cases.events import record
+from token_api.use_cases.services import Services
+from token_api.use_cases.standing import find_stream, relation_of
+
+ACTOR = "enforcement"
+# How long those who were put out are looked for: as long as LiveKit's refreshed tokens hold, and some more.
+WATCHED = timedelta(minutes=15)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a look into one room found. `next_end`: when the first right of those who stay ends."""
+
+    ejected: int = 0
+    next_end: datetime | None = None
+
+
+async def on_joined(services: Services, room_name: str, identity: str) -> None:
+    """Somebody came into a room: put them out where they have no right to be.
+
+    Raises:
+        ProblemError: LIVEKIT_UNAVAILABLE or LIVEKIT_ERROR; doing it again does no harm.
+    """
+    try:
+        found = await services.livekit.participant(room_name, identity)
+    except NotInLiveKit:
+        return
+    await enforce(services, room_name, [found], coming=True)
+
+
+async def on_changed(services: Services, user_id: str, stream_id: str | None, space_id: str | None) -> None:
+    """A user's right to a stream, or to all of a space, changed: judge it at once where they are in.
+
+    Best effort: where LiveKit does not answer, the next sweep does it.
+    """
+    wanted = (
+        select(StreamSession.room_name)
+        .join(Stream, Stream.id == StreamSession.stream_id)
+        .join(Participant, Participant.session_id == StreamSession.id)
+        .where(StreamSession.closed_at.is_(None), Participant.identity == identity_of(user_id))
+        .where(Stream.id == stream_id if stream_id is not None else Stream.space_id == space_id)
+    )
+    async with services.database.read() as transaction:
+        rooms = list((await transaction.scalars(wanted)).all())
+    for room in rooms:
+        try:
+            await on_joined(services, room, identity_of(user_id))
+        except ProblemError:
+            log.warning("not_yet_enforced", room=room, identity=identity_of(user_id))
+            services.wakeups.reconciler.set()
+
+
+async def enforce(
+    services: Services, room_name: str, found: Sequence[RoomParticipant], *, coming: bool = False
+) -> Sweep:
+    """Judge those `found` in a room, and do what has to be done. `coming`: they came in just now.
+
+    `found` was asked of LiveKit before this is called: whoever is in by a token of ours is known by now.
+
+    Raises:
+        ProblemError: as the gateway.
+    """
+    ejected, ends = 0, []
+    for someone, known in await _known(services, room_name, found, coming=coming):
+        verdict = judge(_seen(someone), known, services.clock.now())
+        match verdict:
+            case Eject():
+                ejected += await _eject(services, room_name, someone, verdict.reason)
+            case Put():
+                await _put(services, room_name, someone, verdict)
+            case Stay():
+                pass
+        if known is not None and isinstance(known.decision, Admitted) and known.decision.until is not None:
+            ends.append(known.decision.until)
+    return Sweep(ejected, min(ends, default=None))
+
+
+def _seen(someone: RoomParticipant) -> Seen:
+    return Seen(someone.kind, someone.permissions, someone.hidden)
+
+
+async def _known(
+    services: Services, room_name: str, found: Sequence[RoomParticipant], *, coming: bool
+) -> list[tuple[RoomParticipant, Known | None]]:
+    """What we know of each; nothing is known in a room that is no open session's."""
+    now = services.clock.now()
+    async with services.database.read() as transaction:
+        session = await _session(transaction, room_name)
+        if session is None:
+            # A room that is being closed, or not ours: others see to it.
+            return []
+        stream, _ = await find_stream(transaction, session.stream_id)
+        identities = [someone.identity for someone in found]
+        rows = {
+            row.identity: row
+            for row in await transaction.scalars(
+                select(Participant).where(
+                    Participant.session_id == session.id, Participant.identity.in_(identities)
+                )
+            )
+        }
+        judged: list[tuple[RoomParticipant, Known | None]] = []
+        for someone in found:
+            row = rows.get(someone.identity)
+            if row is None:
+                judged.append((someone, None))
+                continue
+            decision: Admitted | Refused = Admitted(row.role)
+            if row.user_id is not None:
+                decision = decide(await relation_of(transaction, stream, session, row.user_id), now)
+            seatless = coming and await seats.is_lost(transaction, stream, row, now)
+            removed = row.removed_at is not None
+            judged.append((someone, Known(decision, removed, row.permissions_reset_at, seatless)))
+        return judged
+
+
+async def _session(transaction: AsyncSession, room_name: str, *, lock: bool = False) -> StreamSession | None:
+    wanted = select(StreamSession).where(
+        StreamSession.room_name == room_name,
+        StreamSession.closed_at.is_(None),
+        StreamSession.state != SessionState.CLOSING,
+    )
+    found: StreamSession | None = await transaction.scalar(wanted.with_for_update() if lock else wanted)
+    return found
+
+
+async def _eject(services: Services, room_name: str, someone: RoomParticipant, reason: str) -> bool:
+    """Put somebody out, after it is written down that they are not to come back by the tokens they have."""
+    async with services.database.begin() as transaction:
+        session = await _session(transaction, room_name)
+        if session is None:
+            return False
+        now = services.clock.now()
+        row = await transaction.get(Participant, (session.id, someone.identity), with_for_update=True)
+        if row is not None:
+            if not await _still_holds(transaction, session, row, reason, now):
+                return False
+            row.removed_at = row.removed_at or now
+            demote(row)
+        record(
+            transaction,
+            now=now,
+            actor=ACTOR,
+            action="participant.removed",
+            stream_id=session.stream_id,
+            details={
+                "session_id": session.id,
+                "identity": someone.identity,
+                "user_id": row.user_id if row is not None else None,
+                "reason": reason,
+            },
+            event_type="participant.removed",
+        )
+    await put_out(services, room_name, someone)
+    services.metrics.ejections.labels(reason).inc()
+    log.info("participant_ejected", room=room_name, identity=someone.identity, reason=reason)
+    return True
+
+
+async def _still_holds(
+    transaction: AsyncSession, session: StreamSession, row: Participant, reason: str, now: datetime
+) -> bool:
+    """Whether the reason is one still: a new token, or a new right, may have come since the judgement."""
+    if reason == Ejection.UNKNOWN.value:
+        return False
+    if reason == Ejection.REMOVED.value:
+        return row.removed_at is not None
+    if reason in set(Refusal) and row.user_id is not None:
+        stream, _ = await find_stream(transaction, session.stream_id)
+        relation = await relation_of(transaction, stream, session, row.user_id)
+        return isinstance(decide(relation, now), Refused)
+    return True
+
+
+async def put_out(services: Services, room_name: str, someone: RoomParticipant) -> None:
+    """Have LiveKit remove somebody who is in, and note that they left. Raises ProblemError."""
+    await services.livekit.remove_participant(room_name, someone.identity)
+    async with services.database.begin() as transaction:
+        session = await _session(transaction, room_name)
+        if session is not None:
+            now = services.clock.now()
+            seen = visits.Sighting(someone.identity, someone.sid, someone.joined_at, now)
+            await visits.see(transaction, session, seen, now=now, actor=ACTOR)
+
+
+async def _put(services: Services, room_name: str, someone: RoomParticipant, wanted: Put) -> None:
+    async with services.database.begin() as transaction:
+        session = await _session(transaction, room_name)
+        if session is None:
+            return
+        now = services.clock.now()
+        row = await transaction.get(Participant, (session.id, someone.identity), with_for_update=True)
+        if row is None:
+            return
+        row.role = wanted.role
+        if not wanted.excess or row.permissions_reset_at is None:
+            record(
+                transaction,
+                now=now,
+                actor=ACTOR,
+                action="participant.permissions-reset" if wanted.excess else "participant.permissions-given",
+                stream_id=session.stream_id,
+                details={"identity": someone.identity, "role": wanted.role.value},
+            )
+        if wanted.excess and row.permissions_reset_at is None:
+            row.permissions_reset_at = now
+    try:
+        await services.livekit.set_permissions(room_name, someone.identity, wanted.permissions)
+    except NotInLiveKit:
+        return
+
+
+def demote(row: Participant) -> None:
+    """A guest is a viewer again."""
+    row.promoted_at = None
+    if row.role is StreamRole.GUEST:
+        row.role = StreamRole.VIEWER
+
+
+async def watched_rooms(transaction: AsyncSession, now: datetime) -> list[str]:
+    """Rooms from which somebody was put out who may still have a token that LiveKit takes."""
+    wanted = (
+        select(StreamSession.room_name)
+        .join(Participant, Participant.session_id == StreamSession.id)
+        .where(
+            StreamSession.closed_at.is_(None),
+            Participant.removed_at.is_not(None),
+            or_(Participant.removed_at > now - WATCHED, Participant.reserved_until > now),
+        )
+        .distinct()
+    )
+    return [room for room in (await transaction.scalars(wanted)).all() if stream_of(room) is not None]

@@ -35,6 +35,8 @@ HOST_PACKAGES = {
 }
 # The same for what only tests run: a browser, what tells it of a CA, and what fetches its library.
 TEST_PACKAGES = {"chromium": "chromium", "certutil": "libnss3-tools", "npm": "npm"}
+# And the servers that token-api is tested with. PostgreSQL's programs are off PATH, by versions.
+TEST_PACKAGES |= {"/usr/lib/postgresql/*/bin/initdb": "postgresql", "redis-server": "redis-server"}
 
 
 @dataclass(frozen=True)
@@ -159,8 +161,17 @@ def _memory() -> Iterable[Problem]:
 
 
 def missing_packages(wanted: Mapping[str, str] = HOST_PACKAGES) -> list[str]:
-    """Debian packages whose programs are not on PATH; `wanted` is program to package."""
-    return sorted({package for program, package in wanted.items() if shutil.which(program) is None})
+    """Debian packages whose programs are not there; `wanted` is program to package.
+
+    A program is looked for on PATH; one with an absolute path is looked for there, `*` being any name.
+    """
+    return sorted({package for program, package in wanted.items() if not _is_there(program)})
+
+
+def _is_there(program: str) -> bool:
+    if program.startswith("/"):
+        return any(Path("/").glob(program.removeprefix("/")))
+    return shutil.which(program) is not None
 
 
 def install_packages(packages: list[str]) -> None:

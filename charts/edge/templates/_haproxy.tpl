@@ -143,6 +143,8 @@ backend sfu
 backend api
     # For those who scrape inside the cluster.
     http-request return status 404 if { path,url_dec /metrics }
+    # For LiveKit, which calls the service itself: signed, but nothing outside has a reason to try.
+    http-request return status 404 if { path,url_dec -m beg /v1/webhooks/ }
     # Looked up at the start and at each reload; the watcher sees a change.
     server api {{ .Values.upstreams.api.host }}:{{ .Values.upstreams.api.port }} init-addr libc,none
 {{- if .Values.upstreams.s3.host }}

@@ -80,6 +80,16 @@ def test_requests_find_their_service_unchanged(edge: Edge, host: str, path: str,
 
 
 @pytest.mark.parametrize(
+    "path", ["/metrics", "/%6detrics", "/v1/webhooks/livekit", "/v1/%77ebhooks/livekit", "/v1/webhooks/livekit/"]
+)
+@pytest.mark.parametrize("host", [DOMAIN, f"api.{DOMAIN}"])
+def test_what_is_for_callers_inside_is_not_there_from_outside(edge: Edge, host: str, path: str) -> None:
+    assert edge.ask(host, path, method="POST").status == 404
+    # What the host application calls is.
+    assert edge.ask(host, "/v1/webhook-endpoints", method="POST").seen["service"] == "api"
+
+
+@pytest.mark.parametrize(
     "host", ["example.org", f"other.{DOMAIN}", f"turn.{DOMAIN}", "localhost", "127.0.0.1"]
 )
 def test_an_unknown_host_is_nobody_s(edge: Edge, host: str) -> None:

@@ -251,3 +251,12 @@ def test_packages_are_those_whose_programs_are_missing(monkeypatch: pytest.Monke
     assert machine.missing_packages() == []
     monkeypatch.setattr(shutil, "which", _lacking("nft", "ip"))
     assert machine.missing_packages() == ["iproute2", "nftables"]
+
+
+def test_a_program_that_is_not_on_path_is_looked_for_where_it_is(tmp_path: Path) -> None:
+    wanted = {f"{tmp_path}/*/bin/initdb": "postgresql"}
+    assert machine.missing_packages(wanted) == ["postgresql"]
+    program = tmp_path / "15" / "bin" / "initdb"
+    program.parent.mkdir(parents=True)
+    program.touch()
+    assert machine.missing_packages(wanted) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache, partial
@@ -47,6 +48,7 @@ from token_api.use_cases.chat_relay import EVERY_SECONDS as RELAY_SECONDS
 from token_api.use_cases.chat_relay import relay_due
 from token_api.use_cases.recordings import on_egress
 from token_api.use_cases.services import Services
+from token_api.use_cases.telemetry import PRUNE_SECONDS, prune
 from token_api.use_cases.webhooks_in import Reactions
 from token_api.wakeups import Wakeups
 from token_api.workers.inbox import EVERY_SECONDS as INBOX_SECONDS
@@ -131,6 +133,8 @@ def workers(services: Services, outbox: OutboxWorker) -> list[Worker]:
         Worker("inbox", inbox.work, bells.inbox, INBOX_SECONDS),
         Worker("outbox", outbox.work, bells.outbox, OUTBOX_SECONDS),
         Worker("chat", partial(relay_due, services), bells.chat, RELAY_SECONDS),
+        # Nothing calls for it before its time.
+        Worker("telemetry", partial(prune, services), asyncio.Event(), PRUNE_SECONDS),
     ]
 
 

@@ -178,12 +178,10 @@ async def test_samples_are_kept_for_a_week(api: Api) -> None:
     api.clock.advance(days=7, seconds=-1)
     await tell(api, stream_id, "anna", samples=[{"rtt_ms": 2}])
     api.clock.advance(seconds=2)
-    async with api.services.database.begin() as transaction:
-        await telemetry.prune(transaction, api.clock.now())
+    await telemetry.prune(api.services)
     assert await api.rows(select(QosSample.rtt_ms)) == [2]
     assert len(await api.rows(select(TelemetrySender))) == 1
     api.clock.advance(days=2)
-    async with api.services.database.begin() as transaction:
-        await telemetry.prune(transaction, api.clock.now())
+    await telemetry.prune(api.services)
     assert await api.rows(select(TelemetrySender)) == []
     assert await api.rows(select(Participant)) == []

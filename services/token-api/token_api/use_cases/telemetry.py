@@ -15,10 +15,12 @@ from token_api.database.columns import new_id
 from token_api.database.tables import QosSample, TelemetrySender
 from token_api.problems import Kind, ProblemError
 from token_api.use_cases import join_failures
+from token_api.use_cases.services import Services
 from token_api.use_cases.standing import require_admitted, standing_of
 
 MIN_INTERVAL_SECONDS = 5
 RETENTION_DAYS = 7
+PRUNE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,13 @@ async def _require_seldom(transaction: AsyncSession, stream_id: str, user_id: st
         )
 
 
-async def prune(transaction: AsyncSession, now: datetime) -> None:
-    """Remove what is older than it is kept."""
+async def prune(services: Services) -> None:
+    """Remove what is older than it is kept. Any replica may, also several at once."""
+    async with services.database.begin() as transaction:
+        await _prune(transaction, services.clock.now())
+
+
+async def _prune(transaction: AsyncSession, now: datetime) -> None:
     await transaction.execute(delete(QosSample).where(QosSample.at < now - timedelta(days=RETENTION_DAYS)))
     await transaction.execute(
         delete(TelemetrySender).where(TelemetrySender.last_at < now - timedelta(days=1))

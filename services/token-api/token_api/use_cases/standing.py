@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import literal, null, select, union_all
+from sqlalchemy import BindParameter, CompoundSelect, bindparam, literal, null, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.callers import Caller, ServiceCaller, UserCaller
@@ -26,6 +27,46 @@ _KINDS = {
     Refusal.CANCELLED: (Kind.GRANT_CANCELLED, "The user's access was cancelled."),
     Refusal.BANNED: (Kind.BANNED, "The user is banned."),
 }
+
+
+def _relation() -> CompoundSelect[Any]:
+    """Rows of a kind and up to three times: all that connects a user with a stream."""
+    user_id: BindParameter[str] = bindparam("user_id")
+    space_id: BindParameter[str] = bindparam("space_id")
+    no_time = null().cast(UtcDateTime)
+    opened = [
+        (AccessGrant.scope == scope) & (AccessGrant.scope_id == bindparam(name))
+        for scope, name in (
+            (GrantScope.STREAM, "stream_id"),
+            (GrantScope.EXPERIENCE, "experience_id"),
+            (GrantScope.SPACE, "space_id"),
+        )
+    ]
+    return union_all(
+        select(literal("team"), no_time, no_time, no_time).where(
+            TeamMember.space_id == space_id, TeamMember.user_id == user_id
+        ),
+        select(
+            literal("grant"), AccessGrant.starts_at, AccessGrant.expires_at, AccessGrant.cancelled_at
+        ).where(AccessGrant.user_id == user_id, or_(*opened)),
+        select(literal("ban"), no_time, Ban.until, Ban.lifted_at).where(
+            Ban.user_id == user_id, (Ban.stream_id == bindparam("stream_id")) | (Ban.space_id == space_id)
+        ),
+        select(literal("promoted"), no_time, no_time, no_time).where(
+            Participant.session_id == bindparam("session_id"),
+            Participant.identity == bindparam("identity"),
+            Participant.promoted_at.is_not(None),
+        ),
+    )
+
+
+# Made once: every request asks them, and making a statement takes longer than asking it.
+_RELATION = _relation()
+_STREAM = (
+    select(Stream, StreamSession)
+    .outerjoin(StreamSession, (StreamSession.stream_id == Stream.id) & StreamSession.closed_at.is_(None))
+    .where(Stream.id == bindparam("stream_id"))
+)
 
 
 @dataclass(frozen=True)
@@ -67,12 +108,7 @@ async def find_stream(
         await transaction.execute(select(Stream.id).where(Stream.id == stream_id).with_for_update())
     found = (
         await transaction.execute(
-            select(Stream, StreamSession)
-            .outerjoin(
-                StreamSession, (StreamSession.stream_id == Stream.id) & StreamSession.closed_at.is_(None)
-            )
-            .where(Stream.id == stream_id)
-            .execution_options(populate_existing=True)
+            _STREAM, {"stream_id": stream_id}, execution_options={"populate_existing": True}
         )
     ).one_or_none()
     if found is None:
@@ -85,33 +121,20 @@ async def relation_of(
     transaction: AsyncSession, stream: Stream, session: StreamSession | None, user_id: str
 ) -> Relation:
     """All that connects `user_id` with `stream`."""
-    no_time = null().cast(UtcDateTime)
-    scopes = (AccessGrant.scope == GrantScope.STREAM) & (AccessGrant.scope_id == stream.id)
-    scopes |= (AccessGrant.scope == GrantScope.SPACE) & (AccessGrant.scope_id == stream.space_id)
-    if stream.experience_id is not None:
-        scopes |= (AccessGrant.scope == GrantScope.EXPERIENCE) & (
-            AccessGrant.scope_id == stream.experience_id
+    rows = (
+        await transaction.execute(
+            _RELATION,
+            {
+                "user_id": user_id,
+                "identity": identity_of(user_id),
+                "stream_id": stream.id,
+                "space_id": stream.space_id,
+                # NULL is equal to nothing, so None finds nothing.
+                "experience_id": stream.experience_id,
+                "session_id": session.id if session is not None else None,
+            },
         )
-    parts = [
-        select(literal("team"), no_time, no_time, no_time).where(
-            TeamMember.space_id == stream.space_id, TeamMember.user_id == user_id
-        ),
-        select(
-            literal("grant"), AccessGrant.starts_at, AccessGrant.expires_at, AccessGrant.cancelled_at
-        ).where(AccessGrant.user_id == user_id, scopes),
-        select(literal("ban"), no_time, Ban.until, Ban.lifted_at).where(
-            Ban.user_id == user_id, (Ban.stream_id == stream.id) | (Ban.space_id == stream.space_id)
-        ),
-    ]
-    if session is not None:
-        parts.append(
-            select(literal("promoted"), no_time, no_time, no_time).where(
-                Participant.session_id == session.id,
-                Participant.identity == identity_of(user_id),
-                Participant.promoted_at.is_not(None),
-            )
-        )
-    rows = (await transaction.execute(union_all(*parts))).all()
+    ).all()
     kinds = {row[0] for row in rows}
     return Relation(
         is_owner=stream.owner_id == user_id,

@@ -57,6 +57,7 @@ from token_api.workers.loop import Worker, working
 from token_api.workers.outbox import EVERY_SECONDS as OUTBOX_SECONDS
 from token_api.workers.outbox import OutboxWorker
 from token_api.workers.reconciler import Reconciler
+from token_api.workers.recordings import RecordingsWorker
 
 _ROUTERS = (
     health,
@@ -130,6 +131,7 @@ def workers(services: Services, outbox: OutboxWorker) -> list[Worker]:
     inbox = InboxWorker(services, Reactions(on_joined=enforcement.on_joined, on_egress=on_egress))
     return [
         *Reconciler(services).workers(),
+        RecordingsWorker(services).worker(),
         Worker("inbox", inbox.work, bells.inbox, INBOX_SECONDS),
         Worker("outbox", outbox.work, bells.outbox, OUTBOX_SECONDS),
         Worker("chat", partial(relay_due, services), bells.chat, RELAY_SECONDS),

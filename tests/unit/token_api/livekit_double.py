@@ -158,6 +158,8 @@ class LiveKitDouble:
             egress_id=f"EG_{len(self.egresses)}",
             room_name=request.room_name,
             status=proto_egress.EgressStatus.EGRESS_STARTING,
+            room_composite=request,
+            started_at=time.time_ns(),
         )
         self.egresses[made.egress_id] = made
         return made
@@ -166,10 +168,14 @@ class LiveKitDouble:
         found = self.egresses.get(request.egress_id)
         if found is None:
             raise NOT_FOUND
+        if found.status > proto_egress.EgressStatus.EGRESS_ACTIVE:
+            raise TwirpError("failed_precondition", 412)
         found.status = proto_egress.EgressStatus.EGRESS_ENDING
         return found
 
     def list_egress(self, request: proto_egress.ListEgressRequest) -> proto_egress.ListEgressResponse:
+        if request.egress_id and request.egress_id not in self.egresses:
+            raise NOT_FOUND
         ended = {"EGRESS_COMPLETE", "EGRESS_FAILED", "EGRESS_ABORTED", "EGRESS_LIMIT_REACHED"}
         found = [
             egress

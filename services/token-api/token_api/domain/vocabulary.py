@@ -61,6 +61,14 @@ class RecordingStatus(StrEnum):
     ABORTED = "aborted"
 
 
+class RecordingLayout(StrEnum):
+    """How those in the room are arranged in the picture: LiveKit's own layouts."""
+
+    SPEAKER = "speaker"
+    GRID = "grid"
+    SINGLE_SPEAKER = "single-speaker"
+
+
 class InboxState(StrEnum):
     """Where an event of LiveKit's is."""
 

@@ -28,6 +28,8 @@ from token_api.tokens import ApiCredentials
 
 # The whole of one call. A person waits behind it.
 TIMEOUT_SECONDS = 5.0
+# LiveKit asks its recorders for one that is free, several times, for 22 s in all where none answers.
+START_RECORDING_SECONDS = 12.0
 RETRY_AFTER = {"Retry-After": "2"}
 _AWAY = frozenset({"unavailable", "deadline_exceeded"})
 
@@ -47,26 +49,30 @@ class Gateway:
     ) -> None:
         self._url = http_url
         self._credentials = credentials
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
-        self._made: LiveKitAPI | None = None
+        self._timeout = timeout
+        # By their timeouts, which LiveKit's client keeps for all its calls.
+        self._made: dict[float, LiveKitAPI] = {}
 
     @property
     def _api(self) -> LiveKitAPI:
+        return self._client(self._timeout)
+
+    def _client(self, timeout: float) -> LiveKitAPI:
         # Made in the loop that uses it. `failover` asks LiveKit's cloud, which we are not.
-        if self._made is None:
-            self._made = LiveKitAPI(
+        if timeout not in self._made:
+            self._made[timeout] = LiveKitAPI(
                 self._url,
                 self._credentials.key,
                 self._credentials.secret,
-                timeout=self._timeout,
+                timeout=aiohttp.ClientTimeout(total=timeout),
                 failover=False,
             )
-        return self._made
+        return self._made[timeout]
 
     async def aclose(self) -> None:
-        if self._made is not None:
-            await self._made.aclose()
-            self._made = None
+        while self._made:
+            _, made = self._made.popitem()
+            await made.aclose()
 
     async def create_room(self, new: NewRoom) -> Room:
         """Make a room. One that has the name already is left as it is, and given back."""
@@ -142,22 +148,23 @@ class Gateway:
         )
         await _ask("SendData", self._api.room.send_data(request))
 
-    async def start_recording(self, room: str, object_key: str, upload: proto_egress.S3Upload) -> EgressState:
-        """Have the whole room recorded as MP4 to `object_key`."""
+    async def start_recording(self, room: str, object_key: str, layout: str) -> EgressState:
+        """Have the whole room recorded as MP4 to `object_key`. In which store, the recorder itself knows.
+
+        An error does not say that nothing was started.
+        """
         request = proto_egress.RoomCompositeEgressRequest(
             room_name=room,
-            layout="speaker",
+            layout=layout,
             file_outputs=[
                 proto_egress.EncodedFileOutput(
-                    file_type=proto_egress.EncodedFileType.MP4,
-                    filepath=object_key,
-                    disable_manifest=True,
-                    s3=upload,
+                    file_type=proto_egress.EncodedFileType.MP4, filepath=object_key, disable_manifest=True
                 )
             ],
         )
+        patient = self._client(max(self._timeout, START_RECORDING_SECONDS))
         return egress_of(
-            await _ask("StartRoomCompositeEgress", self._api.egress.start_room_composite_egress(request))
+            await _ask("StartRoomCompositeEgress", patient.egress.start_room_composite_egress(request))
         )
 
     async def stop_recording(self, egress_id: str) -> EgressState:

@@ -76,6 +76,8 @@ class EgressState:
     ended_at: datetime | None
     size_bytes: int | None
     duration_seconds: int | None
+    # The key that was asked for; empty where it is no recording of a whole room into one file.
+    object_key: str
 
 
 def room_of(message: proto.Room) -> Room:
@@ -137,6 +139,7 @@ def egress_of(message: proto_egress.EgressInfo) -> EgressState:
         ended_at=_moment(message.ended_at),
         size_bytes=sum(file.size for file in files) if files else None,
         duration_seconds=sum(file.duration for file in files) // _NANOSECONDS if files else None,
+        object_key=outputs[0].filepath if len(outputs := message.room_composite.file_outputs) == 1 else "",
     )
 
 

@@ -1,0 +1,1 @@
+"""The object store that recordings are in."""

@@ -107,11 +107,10 @@ async def test_a_raised_hand_lets_a_viewer_speak_until_they_are_demoted(platform
     service.grant("viewer", stream["id"])
     path = f"/streams/{stream['id']}"
     async with client(platform.livekit.url, service.token("viewer", stream["id"])) as viewer:
-        with pytest.raises((rtc.PublishTrackError, TimeoutError)):
-            async with asyncio.timeout(3):
-                await viewer.publish_microphone()
+        assert not viewer.room.local_participant.permissions.can_publish
         asked = service.call("POST", f"{path}/stage/requests", service.user("viewer"), 201)
         service.call("POST", f"{path}/stage/requests/{asked['id']}/accept", service.user("creator"))
+        await eventually(lambda: viewer.room.local_participant.permissions.can_publish, "the permission")
         await viewer.publish_microphone()
         person = f"{path}/participants/u:viewer"
 
@@ -194,31 +193,37 @@ async def test_without_any_event_of_livekits_the_same_holds(quiet: Platform) -> 
         service.call("POST", f"/streams/{stream['id']}/bans", status=201, json={"user_id": "viewer"})
         await viewer.put_out(within=_SOON)
     await _comes_back_for_a_moment(quiet, stream["id"], token, "viewer")
-    analytics = service.call("GET", f"/streams/{stream['id']}/stream-info", service.user("creator"))
-    assert analytics["viewer_count"] == 0
+
+    def viewers() -> object:
+        info = service.call("GET", f"/streams/{stream['id']}/stream-info", service.user("creator"))
+        return info["viewer_count"]
+
+    await eventually(lambda: viewers() == 0, "nobody to be counted")
 
 
 async def test_a_livekit_that_was_away_and_forgot_its_rooms_gets_them_back(
     tmp_path: Path,
 ) -> None:
-    with redis_server(tmp_path) as redis_port:
-        with livekit_server(tmp_path, redis_port=redis_port) as livekit:
-            with token_api(tmp_path, livekit.url, TOKEN_API_RECONCILE_SECONDS="1") as service:
-                stream = service.live_stream()
-                ended = service.live_stream()
-                livekit.process.kill()
-                livekit.process.wait()
-                assert service.call("GET", f"/streams/{stream['id']}")["status"] == "live"
-                refused = service.ask("POST", f"/streams/{ended['id']}/end")
-                assert (refused.status_code, "retry-after" in refused.headers) == (503, True)
-                # Redis, where LiveKit keeps its rooms, is emptied, too.
-        with (
-            redis_server(tmp_path) as other_redis,
-            livekit_server(tmp_path, redis_port=other_redis, port=livekit.port),
-            token_api(tmp_path, livekit.url, TOKEN_API_RECONCILE_SECONDS="1") as service,
-        ):
-            await eventually(
-                lambda: service.call("GET", f"/streams/{ended['id']}")["status"] == "ended", "the end"
-            )
-            async with client(livekit.url, service.token("creator", stream["id"])) as creator:
-                await creator.publish_microphone()
+    with (
+        redis_server(tmp_path) as redis_port,
+        livekit_server(tmp_path, redis_port=redis_port) as livekit,
+        token_api(tmp_path, livekit.url, TOKEN_API_RECONCILE_SECONDS="1") as service,
+    ):
+        stream = service.live_stream()
+        ended = service.live_stream()
+        livekit.process.kill()
+        livekit.process.wait()
+        assert service.call("GET", f"/streams/{stream['id']}")["status"] == "live"
+        refused = service.ask("POST", f"/streams/{ended['id']}/end")
+        assert (refused.status_code, "retry-after" in refused.headers) == (503, True)
+    # Redis, where LiveKit keeps its rooms, is empty now, too.
+    with (
+        redis_server(tmp_path) as other_redis,
+        livekit_server(tmp_path, redis_port=other_redis, port=livekit.port),
+        token_api(tmp_path, livekit.url, TOKEN_API_RECONCILE_SECONDS="1") as service,
+    ):
+        await eventually(
+            lambda: service.call("GET", f"/streams/{ended['id']}")["status"] == "ended", "the end"
+        )
+        async with client(livekit.url, service.token("creator", stream["id"])) as creator:
+            await creator.publish_microphone()

@@ -64,13 +64,13 @@ def diagnose(facts: SessionFacts, patience: Patience, now: datetime) -> Healing 
         if age >= GIVEN_UP:
             return Healing.OPENING_GIVEN_UP
         return Healing.OPENED if age >= STUCK else None
-    ends = sender_deadline(facts, patience)
+    ends = _deadline(facts, patience)
     if ends is not None and ends <= now:
         return Healing.CREATOR_GONE if facts.sender_came else Healing.NOBODY_CAME
     return None if facts.has_room else Healing.ROOM_RECREATED
 
 
-def sender_deadline(facts: SessionFacts, patience: Patience) -> datetime | None:
+def _deadline(facts: SessionFacts, patience: Patience) -> datetime | None:
     """When the stream is ended, unless somebody who sends comes; None while one is in."""
     if not facts.sender_came:
         return (facts.opened_at or facts.requested_at) + patience.never_came

@@ -7,18 +7,17 @@ each change of it, whenever somebody comes in, and in every sweep; who has none 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import or_, select
+from sqlalchemy import exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from token_api.database.tables import Participant, Stream, StreamSession
+from token_api.database.tables import AccessGrant, Participant, Stream, StreamSession
 from token_api.domain.access import Admitted, Refusal, Refused, decide
 from token_api.domain.enforcement import Eject, Ejection, Known, Put, Seen, Stay, judge
 from token_api.domain.roles import StreamRole
-from token_api.domain.room_names import identity_of, stream_of
+from token_api.domain.room_names import identity_of
 from token_api.domain.vocabulary import SessionState
 from token_api.livekit_api.gateway import NotInLiveKit
 from token_api.livekit_api.values import RoomParticipant
@@ -33,14 +32,6 @@ ACTOR = "enforcement"
 WATCHED = timedelta(minutes=15)
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """What a look into one room found. `next_end`: when the first right of those who stay ends."""
-
-    ejected: int = 0
-    next_end: datetime | None = None
 
 
 async def on_joined(services: Services, room_name: str, identity: str) -> None:
@@ -80,7 +71,7 @@ async def on_changed(services: Services, user_id: str, stream_id: str | None, sp
 
 async def enforce(
     services: Services, room_name: str, found: Sequence[RoomParticipant], *, coming: bool = False
-) -> Sweep:
+) -> None:
     """Judge those `found` in a room, and do what has to be done. `coming`: they came in just now.
 
     `found` was asked of LiveKit before this is called: whoever is in by a token of ours is known by now.
@@ -88,19 +79,15 @@ async def enforce(
     Raises:
         ProblemError: as the gateway.
     """
-    ejected, ends = 0, []
     for someone, known in await _known(services, room_name, found, coming=coming):
         verdict = judge(_seen(someone), known, services.clock.now())
         match verdict:
             case Eject():
-                ejected += await _eject(services, room_name, someone, verdict.reason)
+                await _eject(services, room_name, someone, verdict.reason)
             case Put():
                 await _put(services, room_name, someone, verdict)
             case Stay():
                 pass
-        if known is not None and isinstance(known.decision, Admitted) and known.decision.until is not None:
-            ends.append(known.decision.until)
-    return Sweep(ejected, min(ends, default=None))
 
 
 def _seen(someone: RoomParticipant) -> Seen:
@@ -152,17 +139,17 @@ async def _session(transaction: AsyncSession, room_name: str, *, lock: bool = Fa
     return found
 
 
-async def _eject(services: Services, room_name: str, someone: RoomParticipant, reason: str) -> bool:
+async def _eject(services: Services, room_name: str, someone: RoomParticipant, reason: str) -> None:
     """Put somebody out, after it is written down that they are not to come back by the tokens they have."""
     async with services.database.begin() as transaction:
         session = await _session(transaction, room_name)
         if session is None:
-            return False
+            return
         now = services.clock.now()
         row = await transaction.get(Participant, (session.id, someone.identity), with_for_update=True)
         if row is not None:
             if not await _still_holds(transaction, session, row, reason, now):
-                return False
+                return
             row.removed_at = row.removed_at or now
             demote(row)
         record(
@@ -182,7 +169,6 @@ async def _eject(services: Services, room_name: str, someone: RoomParticipant, r
     await put_out(services, room_name, someone)
     services.metrics.ejections.labels(reason).inc()
     log.info("participant_ejected", room=room_name, identity=someone.identity, reason=reason)
-    return True
 
 
 async def _still_holds(
@@ -245,16 +231,21 @@ def demote(row: Participant) -> None:
         row.role = StreamRole.VIEWER
 
 
-async def watched_rooms(transaction: AsyncSession, now: datetime) -> list[str]:
-    """Rooms from which somebody was put out who may still have a token that LiveKit takes."""
+async def watched_rooms(transaction: AsyncSession, since: datetime, now: datetime) -> list[str]:
+    """Rooms to look into: in which somebody's grant has ended after `since`, or which somebody was put out
+    of who may still have a token that LiveKit takes."""
+    has_ended = exists().where(
+        AccessGrant.user_id == Participant.user_id,
+        AccessGrant.expires_at > since,
+        AccessGrant.expires_at <= now,
+    )
     wanted = (
         select(StreamSession.room_name)
         .join(Participant, Participant.session_id == StreamSession.id)
         .where(
             StreamSession.closed_at.is_(None),
-            Participant.removed_at.is_not(None),
-            or_(Participant.removed_at > now - WATCHED, Participant.reserved_until > now),
+            or_(Participant.removed_at > now - WATCHED, has_ended),
         )
         .distinct()
     )
-    return [room for room in (await transaction.scalars(wanted)).all() if stream_of(room) is not None]
+    return list((await transaction.scalars(wanted)).all())

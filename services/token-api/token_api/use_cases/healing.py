@@ -11,7 +11,7 @@ from sqlalchemy import delete, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.database.tables import IdempotencyKey, Participant, Stream, StreamSession, Visit
-from token_api.domain.healing import Healing, Patience, SessionFacts, diagnose, sender_deadline
+from token_api.domain.healing import Healing, Patience, SessionFacts, diagnose
 from token_api.domain.lifecycle import ON_AIR
 from token_api.domain.roles import StreamRole
 from token_api.domain.room_names import is_ours, stream_of
@@ -25,6 +25,7 @@ from token_api.use_cases.services import Services
 from token_api.use_cases.standing import find_stream
 
 ACTOR = "reconciler"
+_ENDING = frozenset({Healing.CREATOR_GONE, Healing.NOBODY_CAME})
 # Who sends: while one of them is in, the stream goes on. A publisher is sent by the host application.
 _SENDERS = (StreamRole.CREATOR, StreamRole.PUBLISHER)
 # Somebody who came in just now may not be in LiveKit's list yet.
@@ -43,8 +44,8 @@ class Case:
     room: Room | None
 
 
-async def heal(services: Services) -> datetime | None:
-    """Compare everything with LiveKit once, and put right what is not; when the next right or stream ends.
+async def heal(services: Services) -> None:
+    """Compare everything with LiveKit once, and put right what is not.
 
     Rooms whose names are not ours are not touched. One session that cannot be healed keeps no other from it.
 
@@ -54,23 +55,19 @@ async def heal(services: Services) -> datetime | None:
     rooms = {room.name: room for room in await services.livekit.rooms() if is_ours(room.name)}
     cases = await _cases(services, rooms)
     await _delete_strays(services, rooms, {case.session.room_name for case in cases})
-    ends: list[datetime] = []
     for case in cases:
         try:
-            end = await _heal(services, case)
+            async with services.locks.hold(case.stream.id):
+                await _heal(services, case)
         except ProblemError as error:
             if error.kind not in {Kind.NOT_FOUND, Kind.CONFLICT}:
                 log.warning("not_healed", stream_id=case.stream.id, kind=error.kind.name)
-            continue
-        if end is not None:
-            ends.append(end)
     await _end_orphans(services)
     await _prune(services)
-    return min(ends, default=None)
 
 
-async def sweep(services: Services, rooms: Sequence[str] | None = None) -> datetime | None:
-    """Judge again who is in `rooms` (None: in every open session's); when the next right ends.
+async def sweep(services: Services, rooms: Sequence[str] | None = None) -> None:
+    """Judge again who is in `rooms` (None: in every open session's).
 
     Raises:
         ProblemError: as the gateway.
@@ -79,13 +76,9 @@ async def sweep(services: Services, rooms: Sequence[str] | None = None) -> datet
         async with services.database.read() as transaction:
             wanted = select(StreamSession.room_name).where(StreamSession.state == SessionState.OPEN)
             rooms = list((await transaction.scalars(wanted)).all())
-    ends = []
     for room in rooms:
         found = await services.livekit.participants(room)
-        swept = await enforcement.enforce(services, room, found)
-        if swept.next_end is not None:
-            ends.append(swept.next_end)
-    return min(ends, default=None)
+        await enforcement.enforce(services, room, found)
 
 
 async def _cases(services: Services, rooms: dict[str, Room]) -> list[Case]:
@@ -108,12 +101,7 @@ async def _delete_strays(services: Services, rooms: dict[str, Room], known: set[
             await _note(services, Healing.ROOM_DELETED, stream_of(name), room_name=name)
 
 
-async def _heal(services: Services, case: Case) -> datetime | None:
-    async with services.locks.hold(case.stream.id):
-        return await _heal_alone(services, case)
-
-
-async def _heal_alone(services: Services, case: Case) -> datetime | None:
+async def _heal(services: Services, case: Case) -> None:
     stream, session, room = case.stream, case.session, case.room
     if room is None:
         # Since the list was made it may have come.
@@ -124,7 +112,7 @@ async def _heal_alone(services: Services, case: Case) -> datetime | None:
     async with services.database.read() as transaction:
         stream, current = await find_stream(transaction, stream.id)
         if current is None or current.id != session.id:
-            return None
+            return
         session = current
         facts = await _facts(transaction, session, has_room=room is not None)
     patience = Patience(
@@ -136,14 +124,8 @@ async def _heal_alone(services: Services, case: Case) -> datetime | None:
         await _treat(services, stream, session, wanted)
     elif room is not None:
         await _tell(services, stream, session, room)
-    if session.state is not SessionState.OPEN or wanted in _ENDING:
-        return None
-    swept = await enforcement.enforce(services, session.room_name, found)
-    ends = [end for end in (swept.next_end, sender_deadline(facts, patience)) if end is not None]
-    return min(ends, default=None)
-
-
-_ENDING = frozenset({Healing.CREATOR_GONE, Healing.NOBODY_CAME})
+    if session.state is SessionState.OPEN and wanted not in _ENDING:
+        await enforcement.enforce(services, session.room_name, found)
 
 
 async def _facts(transaction: AsyncSession, session: StreamSession, *, has_room: bool) -> SessionFacts:
@@ -229,7 +211,10 @@ async def _see(services: Services, session: StreamSession, found: Sequence[RoomP
     for sighting in missed:
         # It writes the audit entry, too.
         async with services.database.begin() as transaction:
-            await visits.see(transaction, session, sighting, now=now, actor=ACTOR)
+            ours_now = await transaction.get(StreamSession, session.id)
+            if ours_now is None:
+                return
+            await visits.see(transaction, ours_now, sighting, now=now, actor=ACTOR)
         services.metrics.healings.labels(Healing.VISIT.value).inc()
 
 

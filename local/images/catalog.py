@@ -155,6 +155,8 @@ _REDIS = Rootfs("redis", ("redis-server",), without=("etc/redis",))
 # bookworm's coturn knows no drain, and lets IPv4-mapped addresses past its peer rules (CVE-2026-27624).
 _COTURN = Rootfs("coturn", ("ca-certificates", "coturn"), suite="forky")
 _HAPROXY = Rootfs("haproxy", ("haproxy",), suite="trixie")
+# Without the cluster that the package makes: each pod makes its own.
+_POSTGRES = Rootfs("postgres", ("postgresql",), without=("etc/postgresql", "var/lib/postgresql"))
 _PYTHON = Rootfs("python", ("ca-certificates", "python3"))
 _TOKEN_API = CHECKOUT / "services" / "token-api"
 _OBJECT_STORE_SETUP = CHECKOUT / "services" / "object-store-setup"
@@ -282,6 +284,15 @@ def token_api() -> Image:
 def object_store_setup() -> Image:
     """What makes the bucket and proves the keys, as a Job."""
     return _own_python_image("object-store-setup", _OBJECT_STORE_SETUP, "object_store_setup")
+
+
+def postgres() -> Image:
+    """Debian's PostgreSQL, for a pod of a test: no stack runs it, and `up` does not load it.
+
+    It begins as root, for only root may become the user whose number the package chose.
+    """
+    reference = f"docker.io/livekit-platform/test-postgres:{_POSTGRES.key.partition('-')[0]}"
+    return Image(reference, (_POSTGRES,), ("bash",), ours=True)
 
 
 def _own_python_image(name: str, directory: Path, package: str) -> Image:

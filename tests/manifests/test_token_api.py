@@ -78,6 +78,7 @@ def test_what_is_configured_arrives(helm: Path, monkeypatch: pytest.MonkeyPatch)
     assert settings.host_jwks_url == "https://www.example.org:8443/.well-known/jwks.json"
     assert (settings.host_jwt_issuer, settings.host_jwt_audience) == ("https://www.example.org", "token-api")
     assert settings.cors_origins == ("https://www.example.org", "https://app.example.org")
+    assert [*map(str, settings.trusted_proxies)] == ["10.0.0.0/8", "2001:db8::/64"]
     assert settings.webhook_allow == ("10.1.0.0/16",)
     assert (settings.chat_provider, settings.getstream_key) == ("getstream", "getstream")
     assert (settings.s3_endpoint, settings.s3_bucket) == ("https://s3.example.org", "recordings")

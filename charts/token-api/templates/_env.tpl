@@ -61,6 +61,10 @@
 - name: TOKEN_API_WEBHOOK_ALLOW
   value: {{ join "," . | quote }}
 {{- end }}
+{{- with .Values.trustedProxies }}
+- name: TOKEN_API_TRUSTED_PROXIES
+  value: {{ join "," . | quote }}
+{{- end }}
 - name: TOKEN_API_CREATOR_GRACE_SECONDS
   value: {{ .Values.creatorGraceSeconds | quote }}
 - name: TOKEN_API_LISTEN_PORT

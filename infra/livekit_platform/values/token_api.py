@@ -80,11 +80,22 @@ def chart_values(config: PlatformConfig) -> dict[str, Any]:
         "chat": {"provider": api.chat.provider, "secretName": api.chat.secret_name or ""},
         "recordings": _recordings(config),
         "corsOrigins": list(api.cors_origins),
+        "trustedProxies": _trusted_proxies(config),
         "creatorGraceSeconds": api.creator_grace_seconds,
         "port": config.ports.token_api,
         "priorityClassName": names.priority_class(config.namespace, names.API),
         "networkPolicy": _network_policy(config),
     }
+
+
+def _trusted_proxies(config: PlatformConfig) -> list[str]:
+    """Whose X-Forwarded-For is believed."""
+    if config.edge.kind == "haproxy":
+        # The edge writes it anew, and its pods, whose addresses nobody knows beforehand, are the only ones
+        # that policies let in beside the SFUs' nodes.
+        return ["0.0.0.0/0"]
+    # A controller may let through what clients send; in the pod network its addresses are unknown.
+    return [*map(str, config.network.ingress_cidrs)]
 
 
 def _recordings(config: PlatformConfig) -> dict[str, Any]:

@@ -80,7 +80,8 @@ def test_requests_find_their_service_unchanged(edge: Edge, host: str, path: str,
 
 
 @pytest.mark.parametrize(
-    "path", ["/metrics", "/%6detrics", "/v1/webhooks/livekit", "/v1/%77ebhooks/livekit", "/v1/webhooks/livekit/"]
+    "path",
+    ["/metrics", "/%6detrics", "/v1/webhooks/livekit", "/v1/%77ebhooks/livekit", "/v1/webhooks/livekit/"],
 )
 @pytest.mark.parametrize("host", [DOMAIN, f"api.{DOMAIN}"])
 def test_what_is_for_callers_inside_is_not_there_from_outside(edge: Edge, host: str, path: str) -> None:

@@ -110,6 +110,15 @@ def test_presigned_urls_lead_to_the_store_that_clients_reach(
     assert (recordings["secretName"], recordings["endpoint"]) == (secret, endpoint)
 
 
+def test_rate_limits_go_by_what_the_edge_says_of_clients(make_config: ConfigMaker) -> None:
+    assert token_api.chart_values(make_config())["trustedProxies"] == ["0.0.0.0/0"]
+    # What a controller lets through may be made up.
+    ingress = {"edge": {"kind": "ingress"}}
+    assert token_api.chart_values(make_config(**ingress))["trustedProxies"] == []
+    known = make_config(**ingress, network={"ingress_cidrs": ["198.51.100.0/28"]})
+    assert token_api.chart_values(known)["trustedProxies"] == ["198.51.100.0/28"]
+
+
 def _deployed(kubeconfig: Path, **changes: Any) -> Deployment:
     return run({**minimal_config(kubeconfig), **changes}, secret_keys=("secrets",))
 

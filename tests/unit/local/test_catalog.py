@@ -49,6 +49,14 @@ def test_only_the_platforms_own_images_are_never_looked_for_in_a_registry() -> N
     ]
 
 
+def test_what_only_a_test_runs_is_in_no_stack() -> None:
+    postgres = catalog.postgres()
+    assert postgres.reference not in _KNOWN
+    assert _REFERENCE.fullmatch(postgres.reference)
+    # No registry has it.
+    assert postgres.ours
+
+
 def _images_in(node: Any) -> set[str]:
     """Values of every key `image`, however deep."""
     if isinstance(node, dict):

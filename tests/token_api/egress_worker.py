@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 from google.protobuf import descriptor_pb2
 from livekit.protocol import egress as proto
 from redis.asyncio import Redis
@@ -40,7 +46,14 @@ _TYPES = message_types(
 )
 _START = Method("EgressInternal", "StartEgress")
 
-# Puts a recording's bytes under a key.
+_CHECKOUT = Path(__file__).parents[2]
+
+
+class UploadFailed(Exception):
+    """The store did not take a recording."""
+
+
+# Puts a recording's bytes under a key. Raises UploadFailed.
 Upload = Callable[[str, bytes], Awaitable[None]]
 
 
@@ -113,8 +126,8 @@ class Worker:
         job.told.ended_at = time.time_ns()
         try:
             await self._upload(job.object_key, CONTENT)
-        except OSError as error:
-            job.told.error = f"upload failed: {error.strerror}"
+        except UploadFailed as error:
+            job.told.error = f"upload failed: {error}"
             await self._report(job, proto.EgressStatus.EGRESS_FAILED)
         else:
             job.told.file_results.add(
@@ -133,31 +146,67 @@ class Worker:
         job.told.status = status
         job.told.updated_at = time.time_ns()
         for _ in range(_REPORT_TRIES - 1):
-            with contextlib.suppress(CallFailed):
+            with suppress(CallFailed):
                 await self._reports.call("UpdateEgress", job.told, seconds=_REPORT_SECONDS)
                 return
         await self._reports.call("UpdateEgress", job.told, seconds=_REPORT_SECONDS)
 
 
-def to_directory(directory: Path) -> Upload:
-    """Uploads that are files below `directory`, by their keys."""
+def to_store(endpoint: str, bucket: str) -> Upload:
+    """Uploads into a bucket. The key is found as libraries of AWS do: by the environment."""
+    made = boto3.session.Session().client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
+    )
 
     async def upload(key: str, content: bytes) -> None:
-        target = directory / key
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
+        try:
+            await asyncio.to_thread(
+                made.put_object, Bucket=bucket, Key=key, Body=content, ContentType="video/mp4"
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise UploadFailed(str(error)) from error
 
     return upload
 
 
-async def _main(redis_port: int, directory: Path) -> None:
+async def _main(redis_port: int, upload: Upload) -> None:
     async with Redis(host="127.0.0.1", port=redis_port) as redis:
-        await Worker(redis, to_directory(directory)).run(lambda: print(READY, flush=True))
+        await Worker(redis, upload).run(lambda: print(READY, flush=True))
+
+
+@contextmanager
+def egress_worker(
+    redis_port: int, *, endpoint: str, bucket: str, access_key: str, secret_key: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker as a process of its own, which LiveKit can hand recordings to."""
+    words = ["--redis-port", str(redis_port), "--s3-endpoint", endpoint, "--s3-bucket", bucket]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.token_api.egress_worker", *words],
+        cwd=_CHECKOUT,
+        env={
+            "PATH": os.environ["PATH"],
+            "AWS_ACCESS_KEY_ID": access_key,
+            "AWS_SECRET_ACCESS_KEY": secret_key,
+        },
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        # Nothing, where it ended instead.
+        assert process.stdout.readline().decode().strip() == READY
+        yield process
+    finally:
+        process.kill()
+        process.wait(timeout=10)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--redis-port", type=int, required=True)
-    parser.add_argument("--directory", type=Path, required=True, help="where recordings are put")
+    parser.add_argument("--s3-endpoint", required=True)
+    parser.add_argument("--s3-bucket", required=True)
     given = parser.parse_args()
-    asyncio.run(_main(given.redis_port, given.directory))
+    asyncio.run(_main(given.redis_port, to_store(given.s3_endpoint, given.s3_bucket)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 import time
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -22,6 +23,7 @@ from token_api.database.tables import AuditEntry, Outbox, Recording
 from token_api.domain.object_keys import file_name, is_recording_key, recording_key
 from token_api.domain.recording_states import FINAL, goes_on, status_of
 from token_api.domain.vocabulary import RecordingStatus
+from token_api.livekit_api import gateway
 from token_api.livekit_api.values import egress_of
 from token_api.storage.presign import Store, address
 from token_api.use_cases.recording_reconciliation import STOP_PATIENCE, reconcile
@@ -328,6 +330,24 @@ async def test_livekit_away_breaks_nothing(api: Api) -> None:
     api.livekit.failing.clear()
     await reconcile(api.services)
     assert egress(api).status == STATUS.EGRESS_ENDING
+
+
+async def test_livekit_is_not_waited_for_longer_than_said(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream_id = await stage(api)
+    monkeypatch.setattr(gateway, "START_RECORDING_SECONDS", 0.2)
+    slow = threading.Event()
+
+    def wait(method: str) -> None:
+        if method == "StartRoomCompositeEgress":
+            slow.wait(20)
+
+    api.livekit.before = wait
+    begun = time.monotonic()
+    try:
+        await api.call("POST", f"/streams/{stream_id}/recordings", status=503, json={})
+        assert time.monotonic() - begun < 10
+    finally:
+        slow.set()
 
 
 async def test_pages(api: Api) -> None:

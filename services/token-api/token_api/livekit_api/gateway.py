@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 
@@ -44,35 +45,25 @@ class NotInLiveKit(Exception):
 class Gateway:
     """Calls LiveKit. Every method raises what `_ask` does."""
 
-    def __init__(
-        self, http_url: str, credentials: ApiCredentials, *, timeout: float = TIMEOUT_SECONDS
-    ) -> None:
+    def __init__(self, http_url: str, credentials: ApiCredentials) -> None:
         self._url = http_url
         self._credentials = credentials
-        self._timeout = timeout
-        # By their timeouts, which LiveKit's client keeps for all its calls.
-        self._made: dict[float, LiveKitAPI] = {}
+        self._made: LiveKitAPI | None = None
 
     @property
     def _api(self) -> LiveKitAPI:
-        return self._client(self._timeout)
-
-    def _client(self, timeout: float) -> LiveKitAPI:
-        # Made in the loop that uses it. `failover` asks LiveKit's cloud, which we are not.
-        if timeout not in self._made:
-            self._made[timeout] = LiveKitAPI(
-                self._url,
-                self._credentials.key,
-                self._credentials.secret,
-                timeout=aiohttp.ClientTimeout(total=timeout),
-                failover=False,
+        # Made in the loop that uses it. `failover` asks LiveKit's cloud, which we are not. No `timeout`:
+        # with each call the client tells its session that there is none. See `_ask`.
+        if self._made is None:
+            self._made = LiveKitAPI(
+                self._url, self._credentials.key, self._credentials.secret, failover=False
             )
-        return self._made[timeout]
+        return self._made
 
     async def aclose(self) -> None:
-        while self._made:
-            _, made = self._made.popitem()
-            await made.aclose()
+        if self._made is not None:
+            await self._made.aclose()
+            self._made = None
 
     async def create_room(self, new: NewRoom) -> Room:
         """Make a room. One that has the name already is left as it is, and given back."""
@@ -162,10 +153,8 @@ class Gateway:
                 )
             ],
         )
-        patient = self._client(max(self._timeout, START_RECORDING_SECONDS))
-        return egress_of(
-            await _ask("StartRoomCompositeEgress", patient.egress.start_room_composite_egress(request))
-        )
+        asked = self._api.egress.start_room_composite_egress(request)
+        return egress_of(await _ask("StartRoomCompositeEgress", asked, seconds=START_RECORDING_SECONDS))
 
     async def stop_recording(self, egress_id: str) -> EgressState:
         request = proto_egress.StopEgressRequest(egress_id=egress_id)
@@ -180,8 +169,8 @@ class Gateway:
         return [egress_of(egress) for egress in found.items]
 
 
-async def _ask(method: str, call: Awaitable[T]) -> T:
-    """The answer to `call`.
+async def _ask(method: str, call: Awaitable[T], *, seconds: float = TIMEOUT_SECONDS) -> T:
+    """The answer to `call`, which takes no longer than `seconds`.
 
     Raises:
         NotInLiveKit: there is no such thing.
@@ -189,7 +178,8 @@ async def _ask(method: str, call: Awaitable[T]) -> T:
             LIVEKIT_ERROR (502) where it refuses.
     """
     try:
-        return await call
+        async with asyncio.timeout(seconds):
+            return await call
     except ServerError as error:
         if error.code == "not_found":
             raise NotInLiveKit(method) from error

@@ -1,0 +1,162 @@
+"""Recordings with a real LiveKit, Redis and object store; LiveKit takes our worker for its own."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.ports import free_port
+from tests.token_api.clients import client, eventually
+from tests.token_api.conftest import Platform
+from tests.token_api.egress_worker import CONTENT, egress_worker
+from tests.token_api.livekit_server import livekit_server
+from tests.token_api.object_store import ACCESS_KEY, BUCKET, SECRET_KEY, ObjectStore, object_store
+from tests.token_api.service import WEBHOOK_PATH, token_api
+
+_KEYS = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    with object_store(tmp_path_factory.mktemp("store")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module", params=["told", "asking"])
+def recording_platform(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    redis_port: int,
+    store: ObjectStore,
+) -> Iterator[Platform]:
+    """A service that LiveKit tells of its recordings, and in turn one whose every webhook is lost."""
+    directory: Path = tmp_path_factory.mktemp("platform")
+    port = free_port()
+    webhook_url = f"http://127.0.0.1:{port}{WEBHOOK_PATH}" if request.param == "told" else None
+    with (
+        livekit_server(directory, redis_port=redis_port, webhook_url=webhook_url) as livekit,
+        token_api(
+            directory, livekit.url, port=port, TOKEN_API_RECONCILE_SECONDS="5", **store.settings
+        ) as service,
+    ):
+        yield Platform(service, livekit, redis_port)
+
+
+@asynccontextmanager
+async def on_stage(platform: Platform) -> AsyncIterator[str]:
+    """The id of a stream in which the creator publishes."""
+    stream_id = platform.service.live_stream()["id"]
+    async with client(platform.livekit.url, platform.service.token("creator", stream_id)) as creator:
+        await creator.publish_microphone()
+        yield stream_id
+
+
+def begin(platform: Platform, stream_id: str) -> str:
+    made = platform.service.call("POST", f"/streams/{stream_id}/recordings", status=202, json={})
+    return str(made["id"])
+
+
+def read(platform: Platform, recording_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = platform.service.call("GET", f"/recordings/{recording_id}")
+    return found
+
+
+async def becomes(platform: Platform, recording_id: str, status: str) -> dict[str, Any]:
+    await eventually(
+        lambda: read(platform, recording_id)["status"] == status, f"the recording to be {status}", within=30
+    )
+    return read(platform, recording_id)
+
+
+async def fetch(url: str) -> httpx.Response:
+    async with httpx.AsyncClient(trust_env=False) as store:
+        return await store.get(url)
+
+
+async def test_from_start_to_file(recording_platform: Platform, store: ObjectStore) -> None:
+    platform = recording_platform
+    with egress_worker(platform.redis_port, endpoint=store.endpoint, bucket=BUCKET, **_KEYS):
+        async with on_stage(platform) as stream_id:
+            recording_id = begin(platform, stream_id)
+            again = platform.service.ask("POST", f"/streams/{stream_id}/recordings", json={})
+            assert again.json()["type"].endswith(":recording-active")
+            await becomes(platform, recording_id, "active")
+            platform.service.call("POST", f"/recordings/{recording_id}/stop")
+            found = await becomes(platform, recording_id, "complete")
+            assert found["size_bytes"] == len(CONTENT)
+            assert found["started_at"] <= found["ended_at"]
+            given = platform.service.call("GET", f"/recordings/{recording_id}/url")
+            fetched = await fetch(given["url"])
+            assert (fetched.status_code, fetched.content) == (200, CONTENT)
+            assert fetched.headers["content-disposition"] == f'attachment; filename="{given["file_name"]}"'
+            assert fetched.headers["content-type"] == "video/mp4"
+            # The signature is over this object, this time, and this name.
+            for part, other in (
+                (recording_id, recording_id[::-1]),
+                ("Expires=300", "Expires=900"),
+                (given["file_name"], "evil.exe"),
+            ):
+                assert part in given["url"]
+                assert (await fetch(given["url"].replace(part, other))).status_code == 403
+
+
+async def test_a_file_that_the_store_does_not_take(recording_platform: Platform, store: ObjectStore) -> None:
+    platform = recording_platform
+    with egress_worker(platform.redis_port, endpoint=store.endpoint, bucket="missing", **_KEYS):
+        async with on_stage(platform) as stream_id:
+            recording_id = begin(platform, stream_id)
+            platform.service.call("POST", f"/recordings/{recording_id}/stop")
+            found = await becomes(platform, recording_id, "failed")
+            assert "NoSuchBucket" in found["error"]
+            assert platform.service.ask("GET", f"/recordings/{recording_id}/url").status_code == 409
+
+
+async def test_the_end_of_the_stream_ends_its_recording(
+    recording_platform: Platform, store: ObjectStore
+) -> None:
+    platform = recording_platform
+    with egress_worker(platform.redis_port, endpoint=store.endpoint, bucket=BUCKET, **_KEYS):
+        async with on_stage(platform) as stream_id:
+            recording_id = begin(platform, stream_id)
+            platform.service.call("POST", f"/streams/{stream_id}/end")
+            await becomes(platform, recording_id, "complete")
+
+
+async def test_a_worker_that_dies(recording_platform: Platform, store: ObjectStore) -> None:
+    platform = recording_platform
+    async with on_stage(platform) as stream_id:
+        with egress_worker(platform.redis_port, endpoint=store.endpoint, bucket=BUCKET, **_KEYS) as worker:
+            recording_id = begin(platform, stream_id)
+            await becomes(platform, recording_id, "active")
+            worker.send_signal(signal.SIGKILL)
+            worker.wait(timeout=10)
+            response = platform.service.ask("POST", f"/recordings/{recording_id}/stop")
+            assert (response.status_code, response.json()["type"].rpartition(":")[2]) == (
+                503,
+                "livekit-unavailable",
+            )
+            assert response.headers["retry-after"]
+            # LiveKit says so for ever; the service gives it up some time later.
+            assert read(platform, recording_id)["status"] == "active"
+            assert read(platform, recording_id)["stop_requested_at"]
+
+
+async def test_no_worker(recording_platform: Platform) -> None:
+    platform = recording_platform
+    async with on_stage(platform) as stream_id:
+        begun = time.monotonic()
+        response = platform.service.ask("POST", f"/streams/{stream_id}/recordings", json={})
+        assert (response.status_code, response.json()["type"].rpartition(":")[2]) == (
+            503,
+            "livekit-unavailable",
+        )
+        assert response.headers["retry-after"]
+        assert time.monotonic() - begun < 20
+        assert platform.service.call("GET", f"/streams/{stream_id}/recordings")["items"] == []

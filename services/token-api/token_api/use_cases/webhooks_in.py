@@ -60,11 +60,6 @@ class Reactions:
     on_egress: Callable[[Services, EgressState], Awaitable[object]]
 
 
-async def look_again(services: Services, *_what: object) -> None:
-    """A reaction: have the reconciler look at all rooms at once."""
-    services.wakeups.reconciler.set()
-
-
 async def file(services: Services, event: Event, body: str) -> Filed:
     """Keep an event for the inbox worker; one of a room that is not ours is none of our business."""
     if not is_ours(event.room_name):

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from tests.unit.token_api.api import START, Api, problem
 from tests.unit.token_api.livekit_double import TwirpError
 from token_api.database.tables import AuditEntry, Outbox, Participant, StageRequest
-from token_api.use_cases import healing
+from token_api.use_cases import enforcement, healing
 
 _AWAY = TwirpError("unavailable", 503)
 
@@ -313,7 +313,7 @@ async def test_fifty_at_once_never_exceed_the_seats(api: Api) -> None:
     assert (await api.client.post(path, headers=api.user("first"))).status_code == 201
     # By the token that they still have they come in, and are put out: the seat is another's.
     come_in(api, room, winner["participant_token"])
-    await healing.enforcement.on_joined(api.services, room, winner["identity"])
+    await enforcement.on_joined(api.services, room, winner["identity"])
     assert inside(api, room) == set()
     rows = await api.rows(select(Participant).where(Participant.removed_at.is_not(None)))
     assert [row.identity for row in rows] == [winner["identity"]]

@@ -145,6 +145,7 @@ def test_a_token_with_a_wrong_claim_is_none(wrong: dict[str, Any]) -> None:
         read_token(KEY, jwt.encode(claims(**wrong), KEY), START)
 
 
+@pytest.mark.filterwarnings("ignore::jwt.InsecureKeyLengthWarning")
 def test_no_other_algorithm_is_taken() -> None:
     for token in (jwt.encode(claims(), "", algorithm="none"), jwt.encode(claims(), KEY, "HS512")):
         with pytest.raises(NoChatToken):

@@ -88,8 +88,16 @@ async def test_strangers_are_put_out_and_livekits_helpers_stay(api: Api) -> None
     assert "bot" in inside(api, room)
 
 
+@pytest.fixture
+def seldom(environment: pytest.MonkeyPatch) -> None:
+    """No round after the first, as long as a test runs."""
+    environment.setenv("TOKEN_API_RECONCILE_SECONDS", "300")
+
+
 @pytest.mark.parametrize("end", ["expires", "cancelled", "team"])
-async def test_a_right_that_ends_puts_its_owner_out_without_any_round(api: Api, end: str) -> None:
+async def test_a_right_that_ends_puts_its_owner_out_without_any_round(
+    seldom: None, api: Api, end: str
+) -> None:
     stream_id = await api.live_stream()
     grant_id = ""
     if end == "team":

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import select
 
 from tests.unit.token_api.api import START, Api, problem
@@ -245,11 +246,13 @@ async def test_a_track_beyond_a_role_has_the_room_looked_at_and_others_do_not(
         assert ("reconciler" in woken) is wakes, identity
 
 
-async def test_without_its_database_it_asks_livekit_to_send_again(client: httpx.AsyncClient) -> None:
-    # No tables: as good as no database.
+async def test_without_its_database_it_asks_livekit_to_send_again(app: FastAPI) -> None:
+    # No tables: as good as no database. Without the lifespan no worker asks for them, too.
     name = "stream_00000000-0000-4000-8000-000000000000_0123456789ab"
     body = json.dumps(event("room_started", name, 0)).encode()
-    response = await client.post(PATH, content=body, headers={"Authorization": sign(body)})
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://token-api.test") as client:
+        response = await client.post(PATH, content=body, headers={"Authorization": sign(body)})
     assert problem(response) == (503, "database-unavailable")
 
 

@@ -8,6 +8,8 @@ import structlog
 
 from token_api.database.tables import WebhookInbox
 from token_api.domain.vocabulary import InboxState
+from token_api.livekit_api.events import NoEvent
+from token_api.problems import ProblemError
 from token_api.use_cases import webhooks_in
 from token_api.use_cases.services import Services
 from token_api.use_cases.webhooks_in import Reactions
@@ -43,8 +45,12 @@ class InboxWorker:
         except Exception as error:
             state = await webhooks_in.put_back(self._services, taken, error)
             outcome = "parked" if state is InboxState.FAILED else "put-back"
-            log.exception(
+            # Of a bad event, or of LiveKit being away, a traceback says nothing more.
+            planned = isinstance(error, NoEvent | ProblemError)
+            log.warning(
                 "livekit_event_failed",
+                exc_info=None if planned else error,
+                error=type(error).__name__,
                 event_id=taken.event_id,
                 event_type=taken.event_type,
                 attempts=taken.attempts,

@@ -117,6 +117,7 @@ def start(kubectl: Kubectl, stack: RunningStack, namespace: str, *, token_api: s
             "readinessProbe": {
                 "exec": {"command": [f"{_PROGRAMS}/pg_isready", "-h", "127.0.0.1"]},
                 "periodSeconds": 1,
+                "timeoutSeconds": 5,
             },
             "volumeMounts": [{"name": "data", "mountPath": "/data"}],
         },

@@ -87,7 +87,9 @@ async def test_the_openapi_document_says_who_may_call(client: httpx.AsyncClient)
     assert document["paths"]["/v1/token"]["post"]["security"] == [{"serviceKey": []}, {"hostJwt": []}]
     assert document["paths"]["/v1/access-grants"]["post"]["security"] == [{"serviceKey": []}]
     assert document["paths"]["/v1/webhooks/livekit"]["post"]["security"] == [{"livekitWebhook": []}]
-    assert set(document["components"]["securitySchemes"]) == {"serviceKey", "hostJwt", "livekitWebhook"}
+    assert set(document["components"]["securitySchemes"]) == {
+        *("serviceKey", "hostJwt", "chatToken", "livekitWebhook")
+    }
     assert "HTTPValidationError" not in document["components"]["schemas"]
 
 

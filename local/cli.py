@@ -165,7 +165,15 @@ def _check(instance: Instance, arguments: Arguments) -> int:
 
 
 def _prepare_tests(_instance: Instance, _arguments: Arguments) -> int:
-    missing = machine.missing_packages(machine.TEST_PACKAGES)
+    return _install_missing(machine.TEST_PACKAGES)
+
+
+def _prepare_loadtest(_instance: Instance, _arguments: Arguments) -> int:
+    return _install_missing(machine.LOAD_PACKAGES)
+
+
+def _install_missing(wanted: Mapping[str, str]) -> int:
+    missing = machine.missing_packages(wanted)
     if missing:
         print(f"installing {', '.join(missing)}", file=sys.stderr)
         machine.install_packages(missing)
@@ -238,6 +246,7 @@ _COMMANDS: dict[str, Callable[[Instance, Arguments], int]] = {
     "outputs": _outputs,
     "check": _check,
     "prepare-tests": _prepare_tests,
+    "prepare-loadtest": _prepare_loadtest,
     "images": _images,
     "images-push": _images_push,
     "enter": _enter,
@@ -251,6 +260,7 @@ _HELP = {
     "outputs": "the stack's outputs as JSON",
     "check": "whether this machine has what `up` needs",
     "prepare-tests": "install what only tests need: a browser and its tools",
+    "prepare-loadtest": "install what load runs need: the tools of the link emulator",
     "images": "the digests of the images that are built here, as JSON",
     "images-push": "build our images, publish them in a registry, and print their configuration",
     "enter": "a shell, or a command, on a node",

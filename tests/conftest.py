@@ -14,7 +14,10 @@ from tests import running
 from tests.running import ClusterAccess, RunningStack
 
 # From fast and narrow to slow and wide: what is broken at the bottom is read first.
-_LAYERS = ("unit", "images", "manifests", "services", "plugins", "deployment", "e2e", "chaos", "teardown")
+_LAYERS = (
+    *("unit", "images", "manifests", "services", "network", "plugins"),
+    *("deployment", "e2e", "load", "chaos", "teardown"),
+)
 _STACK = pytest.StashKey[RunningStack]()
 _STARTED_HERE = pytest.StashKey[bool]()
 

@@ -64,6 +64,18 @@ def test_the_broadcast_address_is_left_out_and_a_freed_one_comes_again() -> None
     )
 
 
+def test_routers_take_the_highest_free_address() -> None:
+    network = _network("10.99.0.0/29")
+    assert free_address(network, [], highest=True) == IPv4Address("10.99.0.7")
+    assert free_address(network, [IPv4Address("10.99.0.7")], highest=True) == IPv4Address("10.99.0.6")
+
+
+@given(one=names, other=names)
+def test_a_hardware_address_is_its_addresss_own_and_locally_made(one: ClientName, other: ClientName) -> None:
+    assert (one.hardware_address == other.hardware_address) == (one.address == other.address)
+    assert one.hardware_address.startswith("02:")
+
+
 def test_addresses_outside_the_subnet_are_refused() -> None:
     with pytest.raises(ValidationError, match=r"10\.98\.0\.0/25; allowed are parts of .* 10\.99\.0\.0/24"):
         _network("10.98.0.0/25")

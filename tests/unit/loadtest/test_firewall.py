@@ -1,6 +1,6 @@
 from ipaddress import IPv4Address
 
-from loadtest.net.firewall import OPEN, Endpoint, OnlyTo, UdpBlocked, ruleset
+from loadtest.net.firewall import OPEN, Endpoint, OnlyTo, UdpBlocked, replacement, ruleset
 
 
 def _rules(text: str | None, hook: str) -> list[str]:
@@ -35,3 +35,9 @@ def test_only_the_given_destinations_pass_and_the_rest_is_dropped_last() -> None
         "ip saddr 10.99.0.11 udp sport 3478 accept",
         "meta protocol != arp drop",
     ]
+
+
+def test_a_replacement_deletes_what_was_there_and_brings_the_new_rules_at_once() -> None:
+    forget = "table netdev client_firewall {}\ndelete table netdev client_firewall\n"
+    assert replacement(OPEN) == forget
+    assert replacement(UdpBlocked()) == forget + (ruleset(UdpBlocked()) or "")

@@ -32,6 +32,7 @@ class ClientNetwork(BaseModel):
         prefix: prefix length of the bridge's whole subnet.
         names: what a client resolves beside `localhost`, as an IPv4 address each: no DNS answers there.
         ca_certificate: the only authority that clients trust for TLS, as PEM; empty for the machine's own.
+        resolv_conf: what clients have for /etc/resolv.conf; empty for the machine's own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +44,7 @@ class ClientNetwork(BaseModel):
     prefix: int = Field(ge=8, le=30)
     names: dict[str, IPv4Address] = {}
     ca_certificate: str = ""
+    resolv_conf: str = ""
 
     @property
     def subnet(self) -> IPv4Network:

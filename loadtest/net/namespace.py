@@ -35,7 +35,10 @@ from loadtest.net.firewall import OPEN, Firewall, replacement
 _LOCK_FILE = Path("/run/lock/livekit-platform-clients.lock")
 _FILES = Path("/run/livekit-platform-clients")
 # $0 is the namespace's directory. The mount is in a mount namespace of the program's own.
-_WITH_OWN_HOSTS = 'mount --bind "$0/hosts" /etc/hosts && exec "$@"'
+_WITH_OWN_FILES = (
+    'mount --bind "$0/hosts" /etc/hosts && '
+    '{ [ ! -e "$0/resolv.conf" ] || mount --bind "$0/resolv.conf" /etc/resolv.conf; } && exec "$@"'
+)
 _SECONDS = 10.0  # each of these commands takes milliseconds; this is for a machine that hangs
 
 
@@ -62,7 +65,7 @@ class ClientNamespace:
         """
         enter = ["nsenter", f"--net=/run/netns/{self.name}", "--", "unshare", "--mount", "--"]
         trust = ["env", f"SSL_CERT_FILE={self._ca_file}"] if self.network.ca_certificate else []
-        return [*enter, "sh", "-c", _WITH_OWN_HOSTS, str(_files(self.name)), *trust, *argv]
+        return [*enter, "sh", "-c", _WITH_OWN_FILES, str(_files(self.name)), *trust, *argv]
 
     @property
     def _ca_file(self) -> Path:
@@ -74,6 +77,8 @@ class ClientNamespace:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "hosts").write_text(hosts_file(self.network.names))
         self._ca_file.write_text(self.network.ca_certificate)
+        if self.network.resolv_conf:
+            (directory / "resolv.conf").write_text(self.network.resolv_conf)
 
     def set_firewall(self, firewall: Firewall) -> None:
         """What its network lets through from now on.

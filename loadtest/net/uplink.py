@@ -25,11 +25,22 @@ from common.processes import Process, process_of
 from loadtest.net import forwarding
 from loadtest.net.bridge import ClientNetwork
 from loadtest.net.firewall import Endpoint
-from loadtest.net.uplink_name import BRIDGE, PREFIX, NoUplink, UplinkName, free_subnet, masquerade
+from loadtest.net.uplink_name import (
+    BRIDGE,
+    PREFIX,
+    NoUplink,
+    UplinkName,
+    free_subnet,
+    masquerade,
+    resolv_conf,
+)
 
 __all__ = ["NoUplink", "UplinkName", "reap_dead_owners", "uplink"]
 
 _LOCK_FILE: Final = Path("/run/lock/livekit-platform-uplinks.lock")
+# The first that names a server off loopback: that is reached from inside. The second is what
+# systemd-resolved asks, where the first leads to itself.
+_RESOLVERS: Final = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 _CABLE_INSIDE: Final = "machine"
 _SECONDS: Final = 10.0
 _PROBE_SECONDS: Final = 5.0
@@ -52,8 +63,7 @@ def uplink(
 
     Args:
         server: must be reached over TCP from inside, or the block is not entered.
-        names: what clients resolve beside `localhost` and what DNS knows. DNS answers inside where
-            /etc/resolv.conf names a server that is not on loopback.
+        names: what clients resolve beside `localhost` and what DNS knows.
         ca_certificate: the only authority that clients trust for TLS, as PEM; empty for the machine's own.
 
     Raises:
@@ -66,7 +76,8 @@ def uplink(
         )
     name = _start(server)
     try:
-        yield name.network(names, ca_certificate)
+        resolver = resolv_conf(path.read_text() for path in _RESOLVERS if path.exists())
+        yield name.network(names, ca_certificate).model_copy(update={"resolv_conf": resolver})
     finally:
         _take_away(name)
 

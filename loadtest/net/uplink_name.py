@@ -89,6 +89,15 @@ def free_subnet(taken: Iterable[IPv4Network]) -> IPv4Network:
     raise NoUplink(f"this machine has routes to all of {_BLOCK}, where client networks are made")
 
 
+def resolv_conf(candidates: Iterable[str]) -> str:
+    """The first of these files that names a server off loopback; empty where none does."""
+    for text in candidates:
+        servers = [line.split()[1:2] for line in text.splitlines() if line.startswith("nameserver")]
+        if any(server and not server[0].startswith(("127.", "::1")) for server in servers):
+            return text
+    return ""
+
+
 def masquerade(name: UplinkName) -> str:
     """Input for `nft -f -`: what leaves the subnet goes out under the machine's address. Pure."""
     return (

@@ -3,7 +3,7 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 
 from common.processes import Process
-from loadtest.net.uplink_name import NoUplink, UplinkName, free_subnet, masquerade
+from loadtest.net.uplink_name import NoUplink, UplinkName, free_subnet, masquerade, resolv_conf
 
 NAME = UplinkName(Process(123, 456789), IPv4Network("198.18.5.0/24"))
 
@@ -55,3 +55,17 @@ def test_only_what_leaves_the_machine_is_masqueraded() -> None:
         "  }\n"
         "}\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        (["nameserver 192.0.2.53\n"], "nameserver 192.0.2.53\n"),
+        (["nameserver 127.0.0.53\n", "nameserver 192.0.2.53\n"], "nameserver 192.0.2.53\n"),
+        (["nameserver 127.0.0.53\nnameserver ::1\n"], ""),
+        (["search example.com\nnameserver\n"], ""),
+        ([], ""),
+    ],
+)
+def test_clients_get_the_first_resolver_that_is_not_on_loopback(files: list[str], wanted: str) -> None:
+    assert resolv_conf(files) == wanted

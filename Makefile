@@ -43,11 +43,12 @@ test-all: lint ## everything
 	@$(LOCAL) prepare-tests
 	@$(LOCAL) run -- python -m pytest $(if $(JUNIT),--junitxml=$(JUNIT))
 
-loadtest: ## one load run: SCENARIO=livestream PROFILE=4g (OUT= BASELINE= SEED= SET="viewers.count=8" IN_CLUSTER=pods)
+loadtest: ## one load run: SCENARIO=livestream PROFILE=4g (OUT= BASELINE= SEED= SET="viewers.count=8" IN_CLUSTER=pods IMAGE=)
 	@$(LOCAL) prepare-loadtest
 	@$(LOCAL) run -- python -m loadtest run "$(or $(SCENARIO),livestream)" $(if $(PROFILE),--profile "$(PROFILE)") \
 		$(foreach change,$(SET),--set "$(change)") $(if $(SEED),--seed "$(SEED)") $(if $(OUT),--out "$(OUT)") \
-		$(if $(BASELINE),--baseline "$(BASELINE)") $(if $(IN_CLUSTER),--in-cluster "$(IN_CLUSTER)") $(if $(PLAIN),--plain)
+		$(if $(BASELINE),--baseline "$(BASELINE)") $(if $(IN_CLUSTER),--in-cluster "$(IN_CLUSTER)") $(if $(IMAGE),--image "$(IMAGE)") \
+		$(if $(PLAIN),--plain)
 
 loadtest-all: ## every scenario on its profiles (OUT=)
 	@$(LOCAL) prepare-loadtest
@@ -67,6 +68,8 @@ lock: ## compile the requirements.in files anew
 		-o services/token-api/requirements.txt
 	@$(LOCAL) run -- uv pip compile $(LOCK_FLAGS) -c requirements.txt services/object-store-setup/requirements.in \
 		-o services/object-store-setup/requirements.txt
+	@$(LOCAL) run -- uv pip compile $(LOCK_FLAGS) --no-universal --python-platform x86_64-manylinux_2_28 \
+		-c requirements.txt loadtest/requirements.in -o loadtest/requirements.txt
 
 # No index is recorded: pip takes the one that the machine is configured for.
 LOCK_FLAGS := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header

@@ -160,7 +160,7 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
     target.add_argument(
         "--outputs", default="", metavar="FILE", help="outputs of a stack as JSON; - for stdin"
     )
-    target.add_argument("--url", default="", help="any LiveKit server, ws:// or wss://; or LIVEKIT_URL")
+    target.add_argument("--url", default="", help="any LiveKit server, ws:// or wss://")
     target.add_argument("--api-key", default="", help="with --url; or LIVEKIT_API_KEY")
     target.add_argument("--api-secret", default="", help="with --url; or LIVEKIT_API_SECRET")
     target.add_argument(

@@ -60,10 +60,15 @@ class Picture:
 
 @dataclass(frozen=True)
 class Captured:
-    """Pictures that a client handed to its encoder, over all its tracks, and in how many seconds."""
+    """Pictures that a client handed to its encoder, over all its tracks, and in how many seconds.
+
+    Attributes:
+        late: those that were handed over 30 ms after they were due, or later.
+    """
 
     pictures: int
     seconds: float
+    late: int = 0
 
 
 def captured_in(recording: Recording, from_ms: float, to_ms: float) -> Captured:
@@ -72,6 +77,7 @@ def captured_in(recording: Recording, from_ms: float, to_ms: float) -> Captured:
     return Captured(
         pictures=sum(second.captured for second in inside),
         seconds=sum(second.to_ms - second.from_ms for second in inside) / 1000,
+        late=sum(second.late for second in inside),
     )
 
 

@@ -457,6 +457,9 @@ class RunResult(_Part):
         schema_version: of this very form; another one means another form.
         scenario: as it was run, with what the command line changed in it.
         started: date and time, UTC.
+        measured_from_s, measured_to_s: the time that the figures are over, on the run's clock; of a ramp
+            that of the last size that held, or else of the first. None where nothing was measured.
+        seed: of the links' random numbers; None where it is not known.
         checks: the thresholds, judged, and the clients that ended early.
         sfu: samples of all SFU nodes over the run, in the order of time.
         generator: samples of the machine that made the load.
@@ -476,6 +479,9 @@ class RunResult(_Part):
     profile: str
     started: datetime
     lasted_s: float
+    measured_from_s: float | None = None
+    measured_to_s: float | None = None
+    seed: int | None = None
     verdict: Verdict
     interrupted: bool
     invalid: tuple[str, ...]

@@ -85,6 +85,12 @@ def _ramp_fits(scenario: Scenario) -> Iterator[Mistake]:
         yield from _group_is_there(scenario, "ramp.group", ramp.group)
     elif scenario.api is None:
         yield Mistake("ramp.group", "nothing", "the name of a group, or an api whose rate grows")
+    if scenario.actions:
+        yield Mistake(
+            "actions",
+            ", ".join(action.kind for action in scenario.actions),
+            "none beside a ramp: each size is to be measured under the same conditions",
+        )
     if all(each.metric is RunMetric.HELD for each in scenario.thresholds):
         yield Mistake(
             "thresholds", "none that a step can break", "a threshold beside `held`: it ends the ramp"

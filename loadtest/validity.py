@@ -22,6 +22,7 @@ LATENESS_LIMIT_MS: Final = 2.0
 _BUSY: Final = 0.95
 _BUSY_SHARE: Final = 0.5
 _CAPTURED_RATIO: Final = 0.9
+_LATE_RATIO: Final = 0.1
 _TOLD_RATIO: Final = 0.9
 _CLOCKS_MS: Final = 20.0
 _EARLIEST_LATENCY_MS: Final = -5.0
@@ -31,6 +32,7 @@ _FEWEST_REQUESTS: Final = 100
 _LATE_REQUESTS_MS: Final = 50.0
 
 _DURATION: Final = "duration_s (of a ramp: hold_s)"
+_NO_PROCESSOR: Final = "its process did not get the processor time that it needs"
 _LESS_LOAD: Final = "use fewer or smaller clients, or a machine with more processors"
 
 
@@ -122,7 +124,7 @@ def _emulators_were_late(links: Sequence[LinkResult]) -> Iterator[str]:
     for link in links:
         if link.lateness_p99_ms is not None and link.lateness_p99_ms > LATENESS_LIMIT_MS:
             yield (
-                f"The emulator of {link.group}'s links let 1 % of the packets go "
+                f"The emulator of the links of {link.group} let 1 % of the packets go "
                 f"{link.lateness_p99_ms:.1f} ms late or more, and {LATENESS_LIMIT_MS:g} ms is the limit: "
                 f"{_LESS_LOAD}."
             )
@@ -163,7 +165,13 @@ def _pictures_were_not_made(clients: Sequence[JudgedClient]) -> Iterator[str]:
         if due and made < _CAPTURED_RATIO * due:
             yield (
                 f"{client.result.name} made {made} of the {due:.0f} pictures that were due: "
-                f"its process did not get the processor time that it needs; {_LESS_LOAD}."
+                f"{_NO_PROCESSOR}; {_LESS_LOAD}."
+            )
+        elif made and captured.late > _LATE_RATIO * made:
+            # Its encoder is in the same process, and shows nobody when it has to wait.
+            yield (
+                f"{client.result.name} made {captured.late} of its {made} pictures 30 ms late or later: "
+                f"{_NO_PROCESSOR}; {_LESS_LOAD}."
             )
 
 

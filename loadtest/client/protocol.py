@@ -173,6 +173,7 @@ class Measured(_Message):
         video, audio: one per track that this client is subscribed to, silent ones too.
         transport: None outside of a room, and while there are no statistics to be had.
         captured: pictures handed to the encoder in this second.
+        late: those of them that were handed over 30 ms after they were due, or later.
         cpu_s: processor time that the process has used since its start.
     """
 
@@ -183,6 +184,7 @@ class Measured(_Message):
     audio: tuple[AudioSecond, ...] = ()
     transport: TransportSecond | None = None
     captured: int = 0
+    late: int = 0
     cpu_s: float = 0
 
 

@@ -18,6 +18,8 @@ from loadtest.marker.video import FRAME_MODULUS, TIME_MODULUS, Stamp, paint
 from loadtest.scenario import Camera, Publish
 
 _AUDIO_FRAME_SECONDS = 0.02
+# A process that gets the processor when it wakes is late by a millisecond or two.
+_LATE_SECONDS: Final = 0.03
 # The source's own queue is latency; two frames ride out a late wake-up on a busy machine.
 _AUDIO_QUEUE_MS = 100
 
@@ -41,6 +43,11 @@ class Publisher:
         """Pictures handed to the encoders so far."""
         return sum(feed.captured for feed in self._video)
 
+    @property
+    def frames_late(self) -> int:
+        """Those of them that were handed over 30 ms after they were due, or later."""
+        return sum(feed.late for feed in self._video)
+
     async def run(self, room: rtc.Room) -> None:
         """Publish the tracks and feed them, until cancelled.
 
@@ -60,6 +67,7 @@ class _VideoFeed:
         self._source: VideoSource = source
         self._camera = camera
         self.captured = 0
+        self.late = 0
         width, height = camera.width, camera.height
         self._scenery = Scenery(width, height) if source == "camera" else Text(width, height)
         picture = np.full(width * height * 3 // 2, 128, dtype=np.uint8)  # I420; grey chroma
@@ -85,13 +93,15 @@ class _VideoFeed:
         return source
 
     async def run(self, source: rtc.VideoSource) -> None:
-        async for _ in ticks(1 / self._camera.fps):
+        period, started = 1 / self._camera.fps, time.monotonic()
+        async for tick in ticks(period):
             self._scenery.paint(self._luma, self.captured)
             now_ns = time.monotonic_ns()
             stamp = Stamp(now_ns // 1_000_000 % TIME_MODULUS, self.captured % FRAME_MODULUS)
             paint(self._luma, stamp)
             source.capture_frame(self._frame, metadata=rtc.FrameMetadata(user_timestamp=now_ns // 1000))
             self.captured += 1
+            self.late += time.monotonic() - (started + tick * period) >= _LATE_SECONDS
 
 
 async def _publish_audio(room: rtc.Room) -> rtc.AudioSource:

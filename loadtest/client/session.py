@@ -90,7 +90,7 @@ class _Client:
         self._room: rtc.Room | None = None
         self._meter = TransportMeter()
         self._measured_ms = now_ms()
-        self._captured = 0
+        self._captured, self._late = 0, 0
         self._will_be_sent_away = False
         self._paths: tuple[TransportPath, ...] = ()
 
@@ -211,8 +211,9 @@ class _Client:
         """Tell what came since the last time."""
         transport = await self._transport()
         from_ms, self._measured_ms = self._measured_ms, now_ms()
-        captured, before = self._publisher.frames_captured if self._publisher else 0, self._captured
-        self._captured = captured
+        captured_before, late_before = self._captured, self._late
+        if self._publisher:
+            self._captured, self._late = self._publisher.frames_captured, self._publisher.frames_late
         video, audio = self._subscriber.take_second() if self._subscriber else ((), ())
         self._tell(
             Measured(
@@ -221,7 +222,8 @@ class _Client:
                 video=video,
                 audio=audio,
                 transport=transport,
-                captured=captured - before,
+                captured=self._captured - captured_before,
+                late=self._late - late_before,
                 cpu_s=time.process_time(),
             )
         )

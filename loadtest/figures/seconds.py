@@ -9,7 +9,7 @@ import numpy as np
 from loadtest.client.protocol import Measured
 from loadtest.client.recording import Recording
 from loadtest.client.samples import TransportSecond
-from loadtest.figures.pictures import Times, ages, pictures_of, within
+from loadtest.figures.pictures import Times, TrackKey, ages, pictures_of, within
 from loadtest.figures.spans import Span, presence
 from loadtest.result import Second
 
@@ -32,11 +32,38 @@ def seconds(recording: Recording, run_start_ms: float) -> tuple[Second, ...]:
     )
 
 
+class LiveAges:
+    """How old the newest picture of a client's tracks became, second by second, as they are told.
+
+    It carries the newest picture of each track from one second to the next: a stall has no pictures of its
+    own.
+    """
+
+    def __init__(self) -> None:
+        self._newest: dict[TrackKey, float] = {}
+
+    def oldest(self, measured: Measured) -> float | None:
+        """The oldest in this second, which follows the one before; None while no track had a picture."""
+        before, self._newest = self._newest, {}
+        found: list[float] = []
+        for track in measured.video:
+            key = (track.publisher, track.source)
+            newest = before.get(key)
+            for frame in track.frames:
+                if newest is not None:
+                    found.append(frame.received_ms - newest)
+                newest = frame.captured_ms if newest is None else max(newest, frame.captured_ms)
+            if newest is not None:
+                found.append(measured.to_ms - newest)
+                self._newest[key] = newest
+        return max(found, default=None)
+
+
 def second_of(measured: Measured, run_start_ms: float, age_max_ms: float | None = None) -> Second:
-    """One second by itself, as a live display needs it, without what only the whole recording shows.
+    """One second by itself.
 
     Args:
-        age_max_ms: the oldest that the newest picture of any track was, from the whole recording.
+        age_max_ms: the oldest that the newest picture of any track was; the second itself does not know it.
     """
     frames = [frame for track in measured.video for frame in track.frames]
     latencies = [frame.latency_ms for frame in frames]

@@ -82,6 +82,7 @@ def run_in_cluster(
     parts = [crew.part(index) for index in range(plan.pods)]
     try:
         whole = merge(scenario, profile.name, parts, image=request.image)
+        whole = whole.model_copy(update={"seed": seed})
     except NoParts as error:
         raise CouldNotRun(f"no pod gave a result: {error}") from error
     return judged(whole, parts, samples, was_stopped=stop.is_set())

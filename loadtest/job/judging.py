@@ -24,7 +24,9 @@ def judged(
 
     Clients were judged in their pods, by all that is known of them there; the worst of all pods counts.
     """
-    run = RunFacts(window=measured(whole, parts), clients=whole.clients, sfu=sfu, api=whole.api)
+    window = measured(whole, parts)
+    has_measured = any(part.measured_from is not None for part in parts)
+    run = RunFacts(window=window, clients=whole.clients, sfu=sfu, api=whole.api)
     thresholds = whole.scenario.thresholds
     of_the_run = check([each for each in thresholds if not each.group], (), run, whole.profile)
     of_clients = [_worst(each, found) for each in thresholds if (found := _found(each, whole, parts))]
@@ -32,6 +34,8 @@ def judged(
     invalid = (*whole.invalid, *_invalid(whole, parts, was_stopped=was_stopped))
     return whole.model_copy(
         update={
+            "measured_from_s": window.from_s if has_measured else None,
+            "measured_to_s": window.to_s if has_measured else None,
             "sfu": sfu,
             "checks": checks,
             "metrics": run_metrics(run),

@@ -11,6 +11,7 @@ from loadtest.report import tables, words
 from loadtest.report.advice import advice
 from loadtest.report.compare import HOW, Comparison
 from loadtest.report.moments import moments
+from loadtest.report.plot_frame import measured
 from loadtest.report.plots import pictures
 from loadtest.result import ClientResult, Outcome, RunResult
 from loadtest.scenario import Metric
@@ -56,6 +57,7 @@ def render_html(result: RunResult, comparison: Comparison | None = None, not_com
         held=tuple(check for check in result.checks if check.passed),
         advice=advice(result),
         calibration=tables.calibration_lines(tables.calibrations_of(result)),
+        measured=measured(result),
         moments=moments(result),
         pictures=pictures(result),
         columns=columns,

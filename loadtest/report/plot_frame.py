@@ -49,7 +49,13 @@ class Frame:
         return [one for one in found if one.values]
 
     def draw(self, title: str, y: Axis, lines: Sequence[Line], levels: Sequence[Level] = ()) -> Markup:
-        return draw(Plot(title, self.x, y, lines, levels, self.moments))
+        return draw(Plot(title, self.x, y, lines, levels, self.moments, measured(self.result)))
+
+
+def measured(result: RunResult) -> tuple[float, float] | None:
+    """From when to when the run was measured; None where it was not, or nobody said."""
+    begin, end = result.measured_from_s, result.measured_to_s
+    return None if begin is None or end is None else (begin, end)
 
 
 def frame_of(result: RunResult) -> Frame:

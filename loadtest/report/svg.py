@@ -75,7 +75,11 @@ class Axis:
 
 @dataclass(frozen=True)
 class Plot:
-    """Lines over an axis. A level that lies above the y axis is left out."""
+    """Lines over an axis. A level that lies above the y axis is left out.
+
+    Attributes:
+        shaded: a part of the x axis, from and to, that stands out from the rest.
+    """
 
     title: str
     x: Axis
@@ -83,6 +87,7 @@ class Plot:
     lines: Sequence[Line]
     levels: Sequence[Level] = field(default=())
     moments: Sequence[Moment] = field(default=())
+    shaded: tuple[float, float] | None = None
 
 
 def value_axis(label: str, highest: float) -> Axis:
@@ -103,7 +108,8 @@ def draw(plot: Plot) -> Markup:
     """The plot as one `<svg>` element."""
     x = Scale(plot.x.low, plot.x.high, _LEFT, WIDTH - _RIGHT)
     y = Scale(0, plot.y.high, HEIGHT - _BOTTOM, _TOP)
-    parts = [_grid(plot, x, y)]
+    parts = [_shade(plot.shaded, x)] if plot.shaded else []
+    parts.append(_grid(plot, x, y))
     parts += [_moment(moment, x) for moment in plot.moments if plot.x.low <= moment.at <= plot.x.high]
     parts += [_band(line, x, y) for line in plot.lines if line.band]
     parts += [_level(level, y) for level in plot.levels if level.value <= plot.y.high]
@@ -139,6 +145,13 @@ def _grid(plot: Plot, x: Scale, y: Scale) -> Markup:
         .format((y.start + y.end) / 2, plot.y.label)
     )  # fmt: skip
     return Markup("").join(parts)
+
+
+def _shade(shaded: tuple[float, float], x: Scale) -> Markup:
+    begin, end = x(shaded[0]), x(shaded[1])
+    return Markup('<rect class="shaded" x="{}" y="{}" width="{}" height="{}"/>').format(
+        begin, _TOP, round(end - begin, 1), HEIGHT - _BOTTOM - _TOP
+    )
 
 
 def _moment(moment: Moment, x: Scale) -> Markup:

@@ -49,6 +49,7 @@ class Found:
     """What the phases of a run have found. It is filled as they go on, and read at the end.
 
     Attributes:
+        seed: of all random numbers of the links.
         profiles: of each group, by its name.
         calibrations: by the profile's name.
         interrupted_s: when it was told to stop; None where it was not.
@@ -59,6 +60,7 @@ class Found:
     scenario: Scenario
     profile: NetworkProfile
     target: Target
+    seed: int
     clock: RunClock = field(default_factory=RunClock)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     server: str = UNKNOWN
@@ -96,6 +98,11 @@ class Found:
             return self._window
         end_s = self.interrupted_s if self.interrupted_s is not None else self.clock.now_s
         return Window(self._from_s or 0.0, max(end_s, (self._from_s or 0.0) + 0.001))
+
+    @property
+    def measured(self) -> Window | None:
+        """The same, but None where nothing was measured."""
+        return self.window if self.ramp_steps or self._from_s is not None else None
 
     @property
     def decisive_step(self) -> Step:
@@ -188,6 +195,9 @@ def run_result(found: Found) -> RunResult:
         profile=found.profile.name,
         started=found.started,
         lasted_s=lasted_s,
+        measured_from_s=found.measured.from_s if found.measured else None,
+        measured_to_s=found.measured.to_s if found.measured else None,
+        seed=found.seed,
         verdict=verdict(problem=found.problem, invalid=invalid, checks=checks),
         interrupted=found.interrupted_s is not None,
         invalid=invalid,

@@ -182,8 +182,10 @@ class RunningClient:
             return
         try:
             self.finished = process.finish(timeout=FINISH_SECONDS)
-        except (ClientDied, NeverHappened) as error:
+        except ClientDied as error:
             self.lose(Outcome.DIED, _short(str(error)))
+        except NeverHappened:
+            self.lose(Outcome.DIED, f"it was told to end, and did not within {FINISH_SECONDS:g} s: it hangs")
 
     def _tell(self, command: Join | Leave | Simulate) -> None:
         if self._process is None or self.is_lost:

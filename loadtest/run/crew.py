@@ -10,7 +10,7 @@ from pathlib import Path
 
 from common.waiting import NeverHappened
 from loadtest.client.protocol import Measured
-from loadtest.figures.seconds import second_of
+from loadtest.figures.seconds import LiveAges, second_of
 from loadtest.net.bridge import ClientNetwork
 from loadtest.net.host import HostNamespace
 from loadtest.net.link import LinkGroup
@@ -63,6 +63,7 @@ class Crew:
         self._clock = clock
         self._announce = announce
         self._told_of: set[str] = set()
+        self._ages: dict[str, LiveAges] = {}
 
     @property
     def plans(self) -> list[PlannedClient]:
@@ -101,8 +102,10 @@ class Crew:
     def _tell_second(self, client: RunningClient, measured: Measured) -> None:
         """From the client's reader: what a display shows of its second, once it is in its room."""
         if client.joined_s is None:
+            self._ages.pop(client.name, None)
             return
-        second = second_of(measured, self._clock.start_ms)
+        age_max_ms = self._ages.setdefault(client.name, LiveAges()).oldest(measured)
+        second = second_of(measured, self._clock.start_ms, age_max_ms)
         self._announce(ClientSecond(client.name, client.plan.group.name, second))
 
     def watch(self) -> None:

@@ -75,11 +75,10 @@ def run_scenario(
         stop: set, it ends the run early; what there is by then is the result.
         run_id: what its rooms are named after; without one, a new one.
     """
-    found = Found(scenario=scenario, profile=profile, target=target)
+    found = Found(scenario=scenario, profile=profile, target=target, seed=seed)
     run = _Run(
         found,
         run_id=run_id or token_hex(4),
-        seed=seed,
         logs=logs,
         announce=Announcer(observer),
         stop=stop,
@@ -107,14 +106,12 @@ class _Run:
         found: Found,
         *,
         run_id: str,
-        seed: int,
         logs: Path,
         announce: Announcer,
         stop: threading.Event,
     ) -> None:
         self._found = found
         self._run_id = run_id
-        self._seed = seed
         self._logs = logs
         self._announce = announce
         self._stop = stop
@@ -141,7 +138,7 @@ class _Run:
             network=network,
             profiles=found.profiles,
             rooms=rooms,
-            seed=self._seed,
+            seed=found.seed,
             logs=self._logs,
             join_timeout=scenario.first_media_s,
             held=held,
@@ -182,7 +179,7 @@ class _Run:
             self._beat.heed(f"calibrating {profile.name}")
             self._phase(f"calibrating {profile.name}", _CALIBRATION_SECONDS)
             calibration: Calibration = calibrate(
-                network, profile, seed=self._seed, seconds=_CALIBRATION_SECONDS, logs=self._logs
+                network, profile, seed=self._found.seed, seconds=_CALIBRATION_SECONDS, logs=self._logs
             )
             self._found.calibrations[profile.name] = calibration
             self._announce(Calibrated(calibration))

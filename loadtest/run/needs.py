@@ -34,6 +34,13 @@ def refuse_what_is_missing(scenario: Scenario, profiles: dict[str, NetworkProfil
     Raises:
         CouldNotRun: with the need, and what to do about it.
     """
+    for group, profile in profiles.items():
+        if scenario.ramp is not None and profile.steps:
+            raise CouldNotRun(
+                f"{scenario.name} ramps, and the links of {group} have profile {profile.name}, whose "
+                "capacity changes with time: sizes would be measured on different links; "
+                "give a profile without steps"
+            )
     kinds = {action.kind for action in scenario.actions}
     if ActionKind.KILL_NODE in kinds and target.cluster is None:
         raise CouldNotRun(

@@ -46,16 +46,15 @@ def target_options(
     ca: str,
     environment: Mapping[str, str] = os.environ,
 ) -> TargetOptions:
-    """The options, with what LiveKit's own tools read from the environment: LIVEKIT_URL and so on.
+    """The options; with a URL, key and secret may come from LIVEKIT_API_KEY and LIVEKIT_API_SECRET.
 
-    LIVEKIT_URL alone changes the target only where `outputs` is not given.
+    LIVEKIT_URL is not looked at: what a shell has set for other tools must not change what is put under load.
 
     Raises:
         CouldNotRun: they contradict each other, or one is missing.
     """
     if url and outputs:
         raise CouldNotRun(f"--outputs {outputs} and --url {url} are given; allowed is one of them")
-    url = url or ("" if outputs else environment.get("LIVEKIT_URL", ""))
     if not url:
         for option, given in (("--api-key", api_key), ("--api-secret", api_secret), ("--ca", ca)):
             if given:

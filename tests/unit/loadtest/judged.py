@@ -98,8 +98,10 @@ def viewer(
     return JudgedClient(result(name, **changed), facts_of_it or facts())
 
 
-def publisher(name: str = "creator-1", *, pictures: int = 450, in_seconds: float = 30) -> JudgedClient:
-    own = facts(pictures=(), voices=(), sent_fps=15, captured=Captured(pictures, in_seconds))
+def publisher(
+    name: str = "creator-1", *, pictures: int = 450, in_seconds: float = 30, late: int = 0
+) -> JudgedClient:
+    own = facts(pictures=(), voices=(), sent_fps=15, captured=Captured(pictures, in_seconds, late))
     return JudgedClient(result(name, video=(), audio=()), own)
 
 

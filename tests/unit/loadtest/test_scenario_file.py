@@ -232,6 +232,12 @@ def test_a_ramp_needs_a_threshold_that_ends_it() -> None:
     assert "thresholds: given none that a step can break" in told
 
 
+def test_a_ramp_has_no_actions() -> None:
+    ramp = "ramp={group: viewers, start: 1, step: 1, most: 3, hold_s: 5}"
+    assert "actions: given reconnect-full; allowed: none beside a ramp" in mistakes(ramp)
+    assert small(ramp, "actions=[]").ramp is not None
+
+
 def test_all_mistakes_are_told_at_once() -> None:
     told = mistakes("viewers.count=-1", "duration_s=x", "creator.publish.camera.codec=vp9")
     assert told.startswith("scenario small has 3 mistakes:\n")

@@ -76,7 +76,10 @@ def test_a_link_that_is_not_what_it_claims() -> None:
 
 
 def test_an_emulator_that_was_late() -> None:
-    assert "2.1 ms late or more" in only_reason(evidence(links=(link(lateness_p99_ms=2.1),)))
+    reason = only_reason(evidence(links=(link(lateness_p99_ms=2.1),)))
+    assert reason.startswith(
+        "The emulator of the links of viewers let 1 % of the packets go 2.1 ms late or more"
+    )
     assert reasons(evidence(links=(link(lateness_p99_ms=2.0), link(lateness_p99_ms=None)))) == ()
 
 
@@ -99,6 +102,15 @@ def test_a_publisher_that_does_not_make_its_pictures() -> None:
     starved = publisher(pictures=400)
     assert only_reason(evidence(starved, viewer())).startswith("creator-1 made 400 of the 450 pictures")
     assert reasons(evidence(publisher(pictures=406), viewer())) == ()
+
+
+def test_a_publisher_that_makes_its_pictures_late() -> None:
+    """Its encoder is then late too, and drops some: what did not come is not the server's fault."""
+    starved = publisher(pictures=450, late=46)
+    assert only_reason(evidence(starved, viewer())).startswith(
+        "creator-1 made 46 of its 450 pictures 30 ms late"
+    )
+    assert reasons(evidence(publisher(pictures=450, late=45), viewer())) == ()
 
 
 @pytest.mark.parametrize("outcome", [Outcome.DIED, Outcome.FAILED])
@@ -234,6 +246,7 @@ def test_sharing_the_machine_is_worth_a_note() -> None:
 
 def test_captured_pictures_are_those_of_whole_seconds_within() -> None:
     told = tuple(
-        Measured(from_ms=at * 1000, to_ms=at * 1000 + 1000, captured=15 if at < 4 else 3) for at in range(6)
+        Measured(from_ms=at * 1000, to_ms=at * 1000 + 1000, captured=15 if at < 4 else 3, late=1)
+        for at in range(6)
     )
-    assert captured_in(Recording(told), 1000, 5500) == Captured(pictures=48, seconds=4)
+    assert captured_in(Recording(told), 1000, 5500) == Captured(pictures=48, seconds=4, late=4)

@@ -1,7 +1,10 @@
 import pytest
 
-from loadtest.client.samples import FrameSample
+from loadtest.client.protocol import Measured
+from loadtest.client.samples import FrameSample, VideoSecond
 from loadtest.figures import Expected, Span, Window, presence, recovery, seconds, video_results
+from loadtest.figures.pictures import TICK_MS
+from loadtest.figures.seconds import LiveAges
 from loadtest.result import NoSamples, VideoResult
 from tests.unit.loadtest.figures.recorded import FRAME_MS, frame, joined, left, recording, told
 
@@ -118,3 +121,24 @@ def test_seconds_show_a_stall_in_the_age_and_not_in_the_latency() -> None:
     assert each[7].age_max_ms > 3900
     assert each[7].latency_p50_ms is None
     assert (each[0].received_kbps, each[0].lost_packets, each[0].height) == (1000, 10, 360)
+
+
+def test_a_stall_is_seen_while_it_lasts_and_is_as_long_as_the_whole_recording_says() -> None:
+    stalled = told([frame(n) for n in (*range(45), *range(100, 150))], 10_000)
+    ages = LiveAges()
+    live = [ages.oldest(second) for second in stalled]
+    whole = seconds(recording(joined(), stalled), run_start_ms=0)
+    for found, second in zip(live, whole, strict=True):
+        assert found is not None
+        assert second.age_max_ms is not None
+        assert second.age_max_ms <= found + 1e-6 <= second.age_max_ms + TICK_MS + 1e-5
+    assert max(age for age in live if age is not None) > 3600
+
+
+def test_a_track_without_a_picture_has_no_age_and_one_that_is_gone_grows_no_older() -> None:
+    silent, seen = VideoSecond(publisher="p", source="camera"), [frame(n) for n in range(15)]
+    ages = LiveAges()
+    assert ages.oldest(Measured(from_ms=0, to_ms=1000, video=(silent,))) is None
+    ages.oldest(Measured(from_ms=0, to_ms=1000, video=(silent.model_copy(update={"frames": tuple(seen)}),)))
+    assert ages.oldest(Measured(from_ms=1000, to_ms=2000)) is None
+    assert ages.oldest(Measured(from_ms=2000, to_ms=3000, video=(silent,))) is None, "it came again"

@@ -106,6 +106,9 @@ def test_the_measured_time_is_that_of_all_pods() -> None:
     whole = merged(parts)
     assert measured(whole, parts) == Window(6.0, 14.0)
     assert measured(whole, [part(0, result())]) == Window(0.0, 20.0)
+    said = judged(whole, parts, (), was_stopped=False)
+    assert (said.measured_from_s, said.measured_to_s) == (6.0, 14.0)
+    assert judge(pods(found(30), found(20))).measured_from_s is None
 
 
 def test_pods_that_did_not_start_together_prove_nothing() -> None:

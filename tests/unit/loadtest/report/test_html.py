@@ -125,6 +125,23 @@ def test_capacity_is_drawn_where_it_is_near_the_traffic_and_said_where_it_is_not
     assert "The link carries 9000 kbit/s" in far.reading
 
 
+def test_the_measured_time_is_shaded_in_every_plot_over_time_and_said() -> None:
+    shaded = runs.run(measured_from_s=12.0, measured_to_s=42.0)
+    drawn = {one.title: one.svg for one in pictures(shaded)}
+    assert {title for title, svg in drawn.items() if 'class="shaded"' not in svg} == {
+        "Latency of all pictures, per client",
+        "Where the time of joining went",
+    }
+    [rectangle] = ET.fromstring(drawn["Packets through the SFUs"]).findall("rect")
+    whole = frame_of(shaded).x
+    share = (float(rectangle.attrib["x"]) - 56) / (600 - 122 - 56)
+    assert share == pytest.approx((12 - whole.low) / (whole.high - whole.low), abs=0.001)
+    text = Page(render_html(shaded)).text
+    assert "Shaded: the measured time, from 12 s to 42 s." in text
+    assert "Shaded" not in Page(render_html(runs.run())).text
+    assert "Shaded" not in Page(render_html(runs.could_not_run())).text
+
+
 def test_the_cap_is_drawn_once_values_come_near_it() -> None:
     def age(name: str) -> str:
         [found] = [one.svg for one in pictures(runs.ALL[name]()) if one.title == "Age of the newest picture"]

@@ -33,10 +33,10 @@ def test_variables_of_livekits_own_tools_complete_a_url() -> None:
     assert "hidden" not in repr(found)
 
 
-def test_livekit_url_is_a_target_but_not_beside_outputs() -> None:
-    environment = {"LIVEKIT_URL": "ws://192.0.2.1"}
-    assert options(environment).url == "ws://192.0.2.1"
-    assert options(environment, outputs="file").url == ""
+def test_variables_alone_never_change_the_target() -> None:
+    environment = {"LIVEKIT_URL": "ws://192.0.2.1", "LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "hidden"}
+    assert options(environment) == TargetOptions()
+    assert options(environment, outputs="file") == TargetOptions(outputs="file")
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from loadtest.client.path import TransportPath
+from loadtest.definition.profile import NetworkProfile
+from loadtest.definition.scenario import Metric, RunMetric, Scenario
 from loadtest.net.calibration import Calibration
-from loadtest.profile import NetworkProfile
-from loadtest.scenario import Metric, RunMetric, Scenario
 
 SCHEMA_VERSION: Final = 1
 

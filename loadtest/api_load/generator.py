@@ -18,8 +18,8 @@ import aiohttp
 
 from loadtest.api_load.judge import Judge, failure
 from loadtest.api_load.protocol import Answer, Answers, Finished, GeneratorConfig
-from loadtest.http_session import http_session
-from loadtest.tokens import service_headers, token_request
+from loadtest.targets.http_session import http_session
+from loadtest.targets.tokens import service_headers, token_request
 
 
 async def generate(

@@ -19,9 +19,9 @@ from pydantic import ValidationError
 
 from loadtest.api_load.protocol import Answer, Answers, Finished, GeneratorConfig, event_adapter
 from loadtest.api_load.tally import api_result, api_second
+from loadtest.definition.scenario import ApiLoad
 from loadtest.result import ApiResult, ApiSecond
-from loadtest.scenario import ApiLoad
-from loadtest.target import Target
+from loadtest.targets.target import Target
 
 # More than a server that keeps up ever needs, and less than the ports of this machine's address.
 _CONNECTIONS: Final = 512

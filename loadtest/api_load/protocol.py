@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field_serializer
 
-from loadtest.scenario import ApiLoad
-from loadtest.tokens import TokenEndpoint
+from loadtest.definition.scenario import ApiLoad
+from loadtest.targets.tokens import TokenEndpoint
 
 
 class _Message(BaseModel):

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field
 
 from loadtest.client.path import TransportPath
 from loadtest.client.samples import AudioSecond, TransportSecond, VideoSecond, VideoSource
-from loadtest.scenario import ActionKind, Publish
+from loadtest.definition.scenario import ActionKind, Publish
 
 SimulatedAction: TypeAlias = Literal[
     ActionKind.RECONNECT_SIGNAL, ActionKind.RECONNECT_FULL, ActionKind.SERVER_LEAVE, ActionKind.MIGRATE

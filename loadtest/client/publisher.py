@@ -13,9 +13,9 @@ from loadtest.client.bitrates import makes_simulcast, usual_kbps
 from loadtest.client.pace import ticks
 from loadtest.client.picture import Scenery, Text
 from loadtest.client.samples import VideoSource
+from loadtest.definition.scenario import Camera, Publish
 from loadtest.marker.audio import SAMPLE_RATE, tone_samples
 from loadtest.marker.video import FRAME_MODULUS, TIME_MODULUS, Stamp, paint
-from loadtest.scenario import Camera, Publish
 
 _AUDIO_FRAME_SECONDS = 0.02
 # A process that gets the processor when it wakes is late by a millisecond or two.

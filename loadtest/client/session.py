@@ -31,7 +31,7 @@ from loadtest.client.publisher import Publisher
 from loadtest.client.samples import TransportSecond, now_ms
 from loadtest.client.statistics import TransportMeter
 from loadtest.client.subscriber import Subscriber
-from loadtest.scenario import ActionKind
+from loadtest.definition.scenario import ActionKind
 
 # Statistics are asked of the native library, which may be busy making a connection anew.
 _STATISTICS_SECONDS: Final = 0.5

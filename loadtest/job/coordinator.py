@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from common.waiting import NeverHappened, wait_until
+from loadtest.definition.profile import NetworkProfile
+from loadtest.definition.scenario import Scenario
 from loadtest.job import shares
 from loadtest.job.cluster import NOT_REACHED, LoadCluster
 from loadtest.job.crew import Crew
@@ -18,17 +20,15 @@ from loadtest.job.manifests import Plan
 from loadtest.job.merge import NoParts, merge
 from loadtest.job.messages import Assignment, Orders
 from loadtest.job.planning import PODS_SECONDS, InCluster, lasts_s, plan_of, revealed
-from loadtest.outputs import StackOutputs
-from loadtest.profile import NetworkProfile
 from loadtest.result import RunResult, SfuSample
-from loadtest.rooms import TargetUnusable
 from loadtest.run.announcing import Announcer
 from loadtest.run.clock import RunClock
 from loadtest.run.observer import Observer, PhaseStarted, RunStarted
 from loadtest.run.problems import CouldNotRun
 from loadtest.run.sampling import SfuSampler
-from loadtest.scenario import Scenario
-from loadtest.target import Target, target_of_stack
+from loadtest.targets.outputs import StackOutputs
+from loadtest.targets.rooms import TargetUnusable
+from loadtest.targets.target import Target, target_of_stack
 
 # From the order to the start: an annotation is in the pod's file within a second.
 _LEAD_SECONDS = 3.0

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from loadtest.definition.scenario import Scenario
 from loadtest.job import shares
 from loadtest.job.cluster import NOT_REACHED, LoadCluster, PodState
 from loadtest.job.following import Follower
@@ -29,7 +30,6 @@ from loadtest.job.messages import (
 from loadtest.result import RunResult, Second
 from loadtest.run.announcing import Announcer
 from loadtest.run.observer import ActionTaken, ClientEnded, ClientSecond, PhaseStarted
-from loadtest.scenario import Scenario
 
 # The engine's word for the phase that figures are of.
 MEASURING = "measuring"

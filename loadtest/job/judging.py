@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from loadtest.facts import RunFacts, Window
+from loadtest.definition.scenario import Threshold
 from loadtest.job import shares
 from loadtest.job.merge import PodPart, renamed, starts_apart_s
+from loadtest.judging.facts import RunFacts, Window
+from loadtest.judging.run_metrics import run_metrics
+from loadtest.judging.thresholds import check, check_ends
 from loadtest.result import Check, RunResult, SfuSample
 from loadtest.run.ending import verdict
-from loadtest.run_metrics import run_metrics
-from loadtest.scenario import Threshold
-from loadtest.thresholds import check, check_ends
 
 _STARTS_APART_S = 2.0
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from loadtest.definition.scenario import Scenario
 from loadtest.job import distributions, shares
 from loadtest.result import (
     ApiResult,
@@ -24,7 +25,6 @@ from loadtest.result import (
     Second,
     Verdict,
 )
-from loadtest.scenario import Scenario
 
 # Samples of generators that are this close are of one time; each generator takes one every 2 s.
 _TOGETHER_S = 2.0

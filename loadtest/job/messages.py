@@ -7,8 +7,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from loadtest.definition.scenario import Scenario
 from loadtest.result import RunResult, Second
-from loadtest.scenario import Scenario
 
 
 class _Message(BaseModel):

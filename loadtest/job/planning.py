@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
+from loadtest.definition.scenario import Scenario
 from loadtest.job import shares
 from loadtest.job.cluster import LoadCluster
 from loadtest.job.manifests import NAMESPACE, Plan, Reach
-from loadtest.outputs import StackOutputs
 from loadtest.run.plan import due_times
-from loadtest.scenario import Scenario
-from loadtest.target import Target
+from loadtest.targets.outputs import StackOutputs
+from loadtest.targets.target import Target
 
 # Until all pods are there, with the image pulled.
 PODS_SECONDS = 300.0

@@ -14,14 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from common.waiting import wait_until
+from loadtest.definition.profile import load_profile
 from loadtest.job import shares
 from loadtest.job.manifests import ASSIGNMENT_FILE, ORDERS_FILE
 from loadtest.job.messages import Assignment, Began, Done, Orders, Ready, run_id_of
 from loadtest.job.telling import Forwarder, Speaker
-from loadtest.outputs import StackOutputs
-from loadtest.profile import load_profile
 from loadtest.run.engine import run_scenario
-from loadtest.target import Target, target_of_stack
+from loadtest.targets.outputs import StackOutputs
+from loadtest.targets.target import Target, target_of_stack
 
 _INDEX = "JOB_COMPLETION_INDEX"
 # As long as the coordinator waits for all pods.

@@ -6,8 +6,8 @@ publishers and viewers are in one pod.
 
 from __future__ import annotations
 
+from loadtest.definition.scenario import PROFILE_OF_THE_RUN, ActionKind, ApiLoad, Group, Scenario
 from loadtest.run.problems import CouldNotRun
-from loadtest.scenario import PROFILE_OF_THE_RUN, ActionKind, ApiLoad, Group, Scenario
 
 # Pods have no privileges to make links with.
 _IDEAL = "ideal"

@@ -18,11 +18,11 @@ from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
+from loadtest.definition.profile import Direction, NetworkProfile
 from loadtest.net import burst, irtt
 from loadtest.net.bridge import ClientNetwork
 from loadtest.net.link import LinkGroup, LinkStatistics, client_links
 from loadtest.net.namespace import ClientNamespace, client_namespace
-from loadtest.profile import Direction, NetworkProfile
 
 Way: TypeAlias = Literal["down", "up"]
 Quantity: TypeAlias = Literal["delay_ms", "jitter_ms", "loss_percent", "capacity_kbps"]

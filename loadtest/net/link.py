@@ -12,6 +12,7 @@ from random import Random
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from loadtest.definition.profile import CAPACITY_ALLOWED, Direction, NetworkProfile
 from loadtest.net.bridge import ClientName, ClientNetwork
 from loadtest.net.emulation.backend import Backend, backends, choose, netem_knows_seed
 from loadtest.net.emulation.messages import EmulatorConfig, EmulatorStatistics, LaneConfig
@@ -20,7 +21,6 @@ from loadtest.net.emulation.traffic_control import bottleneck, netem_link
 from loadtest.net.firewall import OPEN, Firewall
 from loadtest.net.namespace import ClientNamespace, client_namespace
 from loadtest.net.router import QUEUE, Router, router_namespace
-from loadtest.profile import CAPACITY_ALLOWED, Direction, NetworkProfile
 
 __all__ = ["CapacityChange", "LinkDied", "LinkGroup", "LinkStatistics", "client_links"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from loadtest.definition.scenario import Metric, RunMetric
 from loadtest.report.words import count, metric_in, missed
 from loadtest.result import ClientResult, Outcome, RunResult, Verdict
-from loadtest.scenario import Metric, RunMetric
 
 # What a missed metric asks to be looked at; the first that fits is said, once.
 _BY_METRIC: tuple[tuple[frozenset[str], str], ...] = (

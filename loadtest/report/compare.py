@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from loadtest.definition.scenario import Metric, RunMetric
 from loadtest.report.series import clients_of, group_names
 from loadtest.report.tables import MORE_IS_BETTER, metric_row
 from loadtest.report.words import amount
 from loadtest.result import RunResult, Verdict
-from loadtest.scenario import Metric, RunMetric
 
 _SHARE: Final = 0.2
 _NOTICEABLE: Final = {"_ms": 20.0, "_s": 1.0, "_ratio": 0.01, "_kbps": 25.0, "_height": 1.0}

@@ -7,6 +7,7 @@ from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from loadtest.definition.scenario import Metric
 from loadtest.report import tables, words
 from loadtest.report.advice import advice
 from loadtest.report.compare import HOW, Comparison
@@ -14,7 +15,6 @@ from loadtest.report.moments import moments
 from loadtest.report.plot_frame import measured
 from loadtest.report.plots import pictures
 from loadtest.result import ClientResult, Outcome, RunResult
-from loadtest.scenario import Metric
 
 _CLIENT_COLUMNS: Final[tuple[tuple[str, Metric], ...]] = (
     ("join ms", Metric.JOIN_MS),

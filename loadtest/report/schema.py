@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from loadtest.definition.scenario import METRICS, RUN_METRICS
 from loadtest.result import SCHEMA_VERSION, RunResult
-from loadtest.scenario import METRICS, RUN_METRICS
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "loadtest-report.schema.json"
 _ATTRIBUTE: Final = re.compile(r"^ {4}(?P<names>[a-z0-9_]+(?:, [a-z0-9_]+)*): (?P<text>.*)$")

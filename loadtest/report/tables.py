@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final, get_args
 
+from loadtest.definition.scenario import Metric
 from loadtest.net.calibration import Calibration, CalibrationRow, Quantity, Way
 from loadtest.report.series import clients_of, group_names
 from loadtest.report.words import amount, meaning, number
 from loadtest.result import ClientResult, Interruption, JoinTimes, Outcome, RunResult
-from loadtest.scenario import Metric
 
 # Where more is better, the worst client has the least.
 MORE_IS_BETTER: Final = frozenset(

@@ -12,12 +12,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from loadtest.definition.scenario import RunMetric
 from loadtest.net.calibration import Calibration
 from loadtest.report import tables, words
 from loadtest.report.advice import advice
 from loadtest.report.compare import Comparison
 from loadtest.result import RunResult, Verdict
-from loadtest.scenario import RunMetric
 
 _COLOURS: Final = {
     Verdict.PASSED: "bold white on dark_green",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from loadtest.definition.scenario import METRICS, RUN_METRICS, Group, Metric, RunMetric, Scenario
 from loadtest.result import ApiResult, Check, RunResult, Verdict
-from loadtest.scenario import METRICS, RUN_METRICS, Group, Metric, RunMetric, Scenario
 
 _UNITS: Final = {"_ms": "ms", "_s": "s", "_kbps": "kbit/s", "_ratio": "", "_height": "px"}
 # Per second is no time.

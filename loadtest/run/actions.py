@@ -13,16 +13,16 @@ from common.commands import CommandFailed
 from loadtest.client.path import TransportPath
 from loadtest.client.protocol import SimulatedAction
 from loadtest.client.samples import now_ms
+from loadtest.definition.scenario import Action, ActionKind
 from loadtest.net.firewall import Endpoint, Firewall, OnlyTo, UdpBlocked
-from loadtest.rooms import TargetUnusable
 from loadtest.run.announcing import Announcer
 from loadtest.run.clients import RunningClient
 from loadtest.run.clock import RunClock
 from loadtest.run.crew import Crew
 from loadtest.run.node_killing import CannotKill, kill_sfu
 from loadtest.run.observer import ActionTaken
-from loadtest.scenario import Action, ActionKind
-from loadtest.target import Target, server_of
+from loadtest.targets.rooms import TargetUnusable
+from loadtest.targets.target import Target, server_of
 
 _SIMULATED: Final[dict[ActionKind, SimulatedAction]] = {
     ActionKind.RECONNECT_SIGNAL: ActionKind.RECONNECT_SIGNAL,

@@ -6,14 +6,14 @@ import threading
 from concurrent.futures import Executor, Future
 
 from loadtest.api_load.process import GeneratorDied, NoTokenApi, run_api_load
+from loadtest.definition.scenario import ApiLoad
 from loadtest.result import ApiResult, ApiSecond
 from loadtest.run.announcing import Announcer
 from loadtest.run.beat import Beat
 from loadtest.run.clock import RunClock
 from loadtest.run.observer import ApiSecondOver
 from loadtest.run.problems import CouldNotRun
-from loadtest.scenario import ApiLoad
-from loadtest.target import Target
+from loadtest.targets.target import Target
 
 _SPARE_SECONDS = 60.0
 

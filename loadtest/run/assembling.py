@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from loadtest.facts import JudgedClient, RunFacts, Window
+from loadtest.definition.profile import NetworkProfile
+from loadtest.definition.scenario import RunMetric, Scenario
+from loadtest.judging.facts import JudgedClient, RunFacts, Window
+from loadtest.judging.run_metrics import run_metrics
+from loadtest.judging.thresholds import check, check_ends
+from loadtest.judging.validity import Evidence, notes, reasons
 from loadtest.net.calibration import Calibration
-from loadtest.profile import NetworkProfile
 from loadtest.result import (
     ApiResult,
     CapacityChange,
@@ -27,11 +31,7 @@ from loadtest.run.linking import capacity_changes, link_result
 from loadtest.run.ramping import ramp_result
 from loadtest.run.sampler import Sampler
 from loadtest.run.server import UNKNOWN
-from loadtest.run_metrics import run_metrics
-from loadtest.scenario import RunMetric, Scenario
-from loadtest.target import Target
-from loadtest.thresholds import check, check_ends
-from loadtest.validity import Evidence, notes, reasons
+from loadtest.targets.target import Target
 
 
 @dataclass(frozen=True)

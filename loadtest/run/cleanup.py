@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loadtest.rooms import TargetUnusable
-from loadtest.target import Target
+from loadtest.targets.rooms import TargetUnusable
+from loadtest.targets.target import Target
 
 
 def delete_rooms(target: Target, rooms: Sequence[str]) -> str:

@@ -34,7 +34,7 @@ from loadtest.result import Outcome
 from loadtest.run.clock import RunClock
 from loadtest.run.places import Place
 from loadtest.run.plan import PlannedClient
-from loadtest.tokens import Admission
+from loadtest.targets.tokens import Admission
 
 FINISH_SECONDS = 20.0
 _LOG_MARK = "\nend of its log"

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from loadtest.client.path import TransportPath
 from loadtest.client.recording import Recording
-from loadtest.facts import JudgedClient, Window, captured_in, facts_of
+from loadtest.definition.scenario import ActionKind
 from loadtest.figures import (
     Expected,
     Span,
@@ -22,7 +22,8 @@ from loadtest.figures import (
     worst_join,
 )
 from loadtest.figures import Window as FiguresWindow
-from loadtest.metrics import client_metrics
+from loadtest.judging.facts import JudgedClient, Window, captured_in, facts_of
+from loadtest.judging.metrics import client_metrics
 from loadtest.result import (
     CapacityChange,
     ClientResult,
@@ -35,7 +36,6 @@ from loadtest.result import (
 from loadtest.run.actions import INTERRUPTING, Taken, in_words
 from loadtest.run.clock import RunClock
 from loadtest.run.plan import PlannedClient
-from loadtest.scenario import ActionKind
 
 
 class Told(Protocol):

@@ -18,6 +18,9 @@ from rich.console import Console
 from rich.table import Table
 
 from common.commands import CommandFailed, run
+from loadtest.definition.profile import NetworkProfile, UnusableProfile, builtin_profiles, load_profile
+from loadtest.definition.scenario import Scenario
+from loadtest.definition.scenario_file import UnusableScenario, builtin_scenarios, load_scenario
 from loadtest.job.coordinator import run_in_cluster
 from loadtest.job.planning import InCluster
 from loadtest.net.bridge import NoFreeAddress
@@ -27,7 +30,6 @@ from loadtest.net.host import HostNamespace
 from loadtest.net.irtt import IrttMissing
 from loadtest.net.link import LinkDied
 from loadtest.net.uplink import NoUplink
-from loadtest.profile import NetworkProfile, UnusableProfile, builtin_profiles, load_profile
 from loadtest.report.compare import NotComparable, check_comparable
 from loadtest.report.compare import compare as compare_results
 from loadtest.report.json_report import UnreadableReport, load_result
@@ -35,7 +37,6 @@ from loadtest.report.schema import schema_text
 from loadtest.report.terminal import calibration_table, comparison_parts
 from loadtest.report.words import headline
 from loadtest.result import EXIT_CODES, RunResult, Verdict
-from loadtest.rooms import TargetUnusable
 from loadtest.run.conducting import Conducted, conduct
 from loadtest.run.engine import run_scenario
 from loadtest.run.matrix import profiles_for
@@ -43,8 +44,7 @@ from loadtest.run.needs import needs_of
 from loadtest.run.observer import Observer
 from loadtest.run.problems import CouldNotRun
 from loadtest.run.targeting import CHECKOUT, TargetOptions, open_target, read_outputs
-from loadtest.scenario import Scenario
-from loadtest.scenario_file import UnusableScenario, builtin_scenarios, load_scenario
+from loadtest.targets.rooms import TargetUnusable
 
 REPORTS: Final = CHECKOUT / "reports"
 _CALIBRATION_SECONDS = 5.0

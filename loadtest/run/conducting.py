@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from loadtest.definition.scenario import Scenario
 from loadtest.report.live import LiveDisplay
 from loadtest.report.plain import PlainLog
 from loadtest.report.terminal import print_summary
@@ -22,7 +23,6 @@ from loadtest.run.interrupting import interruptibly
 from loadtest.run.observer import Observer
 from loadtest.run.server import UNKNOWN
 from loadtest.run.telling_all import Both
-from loadtest.scenario import Scenario
 
 _EVENTS_LOG = "events.log"
 _LOGS = "logs"

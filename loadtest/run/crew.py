@@ -10,11 +10,12 @@ from pathlib import Path
 
 from common.waiting import NeverHappened
 from loadtest.client.protocol import Measured
+from loadtest.definition.profile import NetworkProfile
+from loadtest.definition.scenario import Group
 from loadtest.figures.seconds import LiveAges, second_of
 from loadtest.net.bridge import ClientNetwork
 from loadtest.net.host import HostNamespace
 from loadtest.net.link import LinkGroup
-from loadtest.profile import NetworkProfile
 from loadtest.result import Outcome
 from loadtest.run.announcing import Announcer
 from loadtest.run.beat import Beat
@@ -23,7 +24,6 @@ from loadtest.run.clock import RunClock
 from loadtest.run.observer import ClientEnded, ClientSecond
 from loadtest.run.places import make_places
 from loadtest.run.plan import PlannedClient, plan_group
-from loadtest.scenario import Group
 
 # Each is a Python with a native library: on a small machine many of them start slowly.
 _READY_SECONDS = 60.0

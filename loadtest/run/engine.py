@@ -11,6 +11,8 @@ from secrets import token_hex
 
 from common.commands import CommandFailed
 from common.waiting import NeverHappened
+from loadtest.definition.profile import NetworkProfile, UnusableProfile, load_profile
+from loadtest.definition.scenario import Scenario
 from loadtest.net.bridge import ClientNetwork, NoFreeAddress
 from loadtest.net.calibration import Calibration, calibrate
 from loadtest.net.emulation.backend import NoBackend
@@ -18,9 +20,7 @@ from loadtest.net.host import HostNamespace
 from loadtest.net.irtt import IrttMissing
 from loadtest.net.link import LinkDied
 from loadtest.net.uplink import NoUplink
-from loadtest.profile import NetworkProfile, UnusableProfile, load_profile
 from loadtest.result import RunResult
-from loadtest.rooms import TargetUnusable
 from loadtest.run.actions import NEEDS_LINKS
 from loadtest.run.announcing import Announcer
 from loadtest.run.assembling import Found, run_result
@@ -35,8 +35,8 @@ from loadtest.run.problems import CouldNotRun, Interrupted
 from loadtest.run.sampler import Sampler
 from loadtest.run.sampling import SfuSampler
 from loadtest.run.server import server_version
-from loadtest.scenario import Scenario
-from loadtest.target import Target
+from loadtest.targets.rooms import TargetUnusable
+from loadtest.targets.target import Target
 
 _CALIBRATION_SECONDS = 5.0
 _THREADS = 64  # joins that may be under way at once

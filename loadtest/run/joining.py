@@ -10,8 +10,8 @@ from loadtest.run.arriving import Wanted, wanted_media
 from loadtest.run.clients import RunningClient
 from loadtest.run.clock import RunClock
 from loadtest.run.plan import PlannedClient
-from loadtest.target import Target
-from loadtest.tokens import TokenRefused
+from loadtest.targets.target import Target
+from loadtest.targets.tokens import TokenRefused
 
 
 class Joining:

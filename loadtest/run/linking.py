@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from loadtest.definition.profile import NetworkProfile
 from loadtest.net.calibration import Calibration
 from loadtest.net.link import LinkGroup
-from loadtest.profile import NetworkProfile
 from loadtest.result import CapacityChange, LinkResult
 from loadtest.run.clock import RunClock
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from loadtest.scenario import PROFILE_OF_THE_RUN, Scenario
+from loadtest.definition.scenario import PROFILE_OF_THE_RUN, Scenario
 
 _MOBILE: Final = ("ideal", "wifi", "4g", "3g", "3g-slow", "wifi-congested")
 _FAST: Final = ("wifi", "4g")

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Executor
 
-from loadtest.facts import Window
+from loadtest.definition.scenario import ApiLoad, Group, Ramp
+from loadtest.judging.facts import Window
 from loadtest.result import RampStep
 from loadtest.run.actions import Actions
 from loadtest.run.announcing import Announcer
@@ -19,7 +20,6 @@ from loadtest.run.joining import Joining, all_wanted, has_arrived
 from loadtest.run.observer import ActionTaken, PhaseStarted
 from loadtest.run.plan import starting_groups
 from loadtest.run.ramping import broken, next_size
-from loadtest.scenario import ApiLoad, Group, Ramp
 
 
 class Measuring:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from loadtest.profile import NetworkProfile
+from loadtest.definition.profile import NetworkProfile
+from loadtest.definition.scenario import PROFILE_OF_THE_RUN, ActionKind, Scenario
 from loadtest.run.actions import NEEDS_LINKS
 from loadtest.run.problems import CouldNotRun
-from loadtest.scenario import PROFILE_OF_THE_RUN, ActionKind, Scenario
-from loadtest.target import Target
+from loadtest.targets.target import Target
 
 _IDEAL = "ideal"
 

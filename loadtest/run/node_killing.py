@@ -6,7 +6,7 @@ import json
 from ipaddress import IPv4Address
 
 from common.commands import run
-from loadtest.target import Cluster
+from loadtest.targets.target import Cluster
 
 _SFU = "app.kubernetes.io/name=livekit-server"
 _SECONDS = 30.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from loadtest.definition.scenario import Scenario
 from loadtest.net.calibration import Calibration
 from loadtest.result import ApiSecond, GeneratorSample, Second, SfuSample
-from loadtest.scenario import Scenario
 
 
 @dataclass(frozen=True)

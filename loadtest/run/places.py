@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest.client.process import Surroundings
+from loadtest.definition.profile import NetworkProfile
 from loadtest.net.bridge import ClientNetwork
 from loadtest.net.firewall import Firewall
 from loadtest.net.host import HostNamespace
 from loadtest.net.link import LinkGroup, client_links
-from loadtest.profile import NetworkProfile
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from loadtest.profile import NetworkProfile
-from loadtest.scenario import PROFILE_OF_THE_RUN, Arrival, Group, Scenario
+from loadtest.definition.profile import NetworkProfile
+from loadtest.definition.scenario import PROFILE_OF_THE_RUN, Arrival, Group, Scenario
 
 
 @dataclass(frozen=True)

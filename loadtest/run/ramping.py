@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from loadtest.definition.scenario import Ramp
 from loadtest.result import Check, RampResult, RampStep
-from loadtest.scenario import Ramp
 
 
 def next_size(ramp: Ramp, steps: Sequence[RampStep]) -> int | None:

@@ -14,7 +14,7 @@ from typing import Final
 import httpx
 
 from loadtest.result import GeneratorSample, SfuSample
-from loadtest.sfu_metrics import NodeLoad, read_load
+from loadtest.targets.sfu_metrics import NodeLoad, read_load
 
 # The server adds to the RTP counters of each track about every 5 s. Over two of these periods a steady stream
 # shows its rate to within a tenth or two; over less, it looks like bursts.

@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 import aiohttp
 from livekit.protocol.rtc import SignalResponse
 
-from loadtest.http_session import http_session
-from loadtest.target import Target
-from loadtest.tokens import TokenRefused
+from loadtest.targets.http_session import http_session
+from loadtest.targets.target import Target
+from loadtest.targets.tokens import TokenRefused
 
 _SECONDS = 10.0
 _PROTOCOL = 15

@@ -12,9 +12,9 @@ from pathlib import Path
 from pydantic import SecretStr, ValidationError
 
 from common.commands import CommandFailed, run
-from loadtest.outputs import StackOutputs
 from loadtest.run.problems import CouldNotRun
-from loadtest.target import Target, target_of_stack, target_of_url
+from loadtest.targets.outputs import StackOutputs
+from loadtest.targets.target import Target, target_of_stack, target_of_url
 
 CHECKOUT = Path(__file__).parents[2]
 _OUTPUTS_SECONDS = 120.0

@@ -15,8 +15,8 @@ from loadtest.figures import Span
 from loadtest.figures.pictures import pictures_of, within
 from loadtest.net.bridge import ClientNetwork
 from loadtest.net.namespace import client_namespace
-from loadtest.outputs import StackOutputs
-from loadtest.tokens import Admission, make_admission
+from loadtest.targets.outputs import StackOutputs
+from loadtest.targets.tokens import Admission, make_admission
 from tests.deployment.kubectl import Kubectl
 from tests.e2e.call import MARKED_MEDIA, room_name
 

@@ -19,7 +19,7 @@ from livekit_platform.values import livekit as livekit_values
 from loadtest.client.process import ClientDied
 from loadtest.client.samples import now_ms
 from loadtest.net.bridge import ClientNetwork
-from loadtest.outputs import StackOutputs
+from loadtest.targets.outputs import StackOutputs
 from tests.chaos.held_call import (
     FREEZE_MS,
     admissions,

@@ -17,8 +17,8 @@ import yaml
 from common.waiting import wait_until
 from loadtest.client.samples import now_ms
 from loadtest.net.bridge import ClientNetwork
-from loadtest.outputs import StackOutputs, endpoint_of
-from loadtest.sfu_metrics import read_counters
+from loadtest.targets.outputs import StackOutputs, endpoint_of
+from loadtest.targets.sfu_metrics import read_counters
 from tests.chaos.held_call import FREEZE_MS, held_call, longest_standstill_ms
 from tests.deployment.kubectl import Kubectl
 from tests.running import CHECKOUT, local

@@ -10,14 +10,14 @@ from typing import Literal
 from loadtest.client.process import client_process
 from loadtest.client.protocol import ClientConfig, Finished, FirstAudio, FirstVideo, Joined
 from loadtest.client.samples import now_ms
+from loadtest.definition.scenario import Camera, Publish
 from loadtest.figures import Window, audio_results, video_results
 from loadtest.marker.audio import STEP_SECONDS
 from loadtest.net.bridge import ClientNetwork
 from loadtest.net.firewall import OPEN, Firewall
 from loadtest.net.namespace import client_namespace
 from loadtest.result import AudioResult, Distribution, VideoResult
-from loadtest.scenario import Camera, Publish
-from loadtest.tokens import Admission
+from loadtest.targets.tokens import Admission
 
 MAX_LATENCY_MS = 3000  # the mission's cap, at the 95th percentile
 

@@ -21,8 +21,8 @@ from loadtest.client.protocol import ClientConfig, Joined
 from loadtest.net.bridge import ClientNetwork
 from loadtest.net.firewall import Endpoint, OnlyTo
 from loadtest.net.namespace import client_namespace
-from loadtest.outputs import StackOutputs, endpoint_of
-from loadtest.tokens import make_admission
+from loadtest.targets.outputs import StackOutputs, endpoint_of
+from loadtest.targets.tokens import make_admission
 from tests.e2e.call import MARKED_MEDIA, room_name
 from tests.e2e.chromium import chromium
 from tests.e2e.page import call_page

@@ -26,6 +26,7 @@ from loadtest.client.protocol import (
 )
 from loadtest.client.recording import Recording
 from loadtest.client.samples import now_ms
+from loadtest.definition.scenario import ActionKind, Camera, Publish
 from loadtest.figures import (
     Expected,
     Window,
@@ -39,9 +40,8 @@ from loadtest.figures import (
 )
 from loadtest.net.bridge import ClientNetwork
 from loadtest.net.namespace import client_namespace
-from loadtest.outputs import StackOutputs
-from loadtest.scenario import ActionKind, Camera, Publish
-from loadtest.tokens import make_admission
+from loadtest.targets.outputs import StackOutputs
+from loadtest.targets.tokens import make_admission
 from tests.e2e.call import room_name
 
 _SECONDS = 30.0

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.definition.scenario import Scenario
+from loadtest.definition.scenario_file import load_scenario
 from loadtest.net.bridge import ClientName
 from loadtest.run.observer import PhaseStarted, RunEvent
-from loadtest.scenario import Scenario
-from loadtest.scenario_file import load_scenario
-from loadtest.target import Target, target_of_stack
+from loadtest.targets.target import Target, target_of_stack
 from tests.running import RunningStack
 
 # Without emulated links no calibration, and a picture that two busy cores can encode.

@@ -21,8 +21,8 @@ from pydantic import SecretStr
 
 from common.commands import run
 from common.waiting import wait_until
-from loadtest.rooms import RoomService
-from loadtest.tokens import ApiKey
+from loadtest.targets.rooms import RoomService
+from loadtest.targets.tokens import ApiKey
 
 # TEST-NET-3: nothing that the machine reaches is there.
 _BLOCK = IPv4Network("203.0.113.0/24")

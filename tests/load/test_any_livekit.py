@@ -13,14 +13,14 @@ from pydantic import SecretStr
 from loadtest.client.process import Surroundings, client_process
 from loadtest.client.protocol import ClientConfig, FirstVideo
 from loadtest.client.samples import now_ms
+from loadtest.definition.profile import load_profile
+from loadtest.definition.scenario import Camera, Publish
 from loadtest.figures import Window, video_results
 from loadtest.net.host import HostNamespace
 from loadtest.net.link import client_links
-from loadtest.profile import load_profile
 from loadtest.result import VideoResult
-from loadtest.rooms import TargetUnusable
-from loadtest.scenario import Camera, Publish
-from loadtest.target import Target, target_of_url
+from loadtest.targets.rooms import TargetUnusable
+from loadtest.targets.target import Target, target_of_url
 from tests.running import RunningStack
 
 _MEASURED_SECONDS = 6.0

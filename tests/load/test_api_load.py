@@ -9,10 +9,10 @@ import pytest
 
 from common.waiting import wait_until
 from loadtest.api_load.process import run_api_load
+from loadtest.definition.scenario import ApiLoad
 from loadtest.result import ApiResult, ApiSecond
-from loadtest.scenario import ApiLoad
-from loadtest.target import Target, target_of_stack
-from loadtest.tokens import TokenRefused
+from loadtest.targets.target import Target, target_of_stack
+from loadtest.targets.tokens import TokenRefused
 from tests.running import RunningStack
 
 _TOKENS_PER_SECOND = 100

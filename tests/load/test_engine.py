@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from common.waiting import wait_until
-from loadtest.profile import load_profile
+from loadtest.definition.profile import load_profile
+from loadtest.definition.scenario import Metric, Scenario
 from loadtest.report.json_report import load_result
 from loadtest.result import Outcome, RunResult, Verdict
 from loadtest.run.engine import run_scenario
 from loadtest.run.observer import ClientEnded
-from loadtest.scenario import Metric, Scenario
-from loadtest.target import Target
+from loadtest.targets.target import Target
 from tests.load.conftest import SMALL, Notes, namespaces_of, own_namespaces
 from tests.running import CHECKOUT
 

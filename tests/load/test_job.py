@@ -14,15 +14,8 @@ from typing import Any
 import pytest
 
 from common.waiting import wait_until
-from loadtest.job.cluster import LoadCluster
-from loadtest.job.coordinator import remove_leftovers, run_in_cluster
-from loadtest.job.manifests import NAMESPACE, OURS_SELECTOR, RUN_LABEL, Plan, Reach
-from loadtest.job.planning import InCluster
-from loadtest.profile import load_profile
-from loadtest.result import Outcome, RunResult, Verdict
-from loadtest.run.observer import ClientSecond, PhaseStarted, RunEvent
-from loadtest.run.problems import CouldNotRun
-from loadtest.scenario import (
+from loadtest.definition.profile import load_profile
+from loadtest.definition.scenario import (
     Camera,
     Group,
     Metric,
@@ -31,7 +24,14 @@ from loadtest.scenario import (
     Scenario,
     Threshold,
 )
-from loadtest.target import target_of_stack
+from loadtest.job.cluster import LoadCluster
+from loadtest.job.coordinator import remove_leftovers, run_in_cluster
+from loadtest.job.manifests import NAMESPACE, OURS_SELECTOR, RUN_LABEL, Plan, Reach
+from loadtest.job.planning import InCluster
+from loadtest.result import Outcome, RunResult, Verdict
+from loadtest.run.observer import ClientSecond, PhaseStarted, RunEvent
+from loadtest.run.problems import CouldNotRun
+from loadtest.targets.target import target_of_stack
 from tests.deployment.kubectl import Kubectl
 from tests.running import ClusterAccess, RunningStack, local
 

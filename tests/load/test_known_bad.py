@@ -20,11 +20,11 @@ from pydantic import SecretStr
 
 from common.commands import run
 from common.waiting import wait_until
+from loadtest.definition.profile import Direction
 from loadtest.net.bridge import ClientName, RouterName
 from loadtest.net.emulation.messages import EmulatorConfig, LaneConfig
 from loadtest.net.emulation.process import emulator
 from loadtest.net.uplink_name import UplinkName
-from loadtest.profile import Direction
 from loadtest.result import Outcome
 from tests.load.command import Started, run_to_its_end, started_run
 from tests.load.livekit_server import LiveKitServer, livekit_server

@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from loadtest.definition.scenario import Metric
 from loadtest.result import Outcome
-from loadtest.scenario import Metric
 from tests.load.command import run_on_the_stack
 from tests.running import RunningStack
 

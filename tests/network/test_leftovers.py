@@ -16,10 +16,10 @@ import pytest
 
 from common.commands import run
 from common.waiting import wait_until
+from loadtest.definition.profile import load_profile
 from loadtest.net.bridge import ClientName, ClientNetwork, RouterName
 from loadtest.net.link import client_links
 from loadtest.net.namespace import reap_dead_owners
-from loadtest.profile import load_profile
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -31,7 +31,7 @@ from pathlib import Path
 from loadtest.net.bridge import ClientNetwork
 from loadtest.net.link import client_links
 from loadtest.net.namespace import treat_sigterm_as_interrupt
-from loadtest.profile import load_profile
+from loadtest.definition.profile import load_profile
 from tests.e2e.switch import own_switch
 treat_sigterm_as_interrupt()
 given = sys.argv[1]

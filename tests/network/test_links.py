@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from common.waiting import wait_until
+from loadtest.definition.profile import Direction, Loss, NetworkProfile, Step, load_profile
 from loadtest.net.bridge import ClientNetwork, RouterName
 from loadtest.net.calibration import calibrate, calibrate_links
 from loadtest.net.emulation.backend import Backend, backends
 from loadtest.net.firewall import OPEN, UdpBlocked
 from loadtest.net.link import LinkDied, client_links
 from loadtest.net.namespace import client_namespace
-from loadtest.profile import Direction, Loss, NetworkProfile, Step, load_profile
 from tests.network.traffic import ask, burst, echo, numbers_as_received, received
 
 UNSTEADY = Direction(delay_ms=30, jitter_ms=25)

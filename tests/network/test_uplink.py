@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from common.commands import run
+from loadtest.definition.profile import load_profile
 from loadtest.net.link import client_links
 from loadtest.net.namespace import ClientNamespace, client_namespace
 from loadtest.net.uplink import UplinkName, reap_dead_owners
-from loadtest.profile import load_profile
 from tests.network.own_machine import MACHINE, PORT, SERVER, Machine, holder, mirror, own_machine
 
 _SECONDS = 10.0

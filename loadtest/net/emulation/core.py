@@ -10,7 +10,7 @@ import heapq
 from dataclasses import dataclass, field
 from random import Random
 
-from loadtest.profile import Direction
+from loadtest.definition.profile import Direction
 
 _NS_PER_MS = 1_000_000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from loadtest.profile import Direction
+from loadtest.definition.profile import Direction
 
 READY = b"ready\n"
 

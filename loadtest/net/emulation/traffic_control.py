@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from loadtest.profile import Direction, Loss, NetworkProfile
+from loadtest.definition.profile import Direction, Loss, NetworkProfile
 
 _FULL_PACKET_BYTES = 1514
 # Held packets are those within delay + jitter: this is 65536 in half a second, over a gigabit/s.

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.facts import Window, facts_of
-from loadtest.named_limits import resolve
-from loadtest.profile import Direction, Loss, NetworkProfile, builtin_profiles, parse_profile
+from loadtest.definition.profile import Direction, Loss, NetworkProfile, builtin_profiles, parse_profile
+from loadtest.definition.scenario import METRICS, RUN_METRICS, NamedLimit, Scenario, Threshold
+from loadtest.definition.scenario_file import builtin_scenarios, parse_scenario
+from loadtest.judging.facts import Window, facts_of
+from loadtest.judging.named_limits import resolve
 from loadtest.report.words import meaning, unit_of
 from loadtest.run.matrix import profiles_for
 from loadtest.run.plan import plan_group
-from loadtest.scenario import METRICS, RUN_METRICS, NamedLimit, Scenario, Threshold
-from loadtest.scenario_file import builtin_scenarios, parse_scenario
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "loadtest.md").read_text()

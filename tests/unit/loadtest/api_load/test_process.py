@@ -15,9 +15,9 @@ from pydantic import SecretStr
 
 from loadtest.api_load.process import GeneratorDied, NoTokenApi, drive, run_api_load
 from loadtest.api_load.protocol import GeneratorConfig
+from loadtest.definition.scenario import ApiLoad
 from loadtest.result import ApiSecond
-from loadtest.scenario import ApiLoad
-from loadtest.target import target_of_url
+from loadtest.targets.target import target_of_url
 from tests.unit.loadtest.api_load.token_server import SECRET, SERVICE_KEY, token_server
 
 

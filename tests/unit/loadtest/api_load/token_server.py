@@ -15,8 +15,8 @@ from pydantic import SecretStr
 
 from loadtest.api_load.generator import generate
 from loadtest.api_load.protocol import Answer, Answers, Finished, GeneratorConfig
-from loadtest.scenario import ApiLoad
-from loadtest.tokens import TokenEndpoint
+from loadtest.definition.scenario import ApiLoad
+from loadtest.targets.tokens import TokenEndpoint
 
 KEY, SECRET, SERVICE_KEY = "key", "a-secret-of-the-tests-own-0123456789", "the-service-key"
 ROOM = "load_api_test"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from loadtest.definition.scenario import Group, Metric, Publish, RunMetric, Scenario, Threshold
 from loadtest.job.merge import PodPart, merge
 from loadtest.result import (
     ClientResult,
@@ -17,7 +18,6 @@ from loadtest.result import (
     VideoResult,
     distribution,
 )
-from loadtest.scenario import Group, Metric, Publish, RunMetric, Scenario, Threshold
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 PICTURES = Threshold(metric=Metric.PICTURES, group="viewers", min=10)

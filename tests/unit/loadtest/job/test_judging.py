@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from loadtest.facts import Window
+from loadtest.definition.scenario import RunMetric, Threshold
 from loadtest.job.judging import judged, measured
 from loadtest.job.merge import PodPart
+from loadtest.judging.facts import Window
 from loadtest.result import Check, RunResult, SfuSample, Verdict
-from loadtest.scenario import RunMetric, Threshold
 from tests.unit.loadtest.job.parts import CORES, PICTURES, START, client, merged, part, result, scenario
 
 

@@ -8,11 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.job.shares import clients, refuse_what_pods_cannot, share
-from loadtest.profile import load_profile
-from loadtest.run.plan import plan_group, room_names
-from loadtest.run.problems import CouldNotRun
-from loadtest.scenario import (
+from loadtest.definition.profile import load_profile
+from loadtest.definition.scenario import (
     Action,
     ActionKind,
     ApiLoad,
@@ -26,6 +23,9 @@ from loadtest.scenario import (
     Scenario,
     Threshold,
 )
+from loadtest.job.shares import clients, refuse_what_pods_cannot, share
+from loadtest.run.plan import plan_group, room_names
+from loadtest.run.problems import CouldNotRun
 
 
 def scenario(*, rooms: int = 4, creators: int = 4, viewers: int = 8, **more: Any) -> Scenario:

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from loadtest.definition.scenario import ApiLoad, Arrival, Group
 from loadtest.job.framing import Decoder
 from loadtest.job.messages import (
     Acted,
@@ -21,10 +22,9 @@ from loadtest.job.messages import (
 )
 from loadtest.job.planning import lasts_s, revealed
 from loadtest.job.telling import Forwarder, Speaker
-from loadtest.outputs import StackOutputs
 from loadtest.result import Second
 from loadtest.run.observer import ActionTaken, ClientEnded, ClientSecond, PhaseStarted
-from loadtest.scenario import ApiLoad, Arrival, Group
+from loadtest.targets.outputs import StackOutputs
 from tests.unit.loadtest.job.parts import START, client, result, scenario
 
 _OUTPUTS = {

@@ -9,10 +9,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from loadtest.client.path import Candidate, TransportPath
+from loadtest.definition.profile import load_profile
+from loadtest.definition.scenario import (
+    Camera,
+    Group,
+    Metric,
+    Publish,
+    Scenario,
+    Threshold,
+)
 from loadtest.net.calibration import Calibration, CalibrationRow, Quantity, Way
 from loadtest.net.emulation.backend import Backend
 from loadtest.net.link import LinkStatistics
-from loadtest.profile import load_profile
 from loadtest.result import (
     AudioResult,
     Check,
@@ -27,14 +35,6 @@ from loadtest.result import (
     SfuSample,
     VideoResult,
     distribution,
-)
-from loadtest.scenario import (
-    Camera,
-    Group,
-    Metric,
-    Publish,
-    Scenario,
-    Threshold,
 )
 
 STARTED = datetime(2026, 11, 24, 14, 5, tzinfo=UTC)

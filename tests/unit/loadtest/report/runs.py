@@ -8,6 +8,13 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from loadtest.definition.scenario import (
+    ApiLoad,
+    Metric,
+    Ramp,
+    RunMetric,
+    Scenario,
+)
 from loadtest.result import (
     ApiResult,
     ApiSecond,
@@ -20,13 +27,6 @@ from loadtest.result import (
     Second,
     Verdict,
     distribution,
-)
-from loadtest.scenario import (
-    ApiLoad,
-    Metric,
-    Ramp,
-    RunMetric,
-    Scenario,
 )
 from tests.unit.loadtest.report.results import (
     CHECKS,

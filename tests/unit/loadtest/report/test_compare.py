@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from loadtest.definition.scenario import Metric, RunMetric
 from loadtest.report.compare import (
     Change,
     ComparedMetric,
@@ -14,7 +15,6 @@ from loadtest.report.compare import (
     compared,
 )
 from loadtest.result import ClientResult, RunResult, Verdict
-from loadtest.scenario import Metric, RunMetric
 from tests.unit.loadtest.report import results, runs
 
 

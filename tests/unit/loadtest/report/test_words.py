@@ -6,12 +6,12 @@ import re
 
 import pytest
 
+from loadtest.definition.scenario import METRICS, RUN_METRICS, Metric, RunMetric
 from loadtest.report import words
 from loadtest.report.advice import advice
 from loadtest.report.moments import moments
 from loadtest.report.tables import calibration_lines, interruption_rows, metric_row
 from loadtest.result import JoinTimes, Outcome
-from loadtest.scenario import METRICS, RUN_METRICS, Metric, RunMetric
 from tests.unit.loadtest.report import results, runs
 
 

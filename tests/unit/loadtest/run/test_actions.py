@@ -8,9 +8,9 @@ from ipaddress import IPv4Address
 import pytest
 
 from loadtest.client.path import Candidate, TransportPath
+from loadtest.definition.scenario import Action, ActionKind
 from loadtest.run.actions import in_words, node_of
 from loadtest.run.node_killing import CannotKill, kill_sfu, pod_at
-from loadtest.scenario import Action, ActionKind
 
 
 def path(remote: str) -> TransportPath:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.profile import NetworkProfile
+from loadtest.definition.profile import NetworkProfile
+from loadtest.definition.scenario import Camera, Group, Publish
 from loadtest.run.arriving import Wanted, wanted_media
 from loadtest.run.joining import is_over
 from loadtest.run.plan import PlannedClient
-from loadtest.scenario import Camera, Group, Publish
 
 IDEAL = NetworkProfile(name="ideal", title="nothing")
 CREATOR = Group(name="creator", count=1, publish=Publish(camera=Camera(), microphone=True))

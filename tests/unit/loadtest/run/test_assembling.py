@@ -6,12 +6,12 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from loadtest.facts import Window
-from loadtest.profile import builtin_profiles
+from loadtest.definition.profile import builtin_profiles
+from loadtest.definition.scenario_file import builtin_scenarios
+from loadtest.judging.facts import Window
 from loadtest.result import RampStep
 from loadtest.run.assembling import Found, Step, run_result
-from loadtest.scenario_file import builtin_scenarios
-from loadtest.target import target_of_url
+from loadtest.targets.target import target_of_url
 
 
 def found(**more: Any) -> Found:

@@ -9,14 +9,14 @@ from loadtest.client.path import TransportPath
 from loadtest.client.protocol import Event, Joined, Measured
 from loadtest.client.recording import Recording
 from loadtest.client.samples import FrameSample, VideoSecond
-from loadtest.facts import Window
-from loadtest.profile import NetworkProfile
+from loadtest.definition.profile import NetworkProfile
+from loadtest.definition.scenario import Action, ActionKind, Camera, Group, Metric, Publish
+from loadtest.judging.facts import Window
 from loadtest.result import Outcome
 from loadtest.run.actions import Taken
 from loadtest.run.clock import RunClock
 from loadtest.run.collecting import Setting, judged_clients
 from loadtest.run.plan import PlannedClient
-from loadtest.scenario import Action, ActionKind, Camera, Group, Metric, Publish
 
 IDEAL = NetworkProfile(name="ideal", title="nothing")
 CREATOR = Group(name="creator", count=1, publish=Publish(camera=Camera()))

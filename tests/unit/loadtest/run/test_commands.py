@@ -9,11 +9,11 @@ import pytest
 from pydantic import SecretStr
 
 from loadtest.cli import main
+from loadtest.definition.scenario_file import builtin_scenarios
 from loadtest.run.commands import InClusterOptions, RunOptions, command_line
 from loadtest.run.matrix import profiles_for
 from loadtest.run.needs import needs_of
 from loadtest.run.targeting import TargetOptions
-from loadtest.scenario_file import builtin_scenarios
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
-from loadtest.profile import builtin_profiles
+from loadtest.definition.profile import builtin_profiles
+from loadtest.definition.scenario_file import builtin_scenarios
 from loadtest.run.needs import refuse_what_is_missing
 from loadtest.run.problems import CouldNotRun
-from loadtest.scenario_file import builtin_scenarios
-from loadtest.target import target_of_url
+from loadtest.targets.target import target_of_url
 
 PROFILES = builtin_profiles()
 SECRET = SecretStr("a-secret-of-the-tests-own-0123456789")

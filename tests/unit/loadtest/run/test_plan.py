@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.profile import NetworkProfile
+from loadtest.definition.profile import NetworkProfile
+from loadtest.definition.scenario import Arrival, Camera, Group, Publish, Ramp, Scenario
 from loadtest.run.plan import due_times, plan_group, profiles_of, room_names, starting_groups
-from loadtest.scenario import Arrival, Camera, Group, Publish, Ramp, Scenario
 
 IDEAL = NetworkProfile(name="ideal", title="nothing")
 SLOW = NetworkProfile(name="slow", title="slow")

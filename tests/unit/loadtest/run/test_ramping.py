@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from loadtest.definition.scenario import Ramp
 from loadtest.result import RampStep
 from loadtest.run.ramping import next_size, ramp_result
-from loadtest.scenario import Ramp
 
 RAMP = Ramp(group="viewers", start=2, step=3, most=7, hold_s=5)
 

@@ -24,7 +24,7 @@ from loadtest.run.sampling import (
     parse_processor_times,
     sfu_sample,
 )
-from loadtest.sfu_metrics import NodeLoad
+from loadtest.targets.sfu_metrics import NodeLoad
 
 A, B = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
 START = NodeLoad(

@@ -1,7 +1,8 @@
 # Every target is one command of `python3 -m local`, or one run of pytest in its environment.
 # make only says pass or fail; `python3 -m local --help` has exit codes and --json.
 .DEFAULT_GOAL := help
-.PHONY: help up down status preview outputs check test test-all test-unit lint lock docs images-push
+.PHONY: help up down status preview outputs check test test-all test-unit loadtest loadtest-all lint lock docs \
+	images-push
 
 LOCAL := python3 -m local
 
@@ -42,8 +43,20 @@ test-all: lint ## everything
 	@$(LOCAL) prepare-tests
 	@$(LOCAL) run -- python -m pytest $(if $(JUNIT),--junitxml=$(JUNIT))
 
-docs: ## write docs/configuration.md anew, from the configuration's classes
+loadtest: ## one load run: SCENARIO=livestream PROFILE=4g (OUT= BASELINE= SEED= SET="viewers.count=8" IN_CLUSTER=pods IMAGE=)
+	@$(LOCAL) prepare-loadtest
+	@$(LOCAL) run -- python -m loadtest run "$(or $(SCENARIO),livestream)" $(if $(PROFILE),--profile "$(PROFILE)") \
+		$(foreach change,$(SET),--set "$(change)") $(if $(SEED),--seed "$(SEED)") $(if $(OUT),--out "$(OUT)") \
+		$(if $(BASELINE),--baseline "$(BASELINE)") $(if $(IN_CLUSTER),--in-cluster "$(IN_CLUSTER)") $(if $(IMAGE),--image "$(IMAGE)") \
+		$(if $(PLAIN),--plain)
+
+loadtest-all: ## every scenario on its profiles (OUT=)
+	@$(LOCAL) prepare-loadtest
+	@$(LOCAL) run -- python -m loadtest run-all $(if $(OUT),--out "$(OUT)") $(if $(PLAIN),--plain)
+
+docs: ## write docs/configuration.md and the load test's report schema anew, from their classes
 	@$(LOCAL) run -- env PYTHONPATH=infra python -m livekit_platform.config_docs
+	@$(LOCAL) run -- python -m loadtest.report.schema
 
 # ALL=1: every image that the program deploys, for networks that reach no other registry.
 images-push: ## build and publish our images: REGISTRY=registry.example.com/livekit-platform (ALL=1: all)
@@ -55,6 +68,8 @@ lock: ## compile the requirements.in files anew
 		-o services/token-api/requirements.txt
 	@$(LOCAL) run -- uv pip compile $(LOCK_FLAGS) -c requirements.txt services/object-store-setup/requirements.in \
 		-o services/object-store-setup/requirements.txt
+	@$(LOCAL) run -- uv pip compile $(LOCK_FLAGS) --no-universal --python-platform x86_64-manylinux_2_28 \
+		-c requirements.txt loadtest/requirements.in -o loadtest/requirements.txt
 
 # No index is recorded: pip takes the one that the machine is configured for.
 LOCK_FLAGS := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header

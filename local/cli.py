@@ -31,7 +31,9 @@ from local import machine, status
 from local.cluster.cluster import Cluster
 from local.cluster.topology import UnreadableRecord
 from local.images.build import stored_digests
+from local.images.catalog import loadtest
 from local.images.push import WrongRegistry, checked, configuration, images_to_push, publish
+from local.load_generator import load_generator
 from local.lock import Busy, exclusive
 from local.outputs import stack_outputs
 from local.paths import Instance
@@ -165,7 +167,15 @@ def _check(instance: Instance, arguments: Arguments) -> int:
 
 
 def _prepare_tests(_instance: Instance, _arguments: Arguments) -> int:
-    missing = machine.missing_packages(machine.TEST_PACKAGES)
+    return _install_missing(machine.TEST_PACKAGES)
+
+
+def _prepare_loadtest(_instance: Instance, _arguments: Arguments) -> int:
+    return _install_missing(machine.LOAD_PACKAGES)
+
+
+def _install_missing(wanted: Mapping[str, str]) -> int:
+    missing = machine.missing_packages(wanted)
     if missing:
         print(f"installing {', '.join(missing)}", file=sys.stderr)
         machine.install_packages(missing)
@@ -188,9 +198,20 @@ def _images_push(_instance: Instance, arguments: Arguments) -> int:
         raise NotReady("\n".join(map(str, problems)))
     if missing := machine.missing_packages({"mmdebstrap": "mmdebstrap"}):
         machine.install_packages(missing)
-    pushed = publish(registry, images_to_push(everything=arguments.everything))
+    images = images_to_push(everything=arguments.everything)
+    [*pushed, generator] = publish(registry, [*images, loadtest()])
+    print(f"\nfor load from inside a cluster: IMAGE={registry}/{generator.name}", file=sys.stderr)
     print("\nto go into Pulumi.<stack>.yaml, below `config:`:\n", file=sys.stderr)
     print(textwrap.indent(configuration(registry, pushed), "  "))
+    return OK
+
+
+def _images_load(instance: Instance, _arguments: Arguments) -> int:
+    cluster = Cluster.recorded(instance)
+    if cluster is None:
+        print("no local cluster is there: `make up` makes one", file=sys.stderr)
+        return NOT_RUNNING
+    print(load_generator(cluster))
     return OK
 
 
@@ -238,8 +259,10 @@ _COMMANDS: dict[str, Callable[[Instance, Arguments], int]] = {
     "outputs": _outputs,
     "check": _check,
     "prepare-tests": _prepare_tests,
+    "prepare-loadtest": _prepare_loadtest,
     "images": _images,
     "images-push": _images_push,
+    "images-load": _images_load,
     "enter": _enter,
     "run": _run,
 }
@@ -251,8 +274,10 @@ _HELP = {
     "outputs": "the stack's outputs as JSON",
     "check": "whether this machine has what `up` needs",
     "prepare-tests": "install what only tests need: a browser and its tools",
+    "prepare-loadtest": "install what load runs need: the tools of the link emulator",
     "images": "the digests of the images that are built here, as JSON",
     "images-push": "build our images, publish them in a registry, and print their configuration",
+    "images-load": "have the load generator's image on the local cluster's nodes, and print its reference",
     "enter": "a shell, or a command, on a node",
     "run": "a command with this checkout's Python, tools and kubeconfig",
 }

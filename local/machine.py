@@ -33,8 +33,10 @@ HOST_PACKAGES = {
     "nft": "nftables",
     "socat": "socat",
 }
+# The same for what load runs: what sends packets to the link emulator, and what measures a link.
+LOAD_PACKAGES = {"iptables-nft": "iptables", "irtt": "irtt"}
 # The same for what only tests run: a browser, what tells it of a CA, and what fetches its library.
-TEST_PACKAGES = {"chromium": "chromium", "certutil": "libnss3-tools", "npm": "npm"}
+TEST_PACKAGES = {"chromium": "chromium", "certutil": "libnss3-tools", "npm": "npm", **LOAD_PACKAGES}
 # And the servers that token-api is tested with. PostgreSQL's programs are off PATH, by versions.
 TEST_PACKAGES |= {"/usr/lib/postgresql/*/bin/initdb": "postgresql", "redis-server": "redis-server"}
 

@@ -18,8 +18,8 @@ from typing import Any
 import yaml
 
 from common.commands import Completed, run
+from common.files import write_whole
 from local import variables
-from local.files import write_whole
 from local.paths import CHECKOUT, Instance, cache_dir, state_root
 from local.plugins.shims import Plugin, official_plugins, write_shims
 from local.plugins.state import Provider, require

@@ -15,16 +15,8 @@ from tests.running import ClusterAccess, RunningStack
 
 # From fast and narrow to slow and wide: what is broken at the bottom is read first.
 _LAYERS = (
-    "unit",
-    "token_api",
-    "images",
-    "manifests",
-    "services",
-    "plugins",
-    "deployment",
-    "e2e",
-    "chaos",
-    "teardown",
+    *("unit", "images", "manifests", "services", "network", "token_api", "plugins"),
+    *("deployment", "e2e", "load", "chaos", "teardown"),
 )
 _STACK = pytest.StashKey[RunningStack]()
 _STARTED_HERE = pytest.StashKey[bool]()

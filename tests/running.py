@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.commands import run
-from loadtest.outputs import StackOutputs
+from loadtest.targets.outputs import StackOutputs
 
 CHECKOUT = Path(__file__).parent.parent
 # Cold, on two cores, everything is built first.

@@ -9,12 +9,14 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from pydantic import ValidationError
 
-from loadtest.client.protocol import ClientConfig, Event, Failed
-from loadtest.client.session import run_session
+from loadtest.client.joining import NotJoined
+from loadtest.client.protocol import ClientConfig, Event, Failed, command_adapter
+from loadtest.client.session import Commands, run_client
 
 
 def main() -> int:
@@ -23,33 +25,41 @@ def main() -> int:
     os.dup2(2, 1)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        config = ClientConfig.model_validate_json(sys.stdin.buffer.readline())
-    except ValidationError as error:
+        _tell(events, asyncio.run(_run(events)))
+    except _WrongConfiguration as error:
         _tell(events, Failed(reason=f"configuration: {error}"))
         return 2
-    try:
-        _tell(events, asyncio.run(_run(config, events)))
     except Exception as error:
         logging.exception("the session failed")
-        _tell(events, Failed(reason=_reason(error)))
+        _tell(events, failed(error))
         return 1
     return 0
 
 
-async def _run(config: ClientConfig, events: BinaryIO) -> Event:
-    end = asyncio.Event()
+class _WrongConfiguration(Exception):
+    """The first line of stdin is none that a client can work by."""
+
+
+async def _run(events: BinaryIO) -> Event:
     stdin = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
-
-    async def watch_stdin() -> None:
-        await stdin.read()
-        end.set()
-
-    watching = asyncio.create_task(watch_stdin())
     try:
-        return await run_session(config, lambda event: _tell(events, event), end)
-    finally:
-        watching.cancel()
+        config = ClientConfig.model_validate_json(await stdin.readline())
+    except ValidationError as error:
+        raise _WrongConfiguration(error) from None
+    commands: Commands = asyncio.Queue()
+    async with asyncio.TaskGroup() as tasks:
+        reading = tasks.create_task(_read_commands(stdin, commands))
+        finished = await run_client(config, commands, lambda event: _tell(events, event))
+        reading.cancel()
+    return finished
+
+
+async def _read_commands(stdin: asyncio.StreamReader, commands: Commands) -> None:
+    """Put each line's command into the queue, and None at their end."""
+    while line := await stdin.readline():
+        commands.put_nowait(command_adapter.validate_json(line))
+    commands.put_nowait(None)
 
 
 def _tell(events: BinaryIO, event: Event) -> None:
@@ -57,11 +67,22 @@ def _tell(events: BinaryIO, event: Event) -> None:
     events.flush()
 
 
-def _reason(error: BaseException) -> str:
-    """Type and message; of a group, those of what is in it."""
+def failed(error: Exception) -> Failed:
+    """What to tell of the exception that ended the client. Pure."""
+    inner = list(_single(error))
+    return Failed(
+        reason="; ".join(str(e) if isinstance(e, NotJoined) else f"{type(e).__name__}: {e}" for e in inner),
+        signalling_ms=next((e.signalling_ms for e in inner if isinstance(e, NotJoined)), None),
+    )
+
+
+def _single(error: BaseException) -> Iterator[BaseException]:
+    """Itself, or those that are in a group."""
     if isinstance(error, BaseExceptionGroup):
-        return "; ".join(_reason(inner) for inner in error.exceptions)
-    return f"{type(error).__name__}: {error}"
+        for inner in error.exceptions:
+            yield from _single(inner)
+    else:
+        yield error
 
 
 if __name__ == "__main__":

@@ -88,7 +88,11 @@ def selected_paths(
         for item in report
         if item.HasField("remote_candidate")
     }
-    transports = [item.transport.transport for item in report if item.HasField("transport")]
+    selected = [
+        (item.transport.transport, pairs[item.transport.transport.selected_candidate_pair_id].candidate_pair)
+        for item in report
+        if item.HasField("transport") and item.transport.transport.selected_candidate_pair_id in pairs
+    ]
     return [
         TransportPath(
             connection=connection,
@@ -98,9 +102,8 @@ def selected_paths(
             bytes_received=transport.bytes_received,
             round_trip_ms=pair.current_round_trip_time * 1000,
         )
-        for transport in transports
-        if transport.selected_candidate_pair_id
-        for pair in [pairs[transport.selected_candidate_pair_id].candidate_pair]
+        for transport, pair in selected
+        if pair.local_candidate_id in local and pair.remote_candidate_id in remote
     ]
 
 

@@ -6,21 +6,29 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TypeVar, cast
+from typing import IO, Protocol, TypeVar, cast
 
 from pydantic import ValidationError
 
 from common.waiting import wait_until
-from loadtest.client.protocol import ClientConfig, Event, Failed, Finished, event_adapter
-from loadtest.net.namespace import ClientNamespace
+from loadtest.client.protocol import ClientConfig, Command, Event, Failed, Finished, event_adapter
+from loadtest.client.recording import Recording
 
 _SHOWN_LOG_CHARACTERS = 4000
 _KILL_SECONDS = 5.0
 
 E = TypeVar("E", bound=Event)
+
+
+class Surroundings(Protocol):
+    """Where a client runs: a client namespace, or the machine's own network."""
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        """`argv` so that it runs there."""
+        ...
 
 
 class ClientDied(Exception):
@@ -30,9 +38,16 @@ class ClientDied(Exception):
 class ClientProcess:
     """A running client. `client_process` makes one."""
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        process: subprocess.Popen[bytes],
+        log: Path,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
         self.name = name
         self.log = log
+        self._on_event = on_event
         self._process = process
         self._stdin = cast("IO[bytes]", process.stdin)
         self._events: list[Event] = []
@@ -45,18 +60,26 @@ class ClientProcess:
         """Its process id: nsenter becomes the client."""
         return self._process.pid
 
+    @property
+    def recording(self) -> Recording:
+        """All that it has said so far."""
+        return Recording(tuple(self._events))
+
     def configure(self, config: ClientConfig) -> None:
         """Tell it what to do; the first thing that a client waits for.
 
         Raises:
             ClientDied: it is gone already.
         """
-        try:
-            self._stdin.write(config.model_dump_json().encode() + b"\n")
-            self._stdin.flush()
-        except BrokenPipeError:
-            self._reader.join(timeout=_KILL_SECONDS)
-            raise self._died("did not start") from None
+        self._write(config.model_dump_json(), "did not start")
+
+    def tell(self, command: Command) -> None:
+        """Give it a command, which it follows when it has read it.
+
+        Raises:
+            ClientDied: it is gone already.
+        """
+        self._write(command.model_dump_json(), f"was gone when told to {command.command}")
 
     def wait_for(self, kind: type[E], *, timeout: float) -> E:
         """The first event of this kind, now or when it comes.
@@ -78,6 +101,13 @@ class ClientProcess:
 
         what = f"{kind.__name__} of client {self.name} (log: {self.log})"
         return wait_until(found, timeout=timeout, describe=what, interval=0.05)[0]
+
+    def death(self) -> str:
+        """Why it can do no more, with its log's end, where it failed or died; empty while it runs, and when
+        it has finished."""
+        if not self._is_over() or self._has_said(Finished):
+            return ""
+        return str(self._died("failed" if self._has_said(Failed) else "died"))
 
     def run_for(self, seconds: float) -> None:
         """Let it run for this long.
@@ -125,6 +155,14 @@ class ClientProcess:
     def _has_said(self, *kinds: type[Event]) -> bool:
         return any(isinstance(event, kinds) for event in list(self._events))
 
+    def _write(self, line: str, otherwise: str) -> None:
+        try:
+            self._stdin.write(line.encode() + b"\n")
+            self._stdin.flush()
+        except (BrokenPipeError, ValueError):  # the second: `finish` has closed it
+            self._reader.join(timeout=_KILL_SECONDS)
+            raise self._died(otherwise) from None
+
     def _died(self, what: str) -> ClientDied:
         said = [event.reason for event in self._events if isinstance(event, Failed)] + self._unreadable
         return ClientDied(
@@ -137,14 +175,23 @@ class ClientProcess:
         with stdout:
             for line in stdout:
                 try:
-                    self._events.append(event_adapter.validate_json(line))
+                    event = event_adapter.validate_json(line)
                 except ValidationError as error:
                     self._unreadable.append(f"{line[:200]!r}: {error}")
+                    continue
+                self._events.append(event)
+                if self._on_event:
+                    self._on_event(event)
 
 
 @contextmanager
 def client_process(
-    name: str, config: ClientConfig, *, namespace: ClientNamespace, log: Path
+    name: str,
+    config: ClientConfig,
+    *,
+    namespace: Surroundings,
+    log: Path,
+    on_event: Callable[[Event], None] | None = None,
 ) -> Iterator[ClientProcess]:
     """A client that runs inside `namespace`, for as long as the block does.
 
@@ -154,6 +201,7 @@ def client_process(
     Args:
         name: what to call it in messages.
         log: file for its log; made, or overwritten.
+        on_event: called with each event, from a thread of this client's own; it must not raise.
     """
     with log.open("wb") as log_file:
         process = subprocess.Popen(
@@ -164,7 +212,7 @@ def client_process(
             cwd=Path(__file__).parents[2],
             start_new_session=True,  # Ctrl-C is for us; we then end our clients in order
         )
-    client = ClientProcess(name, process, log)
+    client = ClientProcess(name, process, log, on_event)
     try:
         client.configure(config)
         yield client

@@ -1,92 +1,137 @@
-"""What a client process is told (one JSON object on stdin) and what it tells (JSON lines on stdout).
+"""What a client process is told (JSON lines on stdin) and what it tells (JSON lines on stdout).
 
-After its configuration a client takes one more thing from stdin: its end. Then it reports what it
-measured and leaves the room. So a client never outlives whoever started it.
+First comes its configuration, then commands. The end of stdin is a command too: leave the room, report,
+end. So a client never outlives whoever started it. What it measures it tells once a second: one that
+dies has told all but its last second.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field_serializer
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field_serializer, model_validator
 
 from loadtest.client.path import TransportPath
-from loadtest.marker.audio import AudioTally
+from loadtest.client.samples import AudioSecond, TransportSecond, VideoSecond, VideoSource
+from loadtest.definition.scenario import ActionKind, Publish
+
+SimulatedAction: TypeAlias = Literal[
+    ActionKind.RECONNECT_SIGNAL, ActionKind.RECONNECT_FULL, ActionKind.SERVER_LEAVE, ActionKind.MIGRATE
+]
+SignalUrl: TypeAlias = Annotated[str, Field(pattern=r"^wss?://")]
 
 
 class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Publish(_Message):
-    """Marked video and marked audio to publish.
-
-    Attributes:
-        width, height: of the picture, in pixels.
-        fps: frames per second.
-        simulcast: whether the smaller layers are sent too.
-    """
-
-    width: int = Field(default=640, ge=160, le=1920, multiple_of=2)
-    height: int = Field(default=360, ge=90, le=1080, multiple_of=2)
-    fps: int = Field(default=15, ge=1, le=60)
-    simulcast: bool = True
-
-
-class Subscribe(_Message):
-    """Subscribe to everything that the room has.
-
-    Attributes:
-        fps: the publishers' frame rate; the age of the newest frame is looked at that often.
-    """
-
-    fps: int = Field(default=15, ge=1, le=60)
+    # What was given may be a token, and errors go to logs.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class ClientConfig(_Message):
     """What one client does.
 
     Attributes:
-        url: signalling URL, ws:// or wss://.
+        url: signalling URL; left out with `wait_for_join`.
         token: the access token; it says who the client is and which room it joins.
+        wait_for_join: get ready, say `Ready`, and join when `Join` comes, with its URL and token.
         transport: which ICE candidates it may use: any, or only those of a TURN server.
         join_timeout: seconds that joining may take, with the media connection established.
+        publish: what it sends.
+        subscribe: whether it takes in everything that the room has.
     """
 
-    url: str = Field(pattern=r"^wss?://")
-    token: SecretStr
+    url: SignalUrl | None = None
+    token: SecretStr | None = None
+    wait_for_join: bool = False
     transport: Literal["all", "relay"] = "all"
     join_timeout: float = Field(default=30, gt=0)
     publish: Publish | None = None
-    subscribe: Subscribe | None = None
+    subscribe: bool = False
+
+    @model_validator(mode="after")
+    def _can_join(self) -> Self:
+        given = [name for name in ("url", "token") if getattr(self, name) is not None]
+        wanted = [] if self.wait_for_join else ["url", "token"]
+        if given != wanted:
+            raise ValueError(
+                f"wait_for_join is {self.wait_for_join} and given are {given or 'neither url nor token'}; "
+                "allowed are both without wait_for_join, or neither with it"
+            )
+        return self
+
+    @field_serializer("token", when_used="json")
+    def _reveal(self, token: SecretStr | None) -> str | None:
+        return None if token is None else token.get_secret_value()
+
+
+class Join(_Message):
+    """Join a room: the first time for a client that waits for it, or again after `Leave`."""
+
+    command: Literal["join"] = "join"
+    url: SignalUrl
+    token: SecretStr
 
     @field_serializer("token", when_used="json")
     def _reveal(self, token: SecretStr) -> str:
         return token.get_secret_value()
 
 
+class Leave(_Message):
+    """Leave the room and wait for the next `Join`."""
+
+    command: Literal["leave"] = "leave"
+
+
+class Simulate(_Message):
+    """Let the SDK, or the server at its request, break the connection in one of the ways they know."""
+
+    command: Literal["simulate"] = "simulate"
+    kind: SimulatedAction
+
+
+Command: TypeAlias = Join | Leave | Simulate
+
+command_adapter: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="command")])
+
+
+class Ready(_Message):
+    """The native library is loaded and pictures are made: from here on only the network takes time."""
+
+    event: Literal["ready"] = "ready"
+
+
 class Joined(_Message):
-    """In the room.
+    """In the room, with a media connection.
 
     Attributes:
-        join_ms: from the call of connect to its return: signalling and the first answer.
+        at_ms: when, as CLOCK_MONOTONIC in ms, like every time here.
+        join_ms: from the start of connecting until now.
+        signalling_ms: the part of it until the server's join answer: making the peer connection with
+            its first offer, name resolution, TCP, TLS, WebSocket, and what the server does for it.
+            None where the SDK did not say when the answer came.
+        ice_ms: the rest: ICE and DTLS, to within 50 ms, until a media connection is up. The SDK has
+            one connection for both directions, or takes that of the subscriber from an older server.
     """
 
     event: Literal["joined"] = "joined"
     identity: str
     room: str
+    at_ms: float
     join_ms: float
+    signalling_ms: float | None
+    ice_ms: float | None
 
 
 class FirstVideo(_Message):
-    """The first picture whose marker could be read came.
+    """The first picture of this session whose marker could be read came.
 
     Attributes:
-        since_start_ms: since the client began to join.
+        since_start_ms: since the client began to connect.
     """
 
     event: Literal["first_video"] = "first_video"
     publisher: str
+    source: VideoSource
+    at_ms: float
     since_start_ms: float
 
 
@@ -95,70 +140,91 @@ class FirstAudio(_Message):
 
     event: Literal["first_audio"] = "first_audio"
     publisher: str
+    at_ms: float
     since_start_ms: float
 
 
-class FrameSample(_Message):
-    """One decoded picture whose marker was readable.
+class Reconnecting(_Message):
+    """The SDK noticed that the connection is lost, and makes a new one."""
+
+    event: Literal["reconnecting"] = "reconnecting"
+    at_ms: float
+
+
+class Reconnected(_Message):
+    """The SDK has a connection again."""
+
+    event: Literal["reconnected"] = "reconnected"
+    at_ms: float
+
+
+class Left(_Message):
+    """Out of the room, as told."""
+
+    event: Literal["left"] = "left"
+    at_ms: float
+
+
+class Measured(_Message):
+    """The raw of one second; the last one of a session may be shorter.
 
     Attributes:
-        received_ms: CLOCK_MONOTONIC when it was decoded.
-        latency_ms: from capture to decoded.
-        frame: the publisher's frame counter, unwrapped: it only grows.
+        from_ms, to_ms: which time it is. A longer one means that this process had no processor.
+        video, audio: one per track that this client is subscribed to, silent ones too.
+        transport: None outside of a room, and while there are no statistics to be had.
+        captured: pictures handed to the encoder in this second.
+        late: those of them that were handed over 30 ms after they were due, or later.
+        cpu_s: processor time that the process has used since its start.
     """
 
-    received_ms: float
-    latency_ms: float
-    frame: int
-    width: int
-    height: int
-
-
-class VideoReceived(_Message):
-    """One video track, as a subscriber saw it.
-
-    Attributes:
-        frames: each frame that came and could be read.
-        unreadable: frames that came and could not be read.
-        ages_ms: at every 1/fps tick after the first frame, how long ago the newest frame had been
-            captured. A stalled track gives no frames, and so no latencies; here it shows.
-    """
-
-    publisher: str
-    frames: tuple[FrameSample, ...]
-    unreadable: int
-    ages_ms: tuple[float, ...]
-
-
-class AudioReceived(_Message):
-    """One audio track, as a subscriber heard it."""
-
-    publisher: str
-    tally: AudioTally
+    event: Literal["measured"] = "measured"
+    from_ms: float
+    to_ms: float
+    video: tuple[VideoSecond, ...] = ()
+    audio: tuple[AudioSecond, ...] = ()
+    transport: TransportSecond | None = None
+    captured: int = 0
+    late: int = 0
+    cpu_s: float = 0
 
 
 class Finished(_Message):
-    """The end of a client that did as it was told, with all it measured.
+    """The end of a client that did as it was told.
 
     Attributes:
-        paths: one per media connection that carried something.
-        frames_captured: video frames handed to the encoder.
+        paths: one per media connection that carried something, at the end of the last session.
+        frames_captured: pictures handed to the encoder, in all.
     """
 
     event: Literal["finished"] = "finished"
     paths: tuple[TransportPath, ...]
     frames_captured: int
-    video: tuple[VideoReceived, ...]
-    audio: tuple[AudioReceived, ...]
 
 
 class Failed(_Message):
-    """The client gave up."""
+    """The client gave up.
+
+    Attributes:
+        signalling_ms: of a join that failed, from the start of connecting to the server's join answer;
+            None where that did not come, and for any other failure.
+    """
 
     event: Literal["failed"] = "failed"
     reason: str
+    signalling_ms: float | None = None
 
 
-Event: TypeAlias = Joined | FirstVideo | FirstAudio | Finished | Failed
+Event: TypeAlias = (
+    Ready
+    | Joined
+    | FirstVideo
+    | FirstAudio
+    | Reconnecting
+    | Reconnected
+    | Left
+    | Measured
+    | Finished
+    | Failed
+)
 
 event_adapter: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])

@@ -20,7 +20,8 @@ STEP_SECONDS = 0.2
 TONES_HZ = (650, 900, 1250, 1700)
 
 _STEP_SAMPLES = int(SAMPLE_RATE * STEP_SECONDS)
-_WINDOW_SAMPLES = SAMPLE_RATE // 50
+WINDOW_MS = 20
+_WINDOW_SAMPLES = SAMPLE_RATE * WINDOW_MS // 1000
 _AMPLITUDE = 8000  # of 32767
 _LEAST_SHARE = 0.7  # of a window's energy that one tone must have
 _LEAST_RMS = 200.0  # below it a window is silence, whatever its spectrum
@@ -55,18 +56,22 @@ class AudioTally:
 class ToneListener:
     """Takes samples as they come, in pieces of any length, and keeps the tally."""
 
-    def __init__(self) -> None:
+    def __init__(self, tally: AudioTally | None = None) -> None:
         self._pending = np.empty(0, dtype=np.int16)
         self._tone: int | None = None
-        self.tally = AudioTally()
+        self.tally = tally or AudioTally()
 
-    def hear(self, samples: npt.NDArray[np.int16]) -> None:
-        """Take the next samples: 16-bit mono at 48 kHz."""
+    def hear(self, samples: npt.NDArray[np.int16]) -> list[bool]:
+        """Take the next samples: 16-bit mono at 48 kHz. Says of each window that is now whole whether it
+        was marked."""
         joined = np.concatenate((self._pending, samples))
         whole = len(joined) - len(joined) % _WINDOW_SAMPLES
-        for start in range(0, whole, _WINDOW_SAMPLES):
-            self._count(_dominant_tone(joined[start : start + _WINDOW_SAMPLES]))
+        windows = joined[:whole].reshape(-1, _WINDOW_SAMPLES)
+        tones = [_dominant_tone(window) for window in windows]
+        for tone in tones:
+            self._count(tone)
         self._pending = joined[whole:]
+        return [tone is not None for tone in tones]
 
     def _count(self, tone: int | None) -> None:
         tally = self.tally

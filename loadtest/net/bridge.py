@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
-from typing import Final
+from typing import ClassVar, Final, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from common.processes import Process
 
 CLIENT_DEVICE: Final = "eth0"
-_NAME_PREFIX: Final = "lkclient"
 
 
 class NoFreeAddress(Exception):
@@ -33,6 +32,7 @@ class ClientNetwork(BaseModel):
         prefix: prefix length of the bridge's whole subnet.
         names: what a client resolves beside `localhost`, as an IPv4 address each: no DNS answers there.
         ca_certificate: the only authority that clients trust for TLS, as PEM; empty for the machine's own.
+        resolv_conf: what clients have for /etc/resolv.conf; empty for the machine's own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,60 +44,120 @@ class ClientNetwork(BaseModel):
     prefix: int = Field(ge=8, le=30)
     names: dict[str, IPv4Address] = {}
     ca_certificate: str = ""
+    resolv_conf: str = ""
+
+    @property
+    def subnet(self) -> IPv4Network:
+        """The bridge's whole subnet."""
+        return IPv4Network(f"{self.gateway}/{self.prefix}", strict=False)
 
     @model_validator(mode="after")
     def _addresses_are_in_the_subnet(self) -> ClientNetwork:
-        subnet = IPv4Network(f"{self.gateway}/{self.prefix}", strict=False)
-        if not self.addresses.subnet_of(subnet):
+        if not self.addresses.subnet_of(self.subnet):
             raise ValueError(
-                f"addresses is {self.addresses}; allowed are parts of the bridge's subnet {subnet}"
+                f"addresses is {self.addresses}; allowed are parts of the bridge's subnet {self.subnet}"
             )
         return self
 
 
 @dataclass(frozen=True)
-class ClientName:
-    """A client namespace's name. It says whose it is and which address it has taken.
+class OwnedName:
+    """A namespace's name. It says whose it is and which address it has taken.
 
     So the list of namespaces is the whole record of addresses in use, and there is no second one
     that could disagree with it.
     """
 
+    prefix: ClassVar[str]
+
     owner: Process
     address: IPv4Address
 
     def __str__(self) -> str:
-        return f"{_NAME_PREFIX}-{self.owner.pid}-{self.owner.started}-{self.address}"
+        return f"{self.prefix}-{self.owner.pid}-{self.owner.started}-{self.address}"
+
+
+@dataclass(frozen=True)
+class ClientName(OwnedName):
+    """The name of a client's namespace, and what belongs to it. Linux allows 15 characters for a device."""
+
+    prefix: ClassVar[str] = "lkclient"
+
+    @property
+    def hardware_address(self) -> str:
+        """Of the device that the bridge's other users see; always the same for an IP address.
+
+        They remember it for the next client with this address, and a router does not tell them of another.
+        """
+        return ":".join(["02", "6c", *(f"{byte:02x}" for byte in self.address.packed)])
 
     @property
     def port_device(self) -> str:
-        """Name of the bridge's end of the link; Linux allows 15 characters."""
+        """The bridge's end of the link; behind a router the other end is there."""
         return f"lk{int(self.address):08x}"
+
+    @property
+    def down_device(self) -> str:
+        """The router's end of the link to the client: what leaves it there goes down to the client."""
+        return f"dn{int(self.address):08x}"
+
+    @property
+    def up_device(self) -> str:
+        """The router's end of the link to the bridge: what leaves it there has come up from the client."""
+        return f"up{int(self.address):08x}"
 
     @staticmethod
     def parse(name: str) -> ClientName | None:
         """The parts of a name that `str()` made; None for any other namespace."""
-        match name.split("-"):
-            case [prefix, pid, started, address] if prefix == _NAME_PREFIX:
-                try:
-                    return ClientName(Process(int(pid), int(started)), IPv4Address(address))
-                except ValueError:
-                    return None
-        return None
+        return _parse(ClientName, name)
 
 
-def free_address(network: ClientNetwork, taken: Iterable[IPv4Address]) -> IPv4Address:
-    """The lowest client address that nobody has taken.
+@dataclass(frozen=True)
+class RouterName(OwnedName):
+    """The name of a namespace that stands between a group of clients and the bridge.
+
+    Others remember a router's address with a client's hardware address, so it is from the other end
+    than clients' addresses: nobody is to be found at it.
+    """
+
+    prefix: ClassVar[str] = "lkrouter"
+
+    @staticmethod
+    def parse(name: str) -> RouterName | None:
+        """The parts of a name that `str()` made; None for any other namespace."""
+        return _parse(RouterName, name)
+
+
+NamespaceName: TypeAlias = ClientName | RouterName
+_N = TypeVar("_N", bound=OwnedName)
+
+
+def _parse(kind: type[_N], name: str) -> _N | None:
+    match name.split("-"):
+        case [prefix, pid, started, address] if prefix == kind.prefix:
+            try:
+                return kind(Process(int(pid), int(started)), IPv4Address(address))
+            except ValueError:
+                return None
+    return None
+
+
+def free_address(
+    network: ClientNetwork, taken: Iterable[IPv4Address], *, highest: bool = False
+) -> IPv4Address:
+    """The lowest client address that nobody has taken, or the highest one.
 
     Raises:
         NoFreeAddress: none is left.
     """
-    subnet = IPv4Network(f"{network.gateway}/{network.prefix}", strict=False)
+    subnet = network.subnet
     unusable = {*taken, network.gateway, subnet.network_address, subnet.broadcast_address}
-    for address in network.addresses:
+    numbers = range(network.addresses.num_addresses)
+    for number in reversed(numbers) if highest else numbers:
+        address = network.addresses[number]
         if address not in unusable:
             return address
     raise NoFreeAddress(
         f"all client addresses of {network.addresses} are taken; `ip netns list` shows by whom "
-        f"({_NAME_PREFIX}-<process id>-...)"
+        f"({ClientName.prefix}- and {RouterName.prefix}-<process id>-...)"
     )

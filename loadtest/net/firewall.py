@@ -51,6 +51,7 @@ class OnlyTo:
 Firewall: TypeAlias = Open | UdpBlocked | OnlyTo
 
 OPEN: Final = Open()
+_TABLE: Final = "netdev client_firewall"
 
 
 def ruleset(firewall: Firewall) -> str | None:
@@ -68,6 +69,12 @@ def ruleset(firewall: Firewall) -> str | None:
             return _table(inward=[*inward, rest], outward=[*outward, rest])
 
 
+def replacement(firewall: Firewall) -> str:
+    """The same for a namespace that has rules already, or none: nft changes all at once, or nothing."""
+    # Named first, so that there is one to delete.
+    return f"table {_TABLE} {{}}\ndelete table {_TABLE}\n" + (ruleset(firewall) or "")
+
+
 def _table(*, inward: list[str], outward: list[str]) -> str:
     def chain(hook: str, rules: list[str]) -> list[str]:
         return [
@@ -77,5 +84,5 @@ def _table(*, inward: list[str], outward: list[str]) -> str:
             "  }",
         ]
 
-    lines = ["table netdev client_firewall {", *chain("ingress", inward), *chain("egress", outward), "}", ""]
+    lines = [f"table {_TABLE} {{", *chain("ingress", inward), *chain("egress", outward), "}", ""]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Client namespaces: made, plugged into the cluster's bridge, and taken away again, whatever happens.
+"""Namespaces of clients and of their routers: made, plugged in, and taken away again, whatever happens.
 
 Four things see to the last: the context manager; an atexit hook; `treat_sigterm_as_interrupt`; and
 for an owner that was killed outright the next one to start, which takes away what a dead one left.
@@ -17,23 +17,34 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import TypeVar
 
 from common.commands import CommandFailed, run
 from common.processes import Process, process_of
 from common.waiting import wait_until
-from loadtest.net.bridge import CLIENT_DEVICE, ClientName, ClientNetwork, free_address
-from loadtest.net.firewall import OPEN, Firewall, ruleset
+from loadtest.net.bridge import (
+    CLIENT_DEVICE,
+    ClientName,
+    ClientNetwork,
+    NamespaceName,
+    RouterName,
+    free_address,
+)
+from loadtest.net.firewall import OPEN, Firewall, replacement
 
 _LOCK_FILE = Path("/run/lock/livekit-platform-clients.lock")
 _FILES = Path("/run/livekit-platform-clients")
 # $0 is the namespace's directory. The mount is in a mount namespace of the program's own.
-_WITH_OWN_HOSTS = 'mount --bind "$0/hosts" /etc/hosts && exec "$@"'
+_WITH_OWN_FILES = (
+    'mount --bind "$0/hosts" /etc/hosts && '
+    '{ [ ! -e "$0/resolv.conf" ] || mount --bind "$0/resolv.conf" /etc/resolv.conf; } && exec "$@"'
+)
 _SECONDS = 10.0  # each of these commands takes milliseconds; this is for a machine that hangs
 
 
 @dataclass(frozen=True)
 class ClientNamespace:
-    """A network namespace with one device on the cluster's bridge, and files for what runs in it."""
+    """A network namespace with one device in the cluster's subnet, and files for what runs in it."""
 
     name: ClientName
     network: ClientNetwork
@@ -54,7 +65,7 @@ class ClientNamespace:
         """
         enter = ["nsenter", f"--net=/run/netns/{self.name}", "--", "unshare", "--mount", "--"]
         trust = ["env", f"SSL_CERT_FILE={self._ca_file}"] if self.network.ca_certificate else []
-        return [*enter, "sh", "-c", _WITH_OWN_HOSTS, str(_files(self.name)), *trust, *argv]
+        return [*enter, "sh", "-c", _WITH_OWN_FILES, str(_files(self.name)), *trust, *argv]
 
     @property
     def _ca_file(self) -> Path:
@@ -66,31 +77,59 @@ class ClientNamespace:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "hosts").write_text(hosts_file(self.network.names))
         self._ca_file.write_text(self.network.ca_certificate)
+        if self.network.resolv_conf:
+            (directory / "resolv.conf").write_text(self.network.resolv_conf)
+
+    def set_firewall(self, firewall: Firewall) -> None:
+        """What its network lets through from now on.
+
+        Raises:
+            CommandFailed: a kernel without what the firewall needs.
+        """
+        run(self.command(["nft", "-f", "-"]), timeout=_SECONDS, input=replacement(firewall))
 
 
-_live: list[ClientNamespace] = []
+_live: list[tuple[NamespaceName, ClientNetwork]] = []
+_N = TypeVar("_N", ClientName, RouterName)
 
 
 @contextmanager
-def client_namespace(network: ClientNetwork, *, firewall: Firewall = OPEN) -> Iterator[ClientNamespace]:
+def client_namespace(
+    network: ClientNetwork, *, firewall: Firewall = OPEN, router: RouterName | None = None
+) -> Iterator[ClientNamespace]:
     """A client namespace for as long as the block runs. Needs root.
 
     Args:
         firewall: what its network lets through.
+        router: where its cable ends, as the device `name.down_device`; by default at the bridge.
 
     Raises:
         NoFreeAddress: too many clients at once.
         CommandFailed: no such bridge, not root, or a kernel without what the firewall needs.
     """
-    made = _add(network, firewall)
-    try:
+    with owned_namespace(network, ClientName) as name:
+        made = ClientNamespace(name, network)
+        _plug_in(made, firewall, router)
         yield made
+
+
+@contextmanager
+def owned_namespace(network: ClientNetwork, kind: type[_N]) -> Iterator[_N]:
+    """An empty namespace with an address of the network to its name, for as long as the block runs.
+
+    Raises:
+        NoFreeAddress: too many at once.
+        CommandFailed: not root.
+    """
+    name = _claim(network, kind)
+    try:
+        yield name
     finally:
-        _live.remove(made)
-        remove(made.name, network)
+        remove(name, network)
+        _live.remove((name, network))
 
 
-def reap_dead_owners(network: ClientNetwork) -> list[ClientName]:
+def reap_dead_owners(network: ClientNetwork) -> list[NamespaceName]:
     """Take away the namespaces whose owner no longer runs, and give back which they were."""
     dead = [name for name in _list() if not name.owner.runs]
     for name in dead:
@@ -108,55 +147,59 @@ def hosts_file(names: Mapping[str, IPv4Address]) -> str:
     return "".join(f"{address} {name}\n" for name, address in [("localhost", "127.0.0.1"), *names.items()])
 
 
-def remove(name: ClientName, network: ClientNetwork) -> None:
-    """Take away a client namespace, its link and its processes. What is already gone is no error."""
+def remove(name: NamespaceName, network: ClientNetwork) -> None:
+    """Take away a namespace, its link and its processes. What is already gone is no error."""
     wait_until(
         lambda: not _kill_inside(name), timeout=_SECONDS, describe=f"processes in {name} to end", interval=0.1
     )
     # A namespace lives on while a process of it does, and so would its link: that goes by name.
-    run(["ip", "-n", network.netns, "link", "del", name.port_device], timeout=_SECONDS, check=False)
-    # Before the namespace: its name is all that the next reaper would see.
-    shutil.rmtree(_files(name), ignore_errors=True)
+    if isinstance(name, ClientName):
+        run(["ip", "-n", network.netns, "link", "del", name.port_device], timeout=_SECONDS, check=False)
+        # Before the namespace: its name is all that the next reaper would see.
+        shutil.rmtree(_files(name), ignore_errors=True)
     run(["ip", "netns", "del", str(name)], timeout=_SECONDS, check=False)
     wait_until(
         lambda: name not in _list(), timeout=_SECONDS, describe=f"namespace {name} to go", interval=0.1
     )
 
 
-def _add(network: ClientNetwork, firewall: Firewall) -> ClientNamespace:
+def _claim(network: ClientNetwork, kind: type[_N]) -> _N:
     with _lock():
         reap_dead_owners(network)
-        name = ClientName(
-            _owner_of_this_process(), free_address(network, [other.address for other in _list()])
-        )
-        run(["ip", "netns", "add", str(name)], timeout=_SECONDS)
-    made = ClientNamespace(name, network)
-    _live.append(made)
-    try:
-        _plug_in(made, firewall)
-    except BaseException:
-        _live.remove(made)
-        remove(name, network)
-        raise
-    return made
+        taken = [other.address for other in _list()]
+        address = free_address(network, taken, highest=kind is RouterName)
+        name = kind(_owner_of_this_process(), address)
+        _live.append((name, network))  # first: what a signal interrupts is taken away, too
+        try:
+            run(["ip", "netns", "add", str(name)], timeout=_SECONDS)
+        except BaseException:
+            remove(name, network)
+            _live.remove((name, network))
+            raise
+    return name
 
 
-def _plug_in(made: ClientNamespace, firewall: Firewall) -> None:
+def _plug_in(made: ClientNamespace, firewall: Firewall, router: RouterName | None) -> None:
     made.write_files()
     name, network = made.name, made.network
-    port = name.port_device
-    peer = ["peer", "name", port, "netns", network.netns]
+    seen: list[str] = []
+    if router is None:
+        seen = ["address", name.hardware_address]
+        peer = ["peer", "name", name.port_device, "netns", network.netns]
+        port = [["-n", network.netns, "link", "set", name.port_device, "master", network.bridge, "up"]]
+    else:
+        peer = ["peer", "name", name.down_device, "netns", str(router)]
+        port = []
     ip: list[list[str]] = [
-        ["link", "add", CLIENT_DEVICE, "netns", str(name), "type", "veth", *peer],
-        ["-n", network.netns, "link", "set", port, "master", network.bridge, "up"],
+        ["link", "add", CLIENT_DEVICE, *seen, "netns", str(name), "type", "veth", *peer],
+        *port,
         ["-n", str(name), "addr", "add", f"{name.address}/{network.prefix}", "dev", CLIENT_DEVICE],
         ["-n", str(name), "link", "set", "lo", "up"],
     ]
     for arguments in ip:
         run(["ip", *arguments], timeout=_SECONDS)
-    rules = ruleset(firewall)
-    if rules is not None:  # before the link is up, so that no packet slips through
-        run(made.command(["nft", "-f", "-"]), timeout=_SECONDS, input=rules)
+    if firewall != OPEN:  # before the link is up, so that no packet slips through
+        made.set_firewall(firewall)
     run(["ip", "-n", str(name), "link", "set", CLIENT_DEVICE, "up"], timeout=_SECONDS)
     run(["ip", "-n", str(name), "route", "add", "default", "via", str(network.gateway)], timeout=_SECONDS)
 
@@ -172,15 +215,16 @@ def _owner_of_this_process() -> Process:
     return owner
 
 
-def _list() -> list[ClientName]:
+def _list() -> list[NamespaceName]:
     try:
         found = sorted(Path("/run/netns").iterdir())
     except FileNotFoundError:
         return []
-    return [name for name in (ClientName.parse(path.name) for path in found) if name is not None]
+    parsed = (ClientName.parse(path.name) or RouterName.parse(path.name) for path in found)
+    return [name for name in parsed if name is not None]
 
 
-def _kill_inside(name: ClientName) -> list[str]:
+def _kill_inside(name: NamespaceName) -> list[str]:
     """Kill what runs in the namespace, and give back which: one may have come in meanwhile."""
     pids = run(["ip", "netns", "pids", str(name)], timeout=_SECONDS, check=False).stdout.split()
     for pid in pids:
@@ -206,8 +250,8 @@ def _lock() -> Iterator[None]:
 
 @atexit.register
 def _remove_all() -> None:
-    for made in list(_live):
+    for name, network in list(_live):
         try:
-            remove(made.name, made.network)
+            remove(name, network)
         except CommandFailed as error:
-            print(f"could not take {made.name} away: {error}", file=sys.stderr)
+            print(f"could not take {name} away: {error}", file=sys.stderr)

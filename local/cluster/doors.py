@@ -17,11 +17,11 @@ from itertools import count, islice
 from pathlib import Path
 
 from common.commands import CommandFailed
+from common.files import write_whole
 from common.processes import Process, process_of
 from common.waiting import wait_until
 from local.cluster import cgroups
 from local.cluster.topology import Topology
-from local.files import write_whole
 from local.paths import Instance, machine_lock
 
 _LOOPBACK = "127.0.0.1"

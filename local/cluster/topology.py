@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from local.files import write_whole
+from common.files import write_whole
 
 # One /24 per instance out of this block. It lies apart from what Docker (172.16/12), kind
 # (10.244/16, 10.96/16) and home routers (192.168/16) take.

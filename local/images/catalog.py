@@ -160,6 +160,7 @@ _POSTGRES = Rootfs("postgres", ("postgresql",), without=("etc/postgresql", "var/
 _PYTHON = Rootfs("python", ("ca-certificates", "python3"))
 _TOKEN_API = CHECKOUT / "services" / "token-api"
 _OBJECT_STORE_SETUP = CHECKOUT / "services" / "object-store-setup"
+_LOADTEST = CHECKOUT / "loadtest"
 # The applets that shells in test pods and the volume provisioner's helper pods call.
 _APPLETS = """
     cat chmod chown cp date df dirname du echo env false find grep head hostname httpd id ip ls mkdir mktemp
@@ -278,12 +279,16 @@ def platform_images() -> list[Image]:
 
 def token_api() -> Image:
     """The token service."""
-    return _own_python_image("token-api", _TOKEN_API, "token_api")
+    return _own_python_image("token-api", _TOKEN_API, Source(_TOKEN_API / "token_api", "app/token_api"))
 
 
 def object_store_setup() -> Image:
     """What makes the bucket and proves the keys, as a Job."""
-    return _own_python_image("object-store-setup", _OBJECT_STORE_SETUP, "object_store_setup")
+    return _own_python_image(
+        "object-store-setup",
+        _OBJECT_STORE_SETUP,
+        Source(_OBJECT_STORE_SETUP / "object_store_setup", "app/object_store_setup"),
+    )
 
 
 def postgres() -> Image:
@@ -295,18 +300,34 @@ def postgres() -> Image:
     return Image(reference, (_POSTGRES,), ("bash",), ours=True)
 
 
-def _own_python_image(name: str, directory: Path, package: str) -> Image:
-    """Tagged by its content: a changed source is another image, and pods roll to it."""
-    parts = (
+def loadtest() -> Image:
+    """The load generator, as the pods of a Job run it. No stack needs it: `images-load` brings it."""
+    return _own_python_image(
+        "loadtest",
+        _LOADTEST,
+        Source(CHECKOUT / "common", "app/common"),
+        Source(_LOADTEST, "app/loadtest"),
+        module="loadtest.job",
+    )
+
+
+def _own_python_image(name: str, directory: Path, *sources: Source, module: str = "") -> Image:
+    """Tagged by its content: a changed source is another image, and pods roll to it.
+
+    Args:
+        directory: where its requirements.txt is.
+        module: what it runs; the only source's package where it is not given.
+    """
+    parts: tuple[Part, ...] = (
         _PYTHON,
         PythonPackages(directory / "requirements.txt", "app/site-packages"),
-        Source(directory / package, f"app/{package}"),
+        *sources,
     )
     digest = hashlib.sha256("".join(part.key for part in parts).encode())
     return Image(
         f"docker.io/livekit-platform/{name}:{digest.hexdigest()[:12]}",
         parts,
-        ("python3", "-m", package),
+        ("python3", "-m", module or sources[0].package.name),
         user=NOBODY,
         env={
             "PYTHONPATH": "/app:/app/site-packages",

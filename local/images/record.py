@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from local.files import write_whole
+from common.files import write_whole
 from local.images.oci import Descriptor, Store
 
 

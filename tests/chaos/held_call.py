@@ -6,19 +6,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from time import monotonic_ns
 from typing import Any
 
 from loadtest.client.process import ClientProcess, client_process
-from loadtest.client.protocol import ClientConfig, Finished, FirstVideo, Joined, Publish, Subscribe
+from loadtest.client.protocol import ClientConfig, FirstVideo, Joined
+from loadtest.client.recording import Recording
+from loadtest.figures import Span
+from loadtest.figures.pictures import pictures_of, within
 from loadtest.net.bridge import ClientNetwork
 from loadtest.net.namespace import client_namespace
-from loadtest.outputs import StackOutputs
-from loadtest.tokens import Admission, make_admission
+from loadtest.targets.outputs import StackOutputs
+from loadtest.targets.tokens import Admission, make_admission
 from tests.deployment.kubectl import Kubectl
-from tests.e2e.call import room_name
+from tests.e2e.call import MARKED_MEDIA, room_name
 
-FPS = 15
 # What a viewer takes for a standstill.
 FREEZE_MS = 1000.0
 _JOIN_SECONDS = 40.0
@@ -49,13 +50,13 @@ def held_call(
         client_namespace(network) as subscriber_at,
         client_process(
             "publisher",
-            config(sends, publish=Publish(fps=FPS)),
+            config(sends, publish=MARKED_MEDIA),
             namespace=publisher_at,
             log=logs / "publisher.log",
         ) as publisher,
         client_process(
             "subscriber",
-            config(watches, subscribe=Subscribe(fps=FPS)),
+            config(watches, subscribe=True),
             namespace=subscriber_at,
             log=logs / "subscriber.log",
         ) as subscriber,
@@ -65,16 +66,12 @@ def held_call(
         yield subscriber
 
 
-def now_ms() -> float:
-    """The clock of the frames that clients report."""
-    return monotonic_ns() / 1e6
-
-
-def longest_standstill_ms(finished: Finished, since_ms: float, until_ms: float) -> float:
+def longest_standstill_ms(recording: Recording, since_ms: float, until_ms: float) -> float:
     """The longest time without a new picture between the two, in ms."""
-    [video] = finished.video
-    during = [f.received_ms for f in video.frames if since_ms <= f.received_ms <= until_ms]
-    return max(later - earlier for earlier, later in pairwise([since_ms, *during, until_ms]))
+    [frames] = pictures_of(recording).values()
+    during = within(frames, Span(since_ms, until_ms))
+    moments = [since_ms, *(frame.received_ms for frame in during), until_ms]
+    return max(later - earlier for earlier, later in pairwise(moments))
 
 
 def sfus_ready(kubectl: Kubectl, namespace: str) -> list[bool]:

@@ -15,7 +15,7 @@ import yaml
 from common.commands import run
 from loadtest.net.bridge import ClientNetwork
 from loadtest.net.firewall import OnlyTo
-from loadtest.outputs import StackOutputs, endpoint_of
+from loadtest.targets.outputs import StackOutputs, endpoint_of
 from tests import running
 from tests.chaos.held_call import admissions
 from tests.deployment.kubectl import Kubectl

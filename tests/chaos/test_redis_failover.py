@@ -17,14 +17,14 @@ import yaml
 from common.waiting import wait_until
 from livekit_platform.values import livekit as livekit_values
 from loadtest.client.process import ClientDied
+from loadtest.client.samples import now_ms
 from loadtest.net.bridge import ClientNetwork
-from loadtest.outputs import StackOutputs
+from loadtest.targets.outputs import StackOutputs
 from tests.chaos.held_call import (
     FREEZE_MS,
     admissions,
     held_call,
     longest_standstill_ms,
-    now_ms,
     sfu_restarts,
 )
 from tests.deployment.kubectl import Kubectl
@@ -108,9 +108,9 @@ def test_a_call_outlives_the_redis_master_and_another_follows(
         # Long enough for whatever gives up late: a node counts as dead after 5 s.
         subscriber.run_for(10)
         over_ms = now_ms()
-        finished = subscriber.finish()
+        subscriber.finish()
 
-    still = longest_standstill_ms(finished, killed_ms, over_ms)
+    still = longest_standstill_ms(subscriber.recording, killed_ms, over_ms)
     assert still < FREEZE_MS, f"the picture stood still for {still:.0f} ms after the master was killed"
     after = sfu_restarts(kubectl, on_sentinels.namespace)
     assert after == before, "an SFU was restarted for want of Redis"

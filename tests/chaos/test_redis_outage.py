@@ -15,7 +15,7 @@ import pytest
 from common.waiting import NeverHappened, wait_until
 from loadtest.client.process import ClientDied
 from loadtest.net.bridge import ClientNetwork
-from loadtest.outputs import StackOutputs
+from loadtest.targets.outputs import StackOutputs
 from tests.chaos.held_call import admissions, sfu_restarts, sfus_ready
 from tests.deployment.kubectl import Kubectl
 from tests.e2e.call import CallResult, Network, assert_media_arrived, hold_call

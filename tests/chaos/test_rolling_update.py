@@ -15,10 +15,11 @@ import pytest
 import yaml
 
 from common.waiting import wait_until
+from loadtest.client.samples import now_ms
 from loadtest.net.bridge import ClientNetwork
-from loadtest.outputs import StackOutputs, endpoint_of
-from loadtest.sfu_metrics import read_counters
-from tests.chaos.held_call import FREEZE_MS, held_call, longest_standstill_ms, now_ms
+from loadtest.targets.outputs import StackOutputs, endpoint_of
+from loadtest.targets.sfu_metrics import read_counters
+from tests.chaos.held_call import FREEZE_MS, held_call, longest_standstill_ms
 from tests.deployment.kubectl import Kubectl
 from tests.running import CHECKOUT, local
 
@@ -82,14 +83,14 @@ def test_a_room_on_the_other_node_keeps_playing_while_an_sfu_is_replaced(
                         describe=f"the SFUs beside {room_node} to be replaced (log: {tmp_path}/up.log)",
                     )
                     replaced_ms = now_ms()
-                    finished = watching.finish()
+                    watching.finish()
                 finally:
                     up.wait(timeout=_ROLL_SECONDS)
             assert up.returncode == 0, (tmp_path / "up.log").read_text()[-3000:]
     finally:
         local("up", timeout=_ROLL_SECONDS + 120)
 
-    still = longest_standstill_ms(finished, started_ms, replaced_ms)
+    still = longest_standstill_ms(watching.recording, started_ms, replaced_ms)
     assert still < FREEZE_MS, f"the picture stood still for {still:.0f} ms while an SFU was replaced"
     now = _sfus(kubectl, outputs.namespace)
     assert all(_is_ready(pod) for pod in now.values())

@@ -16,7 +16,7 @@ import pytest
 from cryptography import x509
 
 from common.waiting import wait_until
-from loadtest.resolving import edge_client, trust
+from loadtest.targets.resolving import edge_client, trust
 from tests.deployment.kubectl import Kubectl
 from tests.running import RunningStack
 

@@ -20,7 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.waiting import wait_until
-from loadtest.outputs import StackOutputs, host_of
+from loadtest.targets.outputs import StackOutputs, host_of
 from tests.deployment.kubectl import Kubectl
 from tests.running import RunningStack
 

@@ -12,7 +12,7 @@ import testinfra.host
 from livekit import api
 
 from common.waiting import wait_until
-from loadtest.resolving import edge_client
+from loadtest.targets.resolving import edge_client
 from tests.deployment.kubectl import Kubectl
 from tests.running import ClusterAccess, RunningStack, local
 

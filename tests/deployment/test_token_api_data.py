@@ -10,7 +10,7 @@ import pytest
 from livekit import api
 
 from common.waiting import wait_until
-from loadtest.resolving import edge_client
+from loadtest.targets.resolving import edge_client
 from tests.deployment.host_application import HostApplication, host_application
 from tests.deployment.kubectl import Kubectl
 from tests.running import RunningStack

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from loadtest.outputs import endpoint_of, host_of
+from loadtest.targets.outputs import endpoint_of, host_of
 from tests.deployment.kubectl import Kubectl
 from tests.deployment.turn_client import (
     Credentials,

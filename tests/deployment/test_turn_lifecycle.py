@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from common.waiting import wait_until
-from loadtest.outputs import endpoint_of
+from loadtest.targets.outputs import endpoint_of
 from tests.deployment.kubectl import Kubectl
 from tests.deployment.turn_client import Refused, Server, allocate, credentials
 from tests.deployment.turn_servers import Pod, Turn, find, pods_of, secret_of

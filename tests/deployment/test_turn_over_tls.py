@@ -13,7 +13,7 @@ import pytest
 
 from common.commands import Completed
 from livekit_platform.certificates import CertificateAuthorityProvider, ServerCertificateProvider
-from loadtest.outputs import endpoint_of, host_of
+from loadtest.targets.outputs import endpoint_of, host_of
 from tests.deployment import turn_servers
 from tests.deployment.kubectl import Kubectl
 from tests.deployment.turn_client import credentials

@@ -8,7 +8,7 @@ import ssl
 from dataclasses import dataclass
 from typing import Any
 
-from loadtest.outputs import host_of
+from loadtest.targets.outputs import host_of
 from tests.deployment.kubectl import Kubectl
 from tests.deployment.turn_client import Server
 from tests.running import RunningStack

@@ -8,31 +8,29 @@ from pathlib import Path
 from typing import Literal
 
 from loadtest.client.process import client_process
-from loadtest.client.protocol import (
-    ClientConfig,
-    Finished,
-    FirstAudio,
-    FirstVideo,
-    Joined,
-    Publish,
-    Subscribe,
-)
-from loadtest.figures import VideoFigures, video_figures
-from loadtest.marker.audio import STEP_SECONDS, AudioTally
+from loadtest.client.protocol import ClientConfig, Finished, FirstAudio, FirstVideo, Joined
+from loadtest.client.samples import now_ms
+from loadtest.definition.scenario import Camera, Publish
+from loadtest.figures import Window, audio_results, video_results
+from loadtest.marker.audio import STEP_SECONDS
 from loadtest.net.bridge import ClientNetwork
 from loadtest.net.firewall import OPEN, Firewall
 from loadtest.net.namespace import client_namespace
-from loadtest.tokens import Admission
+from loadtest.result import AudioResult, Distribution, VideoResult
+from loadtest.targets.tokens import Admission
 
 MAX_LATENCY_MS = 3000  # the mission's cap, at the 95th percentile
 
 _MEASURED_SECONDS = 6.0
 _FPS = 15
+MARKED_MEDIA = Publish(camera=Camera(width=640, height=360, fps=_FPS), microphone=True)
 _JOIN_SECONDS = 30.0
 _SAY_SO_SECONDS = 10.0  # past its own limit a client says what kept it; better than our giving up first
 _FIRST_MEDIA_SECONDS = 30.0
 # Two cores carry the cluster, the encoder and the decoder: some frames may be lost to that.
 _LEAST_DELIVERED = 0.8
+# The marker counts whole milliseconds, the timestamp beside it microseconds.
+_CLOCKS_AGREE_MS = 2.0
 
 
 @dataclass(frozen=True)
@@ -59,11 +57,21 @@ class CallResult:
 
     publisher: Finished
     subscriber: Finished
-    video: VideoFigures
-    audio: AudioTally
+    video: VideoResult
+    audio: AudioResult
     join_ms: float
     first_video_ms: float
     seconds: float
+
+    @property
+    def latency_ms(self) -> Distribution:
+        assert self.video.latency_ms, f"no picture came: {self.video}"
+        return self.video.latency_ms
+
+    @property
+    def age_ms(self) -> Distribution:
+        assert self.video.age_ms, f"no picture came: {self.video}"
+        return self.video.age_ms
 
     @property
     def ends(self) -> tuple[tuple[str, Finished], tuple[str, Finished]]:
@@ -96,13 +104,13 @@ def hold_call(
         client_namespace(network, firewall=through.firewall) as subscriber_at,
         client_process(
             "publisher",
-            _config(publisher, through, publish=Publish(fps=_FPS)),
+            _config(publisher, through, publish=MARKED_MEDIA),
             namespace=publisher_at,
             log=logs / "publisher.log",
         ) as sending,
         client_process(
             "subscriber",
-            _config(subscriber, through, subscribe=Subscribe(fps=_FPS)),
+            _config(subscriber, through, subscribe=True),
             namespace=subscriber_at,
             log=logs / "subscriber.log",
         ) as receiving,
@@ -113,15 +121,18 @@ def hold_call(
         ]
         first_video = receiving.wait_for(FirstVideo, timeout=_FIRST_MEDIA_SECONDS)
         receiving.wait_for(FirstAudio, timeout=_FIRST_MEDIA_SECONDS)
+        started_ms = now_ms()
         receiving.run_for(_MEASURED_SECONDS)
+        window = Window(started_ms, now_ms(), run_start_ms=started_ms)
         received, sent = receiving.finish(), sending.finish()
-    assert len(received.video) == len(received.audio) == 1, "one publisher has one track of each kind"
-    [video], [audio] = received.video, received.audio
+        recording = receiving.recording
+    videos, audios = video_results(recording, window), audio_results(recording, window)
+    assert len(videos) == len(audios) == 1, "one publisher has one track of each kind"
     return CallResult(
         publisher=sent,
         subscriber=received,
-        video=video_figures(video),
-        audio=audio.tally,
+        video=videos[0],
+        audio=audios[0],
         join_ms=max(join.join_ms for join in joins),
         first_video_ms=first_video.since_start_ms,
         seconds=_MEASURED_SECONDS,
@@ -130,14 +141,16 @@ def hold_call(
 
 def assert_media_arrived(call: CallResult) -> None:
     """Marked video and audio came, nearly whole, in order and in time."""
-    video, audio = call.video, call.audio
+    video, audio, latency_ms, age_ms = call.video, call.audio, call.latency_ms, call.age_ms
     assert video.delivered >= 0.5 * _FPS * call.seconds, f"too few frames: {video}"
-    assert video.delivered_ratio >= _LEAST_DELIVERED, f"frames were lost: {video}"
+    assert video.delivered >= _LEAST_DELIVERED * video.sent, f"frames were lost: {video}"
     # A negative latency would mean that the two ends do not read the same clock.
-    assert video.latency_ms.minimum > -2, f"captured after it was decoded: {video.latency_ms}"
-    assert video.latency_ms.p95 < MAX_LATENCY_MS, video.latency_ms
-    assert video.age_ms.p95 < MAX_LATENCY_MS, f"the picture stood still: {video.age_ms}"
-    assert audio.marked >= 0.7 * audio.windows, f"much of the sound was not the marker: {audio}"
+    assert latency_ms.minimum > -2, f"captured after it was decoded: {latency_ms}"
+    assert latency_ms.p95 < MAX_LATENCY_MS, latency_ms
+    assert age_ms.p95 < MAX_LATENCY_MS, f"the picture stood still: {age_ms}"
+    assert video.second_clock, "pictures came without the timestamp beside their pixels"
+    assert video.second_clock.p95_absolute_difference_ms < _CLOCKS_AGREE_MS, video.second_clock
+    assert audio.marked_ratio >= 0.7, f"much of the sound was not the marker: {audio}"
     assert audio.steps_in_order >= 0.7 * call.seconds / STEP_SECONDS, f"too few changes of tone: {audio}"
     assert audio.steps_out_of_order <= 0.1 * audio.steps_in_order, f"tones out of order: {audio}"
 
@@ -147,7 +160,7 @@ def _config(
     through: Network,
     *,
     publish: Publish | None = None,
-    subscribe: Subscribe | None = None,
+    subscribe: bool = False,
 ) -> ClientConfig:
     return ClientConfig(
         url=admission.url,

@@ -10,7 +10,7 @@ from typing import Protocol
 import pytest
 
 from loadtest.net.bridge import ClientNetwork
-from loadtest.outputs import StackOutputs
+from loadtest.targets.outputs import StackOutputs
 from tests.e2e.call import CallResult
 from tests.e2e.report import MeasuredCall, properties, table
 

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from common.commands import run
 from common.waiting import wait_until
 from loadtest.client.path import TransportPath
-from loadtest.tokens import Admission
+from loadtest.targets.tokens import Admission
 from tests.e2e.chromium import program
 
 _SOURCES = Path(__file__).parent / "browser"

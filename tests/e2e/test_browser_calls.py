@@ -17,13 +17,13 @@ from playwright.sync_api import Browser, Error
 
 from loadtest.client.path import TransportPath
 from loadtest.client.process import client_process
-from loadtest.client.protocol import ClientConfig, Joined, Publish, Subscribe
+from loadtest.client.protocol import ClientConfig, Joined
 from loadtest.net.bridge import ClientNetwork
 from loadtest.net.firewall import Endpoint, OnlyTo
 from loadtest.net.namespace import client_namespace
-from loadtest.outputs import StackOutputs, endpoint_of
-from loadtest.tokens import make_admission
-from tests.e2e.call import room_name
+from loadtest.targets.outputs import StackOutputs, endpoint_of
+from loadtest.targets.tokens import make_admission
+from tests.e2e.call import MARKED_MEDIA, room_name
 from tests.e2e.chromium import chromium
 from tests.e2e.page import call_page
 
@@ -153,7 +153,7 @@ def _talk(
         client_process(
             "peer",
             ClientConfig(
-                url=peer_admission.url, token=peer_admission.token, publish=Publish(), subscribe=Subscribe()
+                url=peer_admission.url, token=peer_admission.token, publish=MARKED_MEDIA, subscribe=True
             ),
             namespace=open_network,
             log=logs / "peer.log",
@@ -166,10 +166,11 @@ def _talk(
         peer.run_for(_HELD_SECONDS)
         decoded = page.wait_for_frames(_PICTURES, timeout=1)
         paths = page.paths()
-        finished = peer.finish()
-    assert [video.publisher for video in finished.video] == ["browser"], finished.video
+        peer.finish()
+    seen = [video for second in peer.recording.measured for video in second.video]
+    assert {video.publisher for video in seen} == {"browser"}, seen
     # The fake camera's pictures have no marker, and count as unreadable.
-    return BrowserCall(paths, decoded, sum(video.unreadable for video in finished.video))
+    return BrowserCall(paths, decoded, sum(video.unreadable for video in seen))
 
 
 def _assert_both_ways(call: BrowserCall) -> None:

@@ -18,9 +18,9 @@ from loadtest.client.protocol import ClientConfig, Joined
 from loadtest.net.bridge import ClientNetwork
 from loadtest.net.firewall import Endpoint, OnlyTo, Protocol, UdpBlocked
 from loadtest.net.namespace import client_namespace
-from loadtest.outputs import StackOutputs, endpoint_of
-from loadtest.sfu_metrics import NodeCounters, read_counters
-from loadtest.tokens import Admission, make_admission, request_admission
+from loadtest.targets.outputs import StackOutputs, endpoint_of
+from loadtest.targets.sfu_metrics import NodeCounters, read_counters
+from loadtest.targets.tokens import Admission, make_admission, request_admission
 from tests.e2e.call import CallResult, Network, assert_media_arrived, hold_call, room_name
 
 # The SFU adds up what its buffers counted only now and then.

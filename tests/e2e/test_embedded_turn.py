@@ -28,8 +28,8 @@ from livekit_platform.values import livekit
 from loadtest.net.bridge import ClientNetwork
 from loadtest.net.firewall import Endpoint, OnlyTo
 from loadtest.net.namespace import ClientNamespace, client_namespace
-from loadtest.outputs import StackOutputs, endpoint_of
-from loadtest.tokens import make_admission
+from loadtest.targets.outputs import StackOutputs, endpoint_of
+from loadtest.targets.tokens import make_admission
 from tests.deployment.kubectl import Kubectl
 from tests.e2e.call import Network, assert_media_arrived, hold_call, room_name
 from tests.e2e.chromium import chromium

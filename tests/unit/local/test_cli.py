@@ -337,12 +337,21 @@ def test_what_only_tests_need_is_installed_where_it_is_missing_and_only_then(
     assert installed == [["chromium", "libnss3-tools"]]
 
 
+def test_what_only_load_runs_need_is_installed_without_a_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed: list[list[str]] = []
+    monkeypatch.setattr(machine, "install_packages", installed.append)
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    assert cli.main(["prepare-loadtest"]) == 0
+    assert installed == [["iptables", "irtt"]]
+
+
 def test_help_lists_every_command_and_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(["--help"])
     assert ended.value.code == 0
     text = capsys.readouterr().out
-    for command in ("up", "down", "status", "preview", "outputs", "check", "prepare-tests", "enter", "run"):
+    commands = ("up", "down", "status", "preview", "outputs", "check", "prepare-tests", "prepare-loadtest")
+    for command in (*commands, "enter", "run"):
         assert f"\n    {command} " in text
     for code in range(7):
         assert f"\n    {code}  " in text

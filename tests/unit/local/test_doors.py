@@ -119,10 +119,10 @@ def test_a_record_is_replaced_whole(
     seen: list[list[Door]] = []
     write = Path.write_text
 
-    def halfway(path: Path, text: str) -> int:
-        write(path, text[: len(text) // 2])
+    def halfway(path: Path, text: str, encoding: str) -> int:
+        write(path, text[: len(text) // 2], encoding)
         seen.append(recorded_doors(cluster.instance))
-        return write(path, text)
+        return write(path, text, encoding)
 
     monkeypatch.setattr(Path, "write_text", halfway)
     opened = open_doors(cluster.instance, cluster.topology, https="10.213.0.12:443", http="10.213.0.12:80")

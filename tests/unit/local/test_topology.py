@@ -103,10 +103,10 @@ def test_a_record_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     write = Path.write_text
     seen: list[Topology | None] = []
 
-    def halfway(file: Path, text: str) -> int:
-        write(file, text[: len(text) // 2])
+    def halfway(file: Path, text: str, encoding: str) -> int:
+        write(file, text[: len(text) // 2], encoding)
         seen.append(Topology.load(path))
-        return write(file, text)
+        return write(file, text, encoding)
 
     monkeypatch.setattr(Path, "write_text", halfway)
     changed = replace(_LONGEST, node_count=1)

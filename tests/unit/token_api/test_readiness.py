@@ -41,22 +41,31 @@ async def test_ready_while_livekit_answers_and_takes_the_key(
 ) -> None:
     async with service(environment, livekit.url) as client:
         response = await client.get("/readyz")
-    assert (response.status_code, response.json()) == (200, {"status": "ready"})
+    assert (response.status_code, response.json()) == (200, {"status": "ready", "livekit": "available"})
 
 
-async def test_not_ready_but_alive_while_livekit_is_away(environment: pytest.MonkeyPatch) -> None:
+async def test_ready_for_what_needs_no_livekit_while_it_is_away(environment: pytest.MonkeyPatch) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{closed.getsockname()[1]}"
         async with service(environment, f"ws://{address}") as client:
             ready = await client.get("/readyz")
             alive = await client.get("/healthz")
+    assert (ready.status_code, ready.json()) == (200, {"status": "ready", "livekit": "unavailable"})
+    assert (alive.status_code, alive.json()) == (200, {"status": "alive"})
+
+
+async def test_not_ready_while_livekit_refuses_our_key(
+    environment: pytest.MonkeyPatch, livekit: StandInServer
+) -> None:
+    environment.setenv("LIVEKIT_API_SECRET", OTHER_SECRET)
+    async with service(environment, livekit.url) as client:
+        ready = await client.get("/readyz")
     assert ready.status_code == 503
     assert ready.headers["content-type"] == "application/problem+json"
     assert ready.headers["retry-after"] == "2"
     assert ready.json()["type"].endswith(":livekit-unavailable")
-    assert address not in ready.text
-    assert (alive.status_code, alive.json()) == (200, {"status": "alive"})
+    assert livekit.url.removeprefix("ws://") not in ready.text
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
+from token_api.livekit_probe import Verdict
 from token_api.metrics import CONTENT_TYPE
 from token_api.problems import Kind, Problem, ProblemError
 from token_api.state import CurrentState, State
@@ -18,6 +19,9 @@ log = structlog.get_logger()
 router = APIRouter(tags=["operation"])
 # As long as LiveKit gets: the kubelet waits a little longer.
 DATABASE_SECONDS = 2.0
+# LiveKit's outage: it passes, all replicas have it, and what needs no LiveKit goes on. Any other finding
+# is a mistake of ours, and a rollout that brings it must stop.
+_OUTAGES = frozenset({Verdict.UNREACHABLE, Verdict.UNHEALTHY})
 
 
 class Alive(BaseModel):
@@ -27,9 +31,10 @@ class Alive(BaseModel):
 
 
 class Ready(BaseModel):
-    """The database and LiveKit answer, and LiveKit takes our key."""
+    """Requests can be served. Those that need LiveKit get 503 while it is unavailable."""
 
     status: Literal["ready"] = "ready"
+    livekit: Literal["available", "unavailable"]
 
 
 @router.get("/healthz")
@@ -39,16 +44,17 @@ async def healthz() -> Alive:
 
 
 @router.get(
-    "/readyz", responses={503: {"model": Problem, "description": "LiveKit or the database cannot be used"}}
+    "/readyz",
+    responses={503: {"model": Problem, "description": "The database is away, or LiveKit refuses our key"}},
 )
 async def readyz(state: CurrentState) -> Ready:
-    """Whether work can be done now: the database answers, and LiveKit does and accepts the configured key."""
+    """Whether requests can be served: the database answers, and LiveKit, if it does, accepts our key."""
     found, database = await asyncio.gather(state.probe.finding(), _database_answers(state))
     if not database:
         raise ProblemError(Kind.DATABASE_UNAVAILABLE, "The database does not answer.", {"Retry-After": "2"})
-    if not found.ok:
+    if not found.ok and found.verdict not in _OUTAGES:
         raise ProblemError(Kind.LIVEKIT_UNAVAILABLE, f"{found.detail}.", {"Retry-After": "2"})
-    return Ready()
+    return Ready(livekit="available" if found.ok else "unavailable")
 
 
 async def _database_answers(state: State) -> bool:

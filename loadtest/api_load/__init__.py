@@ -1,0 +1,1 @@
+"""Requests for tokens at a constant rate: an open loop in a process of its own, and what it found."""

@@ -1,0 +1,1 @@
+"""What is to run, on which links, and what must hold: scenarios and profiles, as their YAML says them."""

@@ -1,0 +1,1 @@
+"""Drives one run: clients, links, actions, samples, and at its end one `RunResult`."""

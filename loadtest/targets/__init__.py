@@ -1,0 +1,1 @@
+"""What is put under load: a stack by its outputs, or any LiveKit server by its URL and key."""

@@ -1,0 +1,166 @@
+"""`python -m loadtest run …` as a person runs it, known by what it shows, and by what it leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.processes import process_of
+from common.waiting import wait_until
+from loadtest.report.json_report import load_result
+from loadtest.result import Check, ClientResult, RunResult
+from tests.load.livekit_server import LiveKitServer
+from tests.running import CHECKOUT
+
+_PHASE_SECONDS = 120.0
+_END_SECONDS = 180.0
+# A terminal so wide that no sentence is broken.
+_COLUMNS = "400"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a run came to.
+
+    Attributes:
+        shown: all that it printed.
+        out: directory of its reports.
+    """
+
+    code: int
+    shown: str
+    out: Path
+
+    @property
+    def result(self) -> RunResult:
+        return load_result(self.out / "report.json")
+
+    @property
+    def missed(self) -> dict[str, Check]:
+        """The checks that failed, by their threshold."""
+        return {check.threshold: check for check in self.result.checks if not check.passed}
+
+    def client(self, name: str) -> ClientResult:
+        return next(client for client in self.result.clients if client.name == name)
+
+
+class Started:
+    """A run that goes on. `started_run` makes one."""
+
+    def __init__(self, process: subprocess.Popen[bytes], out: Path, shown: Path) -> None:
+        self.process = process
+        self.out = out
+        self._shown = shown
+
+    @property
+    def shown(self) -> str:
+        return self._shown.read_text(errors="replace")
+
+    def pause(self) -> None:
+        """The command itself does nothing more until `go_on`; what it has started does."""
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    def reach(self, phase: str) -> None:
+        """Wait until it has come to a phase, or to its end."""
+        wait_until(
+            lambda: f" s  {phase}" in self.shown or self.process.poll() is not None,
+            timeout=_PHASE_SECONDS,
+            describe=f"the run to come to {phase!r}",
+            interval=0.05,
+        )
+        assert f" s  {phase}" in self.shown, f"it ended before it came to {phase!r}:\n{self.shown}"
+
+    def client_pid(self, name: str) -> int:
+        """The process of one client: the one whose stderr is that client's log."""
+        log = self.out / "logs" / f"{name}.log"
+        [pid] = [pid for pid in self.processes() if _stderr_of(pid) == log]
+        return pid
+
+    def processes(self) -> list[int]:
+        """What runs of it, itself too: all whose stderr is a file of this run."""
+        pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
+        return [pid for pid in pids if process_of(pid) and self.out in _stderr_of(pid).parents]
+
+    def interrupt(self) -> None:
+        """Ctrl-C, which a terminal sends to the whole group of processes."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def end(self) -> Ended:
+        """Wait for its end."""
+        return Ended(self.process.wait(timeout=_END_SECONDS), self.shown, self.out)
+
+
+@contextmanager
+def started_run(
+    out: Path, server: LiveKitServer, *words: str, settings: Mapping[str, object] = {}
+) -> Iterator[Started]:
+    """`python -m loadtest run WORDS` against a server; it is ended at the end of the block.
+
+    Args:
+        out: directory for its reports; made here.
+        settings: of the scenario, as `--set` takes them.
+    """
+    with _started([*words, *server.words], settings, server.environment, out) as started:
+        yield started
+
+
+def run_to_its_end(
+    out: Path, server: LiveKitServer, *words: str, settings: Mapping[str, object] = {}
+) -> Ended:
+    """The same, to its end."""
+    with started_run(out, server, *words, settings=settings) as started:
+        return started.end()
+
+
+def run_on_the_stack(out: Path, *words: str, settings: Mapping[str, object] = {}) -> Ended:
+    """The same, against the stack of this checkout."""
+    with _started(words, settings, {}, out) as started:
+        return started.end()
+
+
+@contextmanager
+def _started(
+    words: Sequence[str], settings: Mapping[str, object], environment: Mapping[str, str], out: Path
+) -> Iterator[Started]:
+    out.mkdir(parents=True)
+    shown = out / "shown.txt"
+    with shown.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "loadtest", "run", *words, *_sets(settings), "--plain", "--out", str(out)],
+            cwd=CHECKOUT,
+            env={**os.environ, **environment, "COLUMNS": _COLUMNS},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    started = Started(process, out, shown)
+    try:
+        yield started
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGCONT)  # a test may have paused it
+            process.terminate()
+            process.wait(timeout=_END_SECONDS)
+        for left in started.processes():
+            os.kill(left, signal.SIGKILL)
+
+
+def _sets(settings: Mapping[str, object]) -> Sequence[str]:
+    return [word for path, value in settings.items() for word in ("--set", f"{path}={value}")]
+
+
+def _stderr_of(pid: int) -> Path:
+    try:
+        return Path(f"/proc/{pid}/fd/2").readlink()
+    except OSError:  # gone, or nobody's to look into
+        return Path()

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from loadtest.definition.scenario import RUN_METRICS, RunMetric
+from loadtest.judging.facts import RunFacts
+from loadtest.judging.not_measured import NotMeasured
+from loadtest.judging.run_metrics import measure_run, run_metrics
+from loadtest.result import ApiResult, RampResult, SfuSample
+from tests.unit.loadtest.judging.judged import WINDOW, milliseconds, result, seconds
+
+
+def sfu(node: str = "a", **of_each: Any) -> tuple[SfuSample, ...]:
+    usual = {
+        "cpu_cores": 0.2,
+        "memory_mib": 100,
+        "packets_in": 50,
+        "packets_out": 400,
+        "bytes_in": 1,
+        "bytes_out": 1,
+    }
+    return tuple(SfuSample(at_s=at, node=node, **{**usual, **of_each}) for at in range(4, 44, 2))
+
+
+def run(**changed: Any) -> RunFacts:
+    return RunFacts(**{"window": WINDOW, "clients": (result(),), **changed})
+
+
+def api(**changed: Any) -> ApiResult:
+    usual = {
+        "offered_per_s": 100,
+        "achieved_per_s": 99,
+        "requests": 1000,
+        "latency_ms": milliseconds(*range(1, 101)),
+        "service_ms": milliseconds(5),
+        "errors": {"429": 8, "timeout": 2},
+    }
+    return ApiResult(**{**usual, **changed})
+
+
+def test_every_metric_says_what_it_means() -> None:
+    assert set(RUN_METRICS) == set(RunMetric)
+
+
+def test_of_the_api() -> None:
+    values = run_metrics(run(api=api()))
+    assert (values[RunMetric.API_P50_MS], values[RunMetric.API_P99_MS]) == (51, 100)
+    assert values[RunMetric.API_ERROR_RATIO] == 0.01
+    assert values[RunMetric.API_ACHIEVED_RATIO] == 0.99
+    assert values[RunMetric.API_REQUESTS_PER_S] == 99
+
+
+def test_an_api_that_answers_nothing_says_what_it_did_instead() -> None:
+    with pytest.raises(NotMeasured, match=r"no request to the API was answered: 8 × 429, 2 × timeout"):
+        measure_run(RunMetric.API_P99_MS, run(api=api(latency_ms=None)))
+
+
+def test_packets_per_busy_core_are_of_the_nodes_that_carry() -> None:
+    samples = (*sfu("a"), *sfu("idle", packets_out=0, cpu_cores=0.5))
+    assert measure_run(RunMetric.SFU_PACKETS_PER_BUSY_CORE, run(sfu=samples)) == pytest.approx(2000)
+    assert measure_run(RunMetric.SFU_CORES_MAX, run(sfu=samples)) == 0.5
+
+
+def test_samples_outside_of_the_window_do_not_count() -> None:
+    outside = tuple(s for s in sfu() if s.at_s not in WINDOW)
+    with pytest.raises(NotMeasured, match="gave no metrics"):
+        measure_run(RunMetric.SFU_CORES_MAX, run(sfu=outside))
+
+
+def test_growth_is_the_last_quarter_against_the_second() -> None:
+    # 10 to 40 s: the second quarter is 17.5 to 25 s, the last one 32.5 to 40 s.
+    grows = tuple(
+        s.model_copy(update={"memory_mib": 40 if s.at_s < 17 else 100 if s.at_s < 30 else 150}) for s in sfu()
+    )
+    assert measure_run(RunMetric.SFU_MEMORY_GROWTH_RATIO, run(sfu=grows)) == pytest.approx(1.5)
+    warming_up = seconds(5, 17, latency_p50_ms=900)
+    slower = (*warming_up, *seconds(18, 30, latency_p50_ms=50), *seconds(30, 40, latency_p50_ms=200))
+    clients = (result(seconds=slower),)
+    assert measure_run(RunMetric.LATENCY_GROWTH_RATIO, run(clients=clients)) == 4
+
+
+def test_a_node_that_is_gone_in_the_end_has_not_shrunk() -> None:
+    gone = (*sfu("a"), *(s for s in sfu("b") if s.at_s < 30))
+    with pytest.raises(NotMeasured, match="not every SFU node"):
+        measure_run(RunMetric.SFU_MEMORY_GROWTH_RATIO, run(sfu=gone))
+
+
+def test_what_a_ramp_held() -> None:
+    assert measure_run(RunMetric.HELD, run(ramp=RampResult(group="viewers", held=6, steps=()))) == 6
+    with pytest.raises(NotMeasured, match="nothing was ramped"):
+        measure_run(RunMetric.HELD, run())

@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from loadtest.client.protocol import Measured
+from loadtest.client.recording import Recording
+from loadtest.definition.profile import Direction, builtin_profiles
+from loadtest.definition.scenario import Camera
+from loadtest.judging.facts import Captured, JudgedClient, Picture, Window, captured_in
+from loadtest.judging.validity import Evidence, notes, reasons
+from loadtest.net.calibration import Calibration
+from loadtest.net.emulation.backend import Backend
+from loadtest.net.link import LinkStatistics
+from loadtest.result import (
+    ApiResult,
+    ClockComparison,
+    GeneratorSample,
+    LinkResult,
+    Outcome,
+    RampResult,
+    RampStep,
+)
+from tests.unit.loadtest.judging.judged import WINDOW, facts, milliseconds, publisher, seconds, track, viewer
+
+
+def machine(busy: float = 0.7, begin: int = 10, end: int = 40) -> tuple[GeneratorSample, ...]:
+    return tuple(GeneratorSample(at_s=at, cpu_ratio=busy, own_cores=1.2) for at in range(begin, end, 2))
+
+
+def link(**changed: Any) -> LinkResult:
+    usual: dict[str, Any] = {
+        "group": "viewers",
+        "profile": builtin_profiles()["4g"],
+        "backend": "nfqueue",
+        "calibration": None,
+        "lateness_p99_ms": 0.4,
+    }
+    return LinkResult(**{**usual, **changed})
+
+
+def evidence(*clients: JudgedClient, **changed: Any) -> Evidence:
+    usual: dict[str, Any] = {
+        "window": WINDOW,
+        "clients": clients or (publisher(), viewer(), viewer("viewers-2")),
+        "links": (link(),),
+        "generator": machine(),
+    }
+    return Evidence(**{**usual, **changed})
+
+
+def only_reason(found: Evidence) -> str:
+    (reason,) = reasons(found)
+    return reason
+
+
+def test_a_good_run_is_valid() -> None:
+    assert reasons(evidence()) == ()
+    assert notes(evidence()) == ()
+
+
+def test_a_link_that_is_not_what_it_claims() -> None:
+    calibration = Calibration(
+        profile="4g",
+        ok=False,
+        rows=(),
+        reasons=("down: delay_ms 60.1 instead of 30 ± 1.4",),
+        links=LinkStatistics(
+            backend=Backend.NFQUEUE, lost_down=0, lost_up=0, overflowed_down=0, overflowed_up=0, emulator=None
+        ),
+    )
+    reason = only_reason(evidence(links=(link(calibration=calibration),)))
+    assert "viewers are not what profile 4g claims: down: delay_ms 60.1 instead of 30" in reason
+
+
+def test_an_emulator_that_was_late() -> None:
+    reason = only_reason(evidence(links=(link(lateness_p99_ms=2.1),)))
+    assert reason.startswith(
+        "The emulator of the links of viewers let 1 % of the packets go 2.1 ms late or more"
+    )
+    assert reasons(evidence(links=(link(lateness_p99_ms=2.0), link(lateness_p99_ms=None)))) == ()
+
+
+def test_a_machine_that_is_saturated_for_most_of_the_time() -> None:
+    reason = only_reason(evidence(generator=(*machine(1.0, 10, 30), *machine(0.6, 30, 40))))
+    assert "all processors busy in 67% of the measured time" in reason
+    assert "use fewer or smaller clients" in reason
+
+
+def test_a_machine_that_is_saturated_for_less_or_before_the_window() -> None:
+    assert reasons(evidence(generator=(*machine(1.0, 10, 24), *machine(0.6, 24, 40)))) == ()
+    assert reasons(evidence(generator=(*machine(1.0, -40, 10), *machine(0.94)))) == ()
+
+
+def test_a_machine_that_nobody_looked_at() -> None:
+    assert "was not sampled" in only_reason(evidence(generator=()))
+
+
+def test_a_publisher_that_does_not_make_its_pictures() -> None:
+    starved = publisher(pictures=400)
+    assert only_reason(evidence(starved, viewer())).startswith("creator-1 made 400 of the 450 pictures")
+    assert reasons(evidence(publisher(pictures=406), viewer())) == ()
+
+
+def test_a_publisher_that_makes_its_pictures_late() -> None:
+    """Its encoder is then late too, and drops some: what did not come is not the server's fault."""
+    starved = publisher(pictures=450, late=46)
+    assert only_reason(evidence(starved, viewer())).startswith(
+        "creator-1 made 46 of its 450 pictures 30 ms late"
+    )
+    assert reasons(evidence(publisher(pictures=450, late=45), viewer())) == ()
+
+
+@pytest.mark.parametrize("outcome", [Outcome.DIED, Outcome.FAILED])
+def test_a_dead_publisher_is_the_tests_finding_and_no_reason(outcome: Outcome) -> None:
+    dead = publisher(pictures=20)
+    dead = JudgedClient(dead.result.model_copy(update={"outcome": outcome}), dead.facts)
+    assert reasons(evidence(dead, viewer(video=()))) == ()
+
+
+def test_a_server_that_forwards_nothing_is_the_tests_finding_and_no_reason() -> None:
+    stalled = seconds(pictures=0, age_max_ms=9000, received_kbps=0)
+    nothing = [viewer(f"viewers-{n}", video=(), audio=(), seconds=stalled) for n in (1, 2, 3)]
+    assert reasons(evidence(publisher(), *nothing)) == ()
+
+
+def test_one_silent_client_is_the_tests_finding_most_of_them_are_the_machines() -> None:
+    frozen = [viewer(f"viewers-{n}", seconds=seconds(5, 20)) for n in (1, 2, 3)]
+    awake = [viewer(f"viewers-{n}") for n in (4, 5)]
+    assert reasons(evidence(publisher(), frozen[0], *awake)) == ()
+    assert "3 of 5 clients told of less than 90%" in only_reason(evidence(*frozen, *awake))
+
+
+def test_the_only_viewer_frozen_is_no_reason() -> None:
+    assert reasons(evidence(publisher(), viewer(seconds=seconds(5, 20)))) == ()
+
+
+def test_who_comes_and_goes_need_not_tell() -> None:
+    guests = [viewer(f"g-{n}", seconds=(), facts_of_it=facts(comes_and_goes=True)) for n in (1, 2, 3)]
+    assert reasons(evidence(publisher(), viewer(), *guests)) == ()
+
+
+def test_clocks_that_disagree() -> None:
+    off = track(
+        second_clock=ClockComparison(count=9, median_difference_ms=-21, p95_absolute_difference_ms=30)
+    )
+    assert "clocks of viewers-1 differ by 21 ms" in only_reason(evidence(publisher(), viewer(video=(off,))))
+
+
+def test_pictures_from_the_future() -> None:
+    early = track(latency_ms=milliseconds(-6, 20))
+    assert "6 ms before it was captured" in only_reason(evidence(publisher(), viewer(video=(early,))))
+    assert reasons(evidence(publisher(), viewer(video=(track(latency_ms=milliseconds(-4, 9)),)))) == ()
+
+
+def test_too_short() -> None:
+    short = Window(10, 14)
+    client = viewer(facts_of_it=facts(window=short))
+    assert "Only 4.0 s were measured" in only_reason(evidence(client, window=short))
+
+
+def test_too_few_pictures() -> None:
+    slow = Picture(publisher="creator-1", source="camera", camera=Camera(fps=1), up=Direction())
+    reason = only_reason(evidence(viewer(facts_of_it=facts(pictures=(slow,)))))
+    assert "1 pictures per s are 30 in the measured 30 s" in reason
+    assert "to 50 or more" in reason
+
+
+def api(**changed: Any) -> ApiResult:
+    usual: dict[str, Any] = {
+        "offered_per_s": 100,
+        "achieved_per_s": 100,
+        "requests": 1000,
+        "latency_ms": milliseconds(9000),
+        "service_ms": milliseconds(10),
+        "errors": {},
+        "late_ms": milliseconds(1),
+    }
+    return ApiResult(**{**usual, **changed})
+
+
+def test_an_api_alone() -> None:
+    alone = Evidence(window=WINDOW, clients=(), api=api())
+    assert reasons(alone) == ()
+
+
+def test_a_generator_of_requests_that_is_late() -> None:
+    late = Evidence(window=WINDOW, clients=(), api=api(late_ms=milliseconds(80)))
+    assert "80 ms after they were due" in only_reason(late)
+
+
+def test_too_few_requests() -> None:
+    assert "99 requests are too few" in only_reason(Evidence(window=WINDOW, clients=(), api=api(requests=99)))
+
+
+def test_interrupted() -> None:
+    assert "interrupted after 12 s" in only_reason(evidence(interrupted_s=12, window=Window(10, 12)))
+
+
+def ramp(*broke: Sequence[str]) -> RampResult:
+    steps = tuple(
+        RampStep(size=n + 1, at_s=10 + 10 * n, lasted_s=10, broke=tuple(why)) for n, why in enumerate(broke)
+    )
+    return RampResult(group="viewers", held=2, steps=steps)
+
+
+def test_a_ramp_may_saturate_the_machine_in_the_step_that_breaks() -> None:
+    held = RampStep(size=1, at_s=10, lasted_s=10, broke=())
+    broke = RampStep(size=2, at_s=20, lasted_s=20, broke=("viewers: pictures ≥ 1",))
+    busy_end = (*machine(0.6, 10, 20), *machine(1.0, 20, 40))
+    found = evidence(ramp=RampResult(group="viewers", held=1, steps=(held, broke)), generator=busy_end)
+    assert reasons(found) == ()
+    (note,) = notes(found)
+    assert "saturated in the step that broke" in note
+
+
+def test_what_happens_between_the_steps_of_a_ramp_is_not_measured() -> None:
+    apart = tuple(RampStep(size=n, at_s=10 + 15 * n, lasted_s=5, broke=()) for n in range(2))
+    starting = (*machine(0.6, 10, 15), *machine(1.0, 15, 25), *machine(0.6, 25, 30))
+    both = RampResult(group="viewers", held=2, steps=apart)
+    assert reasons(evidence(ramp=both, generator=starting)) == ()
+
+
+def test_the_clients_of_a_ramp_need_not_have_been_there_from_its_start() -> None:
+    step = facts(window=Window(30, 40))
+    late = [viewer(f"viewers-{n}", facts_of_it=step, seconds=seconds(29, 40)) for n in (1, 2, 3)]
+    assert reasons(evidence(*late, ramp=ramp((), (), ()))) == ()
+
+
+def test_a_ramp_that_was_saturated_while_it_held_proves_nothing() -> None:
+    found = evidence(ramp=ramp((), (), ("viewers: pictures ≥ 1",)), generator=machine(1.0))
+    assert "all processors busy" in only_reason(found)
+
+
+def test_a_ramp_that_did_not_break_must_have_been_sound_to_its_end() -> None:
+    found = evidence(ramp=ramp((), (), ()), generator=(*machine(0.6, 10, 20), *machine(1.0, 20, 40)))
+    assert "all processors busy" in only_reason(found)
+
+
+def test_sharing_the_machine_is_worth_a_note() -> None:
+    (note,) = notes(evidence(sfu_shares_machine=True))
+    assert "run on the machine that makes the load" in note
+
+
+def test_captured_pictures_are_those_of_whole_seconds_within() -> None:
+    told = tuple(
+        Measured(from_ms=at * 1000, to_ms=at * 1000 + 1000, captured=15 if at < 4 else 3, late=1)
+        for at in range(6)
+    )
+    assert captured_in(Recording(told), 1000, 5500) == Captured(pictures=48, seconds=4, late=4)

@@ -1,0 +1,43 @@
+"""Ctrl-C: the run is told to stop once, and what it starts is not ended by the terminal's signal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from loadtest.run.interrupting import interruptibly
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_tells_the_run_to_stop_and_a_second_one_changes_nothing(number: signal.Signals) -> None:
+    told: list[str] = []
+    handler = signal.getsignal(number)
+
+    def work(stop: threading.Event) -> str:
+        os.kill(os.getpid(), number)
+        assert stop.wait(10), "the signal did not arrive"
+        os.kill(os.getpid(), number)
+        # What is started from here on is in the same group, as an `ip` that takes a namespace away.
+        child = subprocess.Popen(["sleep", "0.5"])
+        child.send_signal(signal.SIGINT)
+        assert child.wait(timeout=10) == 0, "the clean-up's program was ended by Ctrl-C"
+        return "cleaned up"
+
+    assert interruptibly(work, on_stop=lambda: told.append("stop")) == "cleaned up"
+    assert told == ["stop"]
+    assert signal.getsignal(number) is handler
+
+
+def test_what_the_run_raises_is_raised() -> None:
+    def work(_: threading.Event) -> None:
+        raise LookupError("no stack")
+
+    began = time.monotonic()
+    with pytest.raises(LookupError, match="no stack"):
+        interruptibly(work, on_stop=lambda: None)
+    assert time.monotonic() - began < 5

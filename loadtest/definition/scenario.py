@@ -127,8 +127,9 @@ RUN_METRICS: Final[dict[RunMetric, str]] = {
 class NamedLimit(StrEnum):
     """Limits that depend on the run.
 
-    LATENCY_OBJECTIVE: delay and jitter of the publisher's link up and the client's link down, and
-        150 ms for encoding, the SFU, the jitter buffer and decoding.
+    LATENCY_OBJECTIVE: delay and jitter of the publisher's link up and the client's link down, three
+        times of one that loses packets (for what is sent again), and 250 ms for encoding, the SFU, the
+        jitter buffer and decoding.
     LINK_HEIGHT: the tallest of the publisher's layers whose usual bitrate fits the client's link.
     TOP_HEIGHT: the publisher's own height.
     """

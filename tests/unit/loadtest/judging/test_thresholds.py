@@ -93,12 +93,12 @@ def test_of_the_run() -> None:
 def test_a_named_limit_is_each_clients_own() -> None:
     objective = threshold(Metric.LATENCY_P50_MS, max=NamedLimit.LATENCY_OBJECTIVE)
     slow = viewer("viewers-1", facts_of_it=facts(down=Direction(delay_ms=200, jitter_ms=50)))
-    late = [viewer("viewers-2", video=(track(latency_ms=milliseconds(300)),))]
+    late = [viewer("viewers-2", video=(track(latency_ms=milliseconds(400)),))]
     found = judge(objective, slow, *late)
     assert (found.threshold, found.worst, found.limit) == (
         "viewers: latency_p50_ms ≤ latency-objective",
         "viewers-2",
-        1 + 2 + 1 + 2 + 150,
+        1 + 2 + 1 + 2 + 250,
     )
 
 
@@ -119,7 +119,7 @@ def test_no_layer_is_smaller_than_the_smallest() -> None:
 def test_of_several_tracks_the_loosest_limit_counts() -> None:
     far = Picture(publisher="far-1", source="camera", camera=Camera(), up=Direction(delay_ms=200))
     both = facts(pictures=(CAMERA, far))
-    assert resolve(NamedLimit.LATENCY_OBJECTIVE, both) == 200 + 3 + 150
+    assert resolve(NamedLimit.LATENCY_OBJECTIVE, both) == 200 + 3 + 250
     assert resolve(NamedLimit.TOP_HEIGHT, both) == 720
 
 

@@ -120,6 +120,8 @@ def _token_api(namespace: str, node: str, image: str) -> dict[str, Any]:
         "LIVEKIT_API_KEY": "platform",
         "LIVEKIT_API_SECRET": "only-for-this-test-0123456789abcdef",
         "TOKEN_API_SERVICE_KEY": "also-for-this-test-0123456789abcdef",
+        "TOKEN_API_DATA_DIR": "/data",
+        "SQLITE_TMPDIR": "/data",
     }
     container = {
         "name": "token-api",
@@ -130,6 +132,7 @@ def _token_api(namespace: str, node: str, image: str) -> dict[str, Any]:
         "env": [{"name": name, "value": value} for name, value in environment.items()],
         # LiveKit is not there: it runs, and says so.
         "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1},
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
         "securityContext": {
             "readOnlyRootFilesystem": True,
             "allowPrivilegeEscalation": False,
@@ -145,7 +148,12 @@ def _token_api(namespace: str, node: str, image: str) -> dict[str, Any]:
             "enableServiceLinks": False,
             "automountServiceAccountToken": False,
             "terminationGracePeriodSeconds": 1,
-            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "securityContext": {
+                "runAsNonRoot": True,
+                "fsGroup": 65532,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
             "containers": [container],
+            "volumes": [{"name": "data", "emptyDir": {}}],
         },
     }

@@ -18,7 +18,7 @@ from common.waiting import wait_until
 from tests.ports import free_port
 from tests.unit.token_api.support import KEY, SECRET
 
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 
 

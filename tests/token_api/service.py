@@ -25,7 +25,7 @@ HOST_ISSUER = "https://host.test"
 HOST_AUDIENCE = "token-api"
 WEBHOOK_PATH = "/v1/webhooks/livekit"
 _SERVICE = Path(__file__).parents[2] / "services" / "token-api"
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 
 

@@ -18,7 +18,7 @@ EVENT = b'{"event": "room_started", "id": "EV_1", "room": {"name": "test_a"}}'
 
 REQUESTS: list[tuple[str, str, dict[str, Any], int]] = [
     ("GET", "/healthz", {}, 200),
-    ("GET", "/readyz", {}, 503),
+    ("GET", "/readyz", {}, 200),
     ("GET", "/metrics", {}, 200),
     ("POST", "/v1/token", {"json": TOKEN_BODY, "headers": AUTHORIZED}, 201),
     ("POST", "/v1/token", {"json": TOKEN_BODY}, 401),

@@ -11,8 +11,9 @@ from structlog.typing import EventDict, WrappedLogger
 
 # A JWT, signed or not. No event should hold one; an exception of a library might.
 _JWT = re.compile(r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
-# httpx tells every request at INFO; uvicorn's access log would repeat ours, with query strings.
-_QUIET = ("httpx", "httpcore", "uvicorn.access")
+# httpx tells every request at INFO, aiosqlite every call at DEBUG; uvicorn's access log would repeat ours,
+# with query strings.
+_QUIET = ("httpx", "httpcore", "aiosqlite", "uvicorn.access")
 
 
 def hide_tokens(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -21,7 +21,8 @@ SECURITY_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     # Pages of the allowed origins use CORS, to which this does not apply.
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), display-capture=(), geolocation=()",
+    # Whoever broadcasts does so from a page of this origin; what such a page frames may not.
+    "Permissions-Policy": "camera=(self), microphone=(self), display-capture=(self), geolocation=()",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }

@@ -19,6 +19,8 @@ def interruptibly(work: Callable[[threading.Event], T], *, on_stop: Callable[[],
     The thread blocks SIGINT, and what it starts inherits that: Ctrl-C goes to the whole group of a
     terminal's processes, and an `ip` that is just taking a namespace away must not die of it.
 
+    Once told to stop, the process heeds no second signal until it ends: its report is still to be shown.
+
     Args:
         on_stop: called at the first signal, in the main thread.
 
@@ -47,8 +49,9 @@ def interruptibly(work: Callable[[threading.Event], T], *, on_stop: Callable[[],
         thread.start()
         thread.join()
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if not stop.is_set():
+            for number, handler in before.items():
+                signal.signal(number, handler)
     if errors:
         raise errors[0]
     return results[0]

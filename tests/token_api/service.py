@@ -74,7 +74,15 @@ class Service:
         """A new stream of `creator` in `space` that is live."""
         wanted = {"title": "A stream", "owner_id": "creator", "space_id": "space", **fields}
         made = self.call("POST", "/streams", json=wanted, status=201)
-        live: dict[str, Any] = self.call("POST", f"/streams/{made['id']}/go-live")
+        go_live = f"/streams/{made['id']}/go-live"
+        # A LiveKit that has just started may not have a node for rooms yet; the answer says to try again.
+        wait_until(
+            lambda: self.ask("POST", go_live).status_code != 503,
+            timeout=_START_SECONDS,
+            describe="LiveKit to make rooms",
+            interval=0.5,
+        )
+        live: dict[str, Any] = self.call("POST", go_live)
         return live
 
     def grant(self, user_id: str, stream_id: str, **fields: Any) -> str:

@@ -7,16 +7,24 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from loadtest.run.interrupting import interruptibly
 
 
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_tells_the_run_to_stop_and_a_second_one_changes_nothing(number: signal.Signals) -> None:
     told: list[str] = []
-    handler = signal.getsignal(number)
 
     def work(stop: threading.Event) -> str:
         os.kill(os.getpid(), number)
@@ -29,8 +37,14 @@ def test_a_signal_tells_the_run_to_stop_and_a_second_one_changes_nothing(number:
         return "cleaned up"
 
     assert interruptibly(work, on_stop=lambda: told.append("stop")) == "cleaned up"
+    os.kill(os.getpid(), number)  # while its report is written and shown
     assert told == ["stop"]
-    assert signal.getsignal(number) is handler
+
+
+def test_handlers_are_put_back_after_a_run_that_nobody_stopped() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    assert interruptibly(lambda _: "done", on_stop=lambda: None) == "done"
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_what_the_run_raises_is_raised() -> None:

@@ -12,7 +12,7 @@ from structlog.typing import EventDict, WrappedLogger
 # A JWT, signed or not. No event should hold one; an exception of a library might.
 _JWT = re.compile(r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
 # httpx tells every request at INFO, aiosqlite every call at DEBUG; uvicorn's access log would repeat ours,
-# with query strings.
+# with query strings. At debug, that would be some hundred lines a request.
 _QUIET = ("httpx", "httpcore", "aiosqlite", "uvicorn.access")
 
 

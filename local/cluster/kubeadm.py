@@ -95,6 +95,9 @@ def init_config(topology: Topology, versions: Versions) -> str:
                 "imageGCHighThresholdPercent": 100,
                 "imageGCLowThresholdPercent": 99,
                 "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%"},
+                # An image that is here may be used by whoever names it. Else one that the kubelet has
+                # pulled once, by any name, is pulled again for each pod that names it otherwise.
+                "imagePullCredentialsVerificationPolicy": "NeverVerify",
             },
             {
                 "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",

@@ -54,6 +54,7 @@ def test_no_image_is_collected_as_garbage_since_none_could_be_fetched_again() ->
     # The kubelet refuses a low threshold that is not below the high one; 100 turns collection off.
     assert kubelet["imageGCHighThresholdPercent"] == 100
     assert kubelet["imageGCLowThresholdPercent"] < 100
+    assert kubelet["imagePullCredentialsVerificationPolicy"] == "NeverVerify"
 
 
 def _registrations() -> list[dict[str, Any]]:

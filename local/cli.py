@@ -30,10 +30,10 @@ from common.waiting import NeverHappened
 from local import machine, status
 from local.cluster.cluster import Cluster
 from local.cluster.topology import UnreadableRecord
+from local.extra_images import bring
 from local.images.build import stored_digests
 from local.images.catalog import loadtest
 from local.images.push import WrongRegistry, checked, configuration, images_to_push, publish
-from local.load_generator import load_generator
 from local.lock import Busy, exclusive
 from local.outputs import stack_outputs
 from local.paths import Instance
@@ -211,7 +211,7 @@ def _images_load(instance: Instance, _arguments: Arguments) -> int:
     if cluster is None:
         print("no local cluster is there: `make up` makes one", file=sys.stderr)
         return NOT_RUNNING
-    print(load_generator(cluster))
+    print(bring(cluster, loadtest()))
     return OK
 
 

@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from common.waiting import wait_until
+from local.cluster.cluster import Cluster
+from local.extra_images import bring
 from local.images import catalog
+from local.paths import Instance
 from tests.deployment import token_api_pair
-from tests.deployment.images import loaded
 from tests.deployment.kubectl import Kubectl
 from tests.deployment.token_api_pair import Pair
 from tests.running import RunningStack
@@ -20,12 +22,14 @@ _THREADS = 4
 
 @pytest.fixture(scope="module")
 def pair(kubectl: Kubectl, stack: RunningStack, scratch: str, disruptive_session: None) -> Pair:
+    cluster = Cluster.recorded(Instance.current())
+    assert cluster is not None, "images are loaded into nodes that local/ made"
     return token_api_pair.start(
         kubectl,
         stack,
         scratch,
         token_api=catalog.token_api().reference,
-        postgres=loaded(catalog.postgres()),
+        postgres=bring(cluster, catalog.postgres()),
     )
 
 

@@ -1,25 +1,24 @@
-"""The load generator's image on the nodes of the local cluster: brought when a load test wants it.
+"""Images that no stack runs, on the local cluster's nodes: the load generator's, and those of tests' pods.
 
-It is no part of `make up`: a hundred megabytes and more that no call needs.
+They are no part of `make up`: hundreds of megabytes that no call needs.
 """
 
 from __future__ import annotations
 
 from local.cluster.cluster import Cluster
 from local.cluster.load import load
-from local.images import catalog
 from local.images.build import store
+from local.images.catalog import Image
 from local.images.source import ImageSource
 from local.progress import Progress
 
 
-def load_generator(cluster: Cluster) -> str:
-    """Have the image on every node; gives its reference. What is there already is left as it is.
+def bring(cluster: Cluster, image: Image) -> str:
+    """Have `image` on every node; gives its reference. What is there already is left as it is.
 
     Raises:
         CommandFailed: it could not be built, or a node refused it.
     """
-    image = catalog.loadtest()
     source = ImageSource([image])
     bases = [rootfs for rootfs in source.rootfs_to_build() if not rootfs.tar.exists()]
     progress = Progress(len(bases) + 1 + len(cluster.nodes))

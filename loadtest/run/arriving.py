@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from loadtest.run.plan import PlannedClient
@@ -43,8 +43,3 @@ def wanted_media(client: PlannedClient, others: Iterable[PlannedClient], first_m
         audio=any(publish.microphone for publish in published),
         by_s=max([client.due_s, *(other.due_s for other in publishers)]) + first_media_s,
     )
-
-
-def last_due_s(clients: Sequence[PlannedClient]) -> float:
-    """When the last of them is due; 0 where there is none."""
-    return max((client.due_s for client in clients), default=0.0)

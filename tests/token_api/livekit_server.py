@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import yaml
 
 from common.waiting import wait_until
 from tests.ports import free_port
+from tests.token_api.processes import answering
 from tests.unit.token_api.support import KEY, SECRET
 
 _START_SECONDS = 60.0
@@ -103,22 +103,6 @@ def livekit_server(
         process = subprocess.Popen(
             [program("livekit-server"), "--config-body", yaml.safe_dump(config)], stdout=log, stderr=log
         )
-    try:
-        running = LiveKitServer(process, chosen, log_path)
-        wait_until(
-            lambda: _answers(running),
-            timeout=_START_SECONDS,
-            describe="livekit-server to answer",
-            interval=0.1,
-            tolerate=(httpx.TransportError,),
-        )
+    running = LiveKitServer(process, chosen, log_path)
+    with answering(process, f"http://127.0.0.1:{chosen}/", name="livekit-server", log=log_path):
         yield running
-    finally:
-        # Not SIGTERM: it would wait for the participants to leave.
-        process.kill()
-        process.wait(timeout=_STOP_SECONDS)
-
-
-def _answers(server: LiveKitServer) -> bool:
-    assert server.process.poll() is None, server.log.read_text()[-2000:]
-    return httpx.get(f"http://127.0.0.1:{server.port}/", trust_env=False).status_code == 200

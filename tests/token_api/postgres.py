@@ -9,10 +9,11 @@ import signal
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import psycopg
 
@@ -46,6 +47,25 @@ class Postgres:
     def _run(self, statement: str) -> None:
         with psycopg.connect(self.url(), autocommit=True) as connection:
             connection.execute(statement.encode())
+
+
+@contextmanager
+def empty_database(
+    kind: Literal["sqlite", "postgresql"], directory: Path, server: Callable[[], Postgres]
+) -> Iterator[str]:
+    """The URL of a database without tables, for as long as the block runs.
+
+    Args:
+        directory: where SQLite's file is.
+        server: the running server; asked for PostgreSQL only.
+    """
+    if kind == "sqlite":
+        yield f"sqlite:///{directory / 'token-api.db'}"
+        return
+    running = server()
+    url = running.new_database()
+    yield url
+    running.drop(url)
 
 
 def _binaries() -> Path:

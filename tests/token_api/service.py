@@ -18,6 +18,7 @@ import jwt
 
 from common.waiting import wait_until
 from tests.ports import free_port
+from tests.token_api.processes import answering
 from tests.unit.token_api.support import AUTHORIZED, ENVIRONMENT
 
 HOST_SECRET = "host-jwt-secret-0123456789-abcdefghijk"
@@ -147,21 +148,6 @@ def token_api(
             stdout=log,
             stderr=log,
         )
-    try:
-        running = Service(process, f"http://127.0.0.1:{chosen}", log_path)
-        wait_until(
-            lambda: _answers(running),
-            timeout=_START_SECONDS,
-            describe="token-api to answer",
-            interval=0.1,
-            tolerate=(httpx.TransportError,),
-        )
+    running = Service(process, f"http://127.0.0.1:{chosen}", log_path)
+    with answering(process, f"{running.url}/healthz", name="token-api", log=log_path):
         yield running
-    finally:
-        process.kill()
-        process.wait(timeout=_STOP_SECONDS)
-
-
-def _answers(service: Service) -> bool:
-    assert service.process.poll() is None, service.log.read_text()[-2000:]
-    return httpx.get(f"{service.url}/healthz", trust_env=False).status_code == 200

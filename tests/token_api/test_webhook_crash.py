@@ -13,7 +13,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from common.waiting import wait_until
-from tests.token_api.postgres import Postgres, postgres_server
+from tests.token_api.postgres import empty_database
 from tests.token_api.service import Service, token_api
 from tests.unit.token_api.livekit_double import LiveKitDouble, livekit_double
 from tests.unit.token_api.receiver import Receiver, webhook_receiver
@@ -23,21 +23,10 @@ ALLOWED = "127.0.0.0/8"
 RECOVERY_SECONDS = 75.0
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    with postgres_server() as server:
-        yield server
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'token-api.db'}"
-        return
-    server: Postgres = request.getfixturevalue("postgres")
-    url = server.new_database()
-    yield url
-    server.drop(url)
+    with empty_database(request.param, tmp_path, lambda: request.getfixturevalue("postgres")) as url:
+        yield url
 
 
 @pytest.fixture

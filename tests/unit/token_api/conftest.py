@@ -8,6 +8,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from tests.token_api import postgres as postgres_module
 from tests.token_api.postgres import Postgres, postgres_server
 from tests.unit.token_api.api import HOST_AUDIENCE, HOST_ISSUER, HOST_SECRET, Api, running_api
 from tests.unit.token_api.livekit_double import LiveKitDouble, livekit_double
@@ -27,13 +28,10 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a database without tables, on SQLite and on PostgreSQL in turn."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'token-api.db'}"
-        return
-    server: Postgres = request.getfixturevalue("postgres")
-    url = server.new_database()
-    yield url
-    server.drop(url)
+    with postgres_module.empty_database(
+        request.param, tmp_path, lambda: request.getfixturevalue("postgres")
+    ) as url:
+        yield url
 
 
 @pytest.fixture

@@ -32,9 +32,3 @@ def stream_of(name: str) -> str | None:
 def identity_of(user_id: str) -> str:
     """A user's identity in LiveKit. It is one for all their devices: a second one replaces the first."""
     return _IDENTITY_PREFIX + user_id
-
-
-def user_of(identity: str) -> str | None:
-    """The user whom an identity belongs to; None where it is not one that we gave."""
-    user = identity.removeprefix(_IDENTITY_PREFIX)
-    return user if user and identity.startswith(_IDENTITY_PREFIX) else None

@@ -272,7 +272,7 @@ class LinkResult(_Part):
         profile: what the links claim to be, with all its figures.
         calibration: what they were measured to be before use; None where there was nothing to measure.
         backend: netem, nfqueue or none.
-        lateness_p99_ms: how late packets were let go; None without an emulator of our own.
+        lateness_p50_ms, lateness_p99_ms: how late packets were let go; None without an emulator of our own.
         dropped_by_loss, dropped_by_queue: packets, during the run.
     """
 
@@ -280,6 +280,7 @@ class LinkResult(_Part):
     profile: NetworkProfile
     backend: Literal["netem", "nfqueue", "none"]
     calibration: Calibration | None
+    lateness_p50_ms: float | None = None
     lateness_p99_ms: float | None = None
     dropped_by_loss: int = 0
     dropped_by_queue: int = 0
@@ -294,6 +295,8 @@ class SfuSample(_Part):
         cpu_cores: processors that the SFU kept busy.
         packets_in, packets_out: packets per second, from and to clients.
         bytes_in, bytes_out: bytes per second, from and to clients.
+        rtp_span_s: how long the time before `at_s` is that packets and bytes are over; longer than the
+            interval, for a server counts them in bursts.
     """
 
     at_s: float
@@ -304,19 +307,22 @@ class SfuSample(_Part):
     packets_out: float
     bytes_in: float
     bytes_out: float
+    rtp_span_s: float = 0
 
 
 class GeneratorSample(_Part):
     """The machine that makes the load, over one interval.
 
     Attributes:
-        cpu_ratio: of all its processors, how much was busy, with whatever.
+        cpu_ratio: of all its processors, how much was busy, with whatever, or not to be had.
         own_cores: processors that our own processes kept busy.
+        stolen_ratio: of all its processors, how much the machine's host gave to others (steal).
     """
 
     at_s: float
     cpu_ratio: float
     own_cores: float
+    stolen_ratio: float = 0
 
 
 class ApiSecond(_Part):
@@ -395,6 +401,7 @@ class Check(_Part):
     Attributes:
         passed: whether it holds.
         limit: what the value was held against, in the metric's unit.
+        limit_parts: what a limit that was computed is the sum of, in words; else empty.
         threshold: as written in the scenario, such as `viewers: latency_p95_ms ≤ 3000`.
         value: the worst client's, or the run's; None where there was none to judge.
         worst: the client that it is from; empty for a metric of the whole run.
@@ -405,6 +412,7 @@ class Check(_Part):
     passed: bool
     value: float | None
     limit: float
+    limit_parts: str = ""
     worst: str = ""
     reason: str = ""
 

@@ -86,6 +86,7 @@ class SentLayer(Sample):
     """One layer of a video track that this client sends, as its encoder is now.
 
     Attributes:
+        encode_ms: how long the encoder took for a picture, mean over this second; None where it made none.
         limited_by: what keeps the encoder from its best: none, cpu, bandwidth or other.
     """
 
@@ -93,6 +94,7 @@ class SentLayer(Sample):
     kbps: float
     fps: float
     target_kbps: float
+    encode_ms: float | None = None
     limited_by: str
 
 
@@ -104,6 +106,7 @@ class TransportSecond(Sample):
         packets_lost: may be negative where late ones came after all.
         jitter_ms: interarrival jitter of the worst stream, as it was last; None without any stream.
         jitter_buffer_ms: how long pictures waited in it, mean; None where none came out.
+        decode_ms: how long the decoder took for a picture, mean; None where it made none.
         round_trip_ms: the latest one that ICE measured; None before the first.
         nacks, plis, firs: requests for packets and for whole pictures, sent and received.
         freezes: as WebRTC itself counts them.
@@ -116,6 +119,7 @@ class TransportSecond(Sample):
     packets_lost: int = 0
     jitter_ms: float | None = None
     jitter_buffer_ms: float | None = None
+    decode_ms: float | None = None
     round_trip_ms: float | None = None
     nacks: int = 0
     plis: int = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from livekit import rtc
@@ -33,16 +33,14 @@ class TransportMeter:
         seconds = (at_ms - self._at_ms) / 1000 if self._at_ms is not None else 0.0
         totals = {key: value for item in items for key, value in _totals(item).items()}
         gained: defaultdict[str, float] = defaultdict(float)
-        by_layer: dict[str, float] = {}
+        of_stream: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
         for (stream, name), value in totals.items():
             before = self._before.get((stream, name), 0)
             # A total that shrank began anew with a connection; only lost packets may be fewer in the end.
             difference = value - before if value >= before or name == "packets_lost" else value
             gained[name] += difference
-            if name == "sent_bytes":
-                by_layer[stream] = difference
+            of_stream[stream][name] = difference
         self._before, self._at_ms = totals, at_ms
-        delay_s, emitted = gained["jitter_buffer_s"], gained["emitted"]
         paths = (
             *selected_paths("publisher", report.publisher_stats),
             *selected_paths("subscriber", report.subscriber_stats),
@@ -55,7 +53,8 @@ class TransportMeter:
             packets_received=int(gained["packets_received"]),
             packets_lost=int(gained["packets_lost"]),
             jitter_ms=max(jitters) * 1000 if jitters else None,
-            jitter_buffer_ms=delay_s / emitted * 1000 if emitted > 0 else None,
+            jitter_buffer_ms=_mean_ms(gained["jitter_buffer_s"], gained["emitted"]),
+            decode_ms=_mean_ms(gained["decode_s"], gained["frames_decoded"]),
             round_trip_ms=max((path.round_trip_ms for path in paths if path.round_trip_ms), default=None),
             nacks=int(gained["nacks"]),
             plis=int(gained["plis"]),
@@ -63,7 +62,7 @@ class TransportMeter:
             frames_decoded=int(gained["frames_decoded"]),
             frames_dropped=int(gained["frames_dropped"]),
             freezes=int(gained["freezes"]),
-            layers=_layers(items, by_layer, seconds) if seconds else (),
+            layers=_layers(items, of_stream, seconds) if seconds else (),
             paths=paths,
         )
 
@@ -80,6 +79,7 @@ def _totals(item: stats.RtcStats) -> dict[tuple[str, str], float]:
             "plis": inbound.pli_count,
             "firs": inbound.fir_count,
             "frames_decoded": inbound.frames_decoded,
+            "decode_s": inbound.total_decode_time,
             "frames_dropped": inbound.frames_dropped,
             "freezes": inbound.freeze_count,
         }
@@ -93,6 +93,8 @@ def _totals(item: stats.RtcStats) -> dict[tuple[str, str], float]:
         sent, outbound = item.outbound_rtp.sent, item.outbound_rtp.outbound
         counted: dict[str, float] = {
             "sent_bytes": sent.bytes_sent + outbound.header_bytes_sent,
+            "frames_encoded": outbound.frames_encoded,
+            "encode_s": outbound.total_encode_time,
             "nacks": outbound.nack_count,
             "plis": outbound.pli_count,
             "firs": outbound.fir_count,
@@ -105,15 +107,28 @@ def _of_stream(stream: str, totals: dict[str, float]) -> dict[tuple[str, str], f
     return {(stream, name): value for name, value in totals.items()}
 
 
+def _mean_ms(total_s: float, count: float) -> float | None:
+    return total_s / count * 1000 if count > 0 else None
+
+
 def _layers(
-    items: Sequence[stats.RtcStats], sent_bytes: dict[str, float], seconds: float
+    items: Sequence[stats.RtcStats], gained: Mapping[str, Mapping[str, float]], seconds: float
 ) -> tuple[SentLayer, ...]:
+    """What each layer gained in these seconds, and what it is now.
+
+    Args:
+        gained: by the identity of its stream, which is there for each of them.
+    """
     return tuple(
         SentLayer(
             height=item.outbound_rtp.outbound.frame_height,
-            kbps=sent_bytes.get(item.outbound_rtp.rtc.id, 0) * 8 / seconds / 1000,
+            kbps=gained[item.outbound_rtp.rtc.id]["sent_bytes"] * 8 / seconds / 1000,
             fps=item.outbound_rtp.outbound.frames_per_second,
             target_kbps=item.outbound_rtp.outbound.target_bitrate / 1000,
+            encode_ms=_mean_ms(
+                gained[item.outbound_rtp.rtc.id]["encode_s"],
+                gained[item.outbound_rtp.rtc.id]["frames_encoded"],
+            ),
             limited_by=_LIMITS[item.outbound_rtp.outbound.quality_limitation_reason],
         )
         for item in items

@@ -60,6 +60,9 @@ class Metric(StrEnum):
     LONGEST_AUDIO_GAP_MS = "longest_audio_gap_ms"
     RECOVERY_MS = "recovery_ms"
     CLOCK_DIFFERENCE_MS = "clock_difference_ms"
+    ENCODE_MS = "encode_ms"
+    JITTER_BUFFER_MS = "jitter_buffer_ms"
+    DECODE_MS = "decode_ms"
 
 
 METRICS: Final[dict[Metric, str]] = {
@@ -90,6 +93,9 @@ METRICS: Final[dict[Metric, str]] = {
     Metric.LONGEST_AUDIO_GAP_MS: "the longest time without it",
     Metric.RECOVERY_MS: "last good picture before an action to the first after it; the worst action",
     Metric.CLOCK_DIFFERENCE_MS: "between the latency clocks, median, absolute; the worst track",
+    Metric.ENCODE_MS: "encoding a picture that it sends, in its largest layer; the median second",
+    Metric.JITTER_BUFFER_MS: "a picture's wait for its decoder, from its first packet on; the median second",
+    Metric.DECODE_MS: "decoding a picture; the median second",
 }
 
 
@@ -128,8 +134,8 @@ class NamedLimit(StrEnum):
     """Limits that depend on the run.
 
     LATENCY_OBJECTIVE: delay and jitter of the publisher's link up and the client's link down, three
-        times of one that loses packets (for what is sent again), and 250 ms for encoding, the SFU, the
-        jitter buffer and decoding.
+        times of one that loses packets (for what is sent again); what the client's own jitter buffer and
+        decoder took in this run; and 100 ms, or a quarter of that, for encoding and the SFU.
     LINK_HEIGHT: the tallest of the publisher's layers whose usual bitrate fits the client's link.
     TOP_HEIGHT: the publisher's own height.
     """

@@ -127,7 +127,8 @@ def _run_metric_fits(scenario: Scenario, field: str, threshold: Threshold) -> It
 def _group_can_have(scenario: Scenario, field: str, threshold: Threshold) -> Iterator[Mistake]:
     group = next((each for each in scenario.groups if each.name == threshold.group), None)
     joins = {Metric.JOIN_MS, Metric.TOKEN_MS, Metric.SIGNALLING_MS, Metric.ICE_MS}
-    if group is not None and not group.subscribe and threshold.metric not in {*joins, Metric.ROUND_TRIP_MS}:
+    of_all = {*joins, Metric.ROUND_TRIP_MS, Metric.ENCODE_MS}
+    if group is not None and not group.subscribe and threshold.metric not in of_all:
         allowed = f"a group that subscribes: {threshold.metric} is of what a client takes in"
         yield Mistake(f"{field}.group", f'"{group.name}", which does not', allowed)
     if threshold.metric is Metric.RECOVERY_MS and not scenario.actions:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from loadtest.client.recording import Recording
+from loadtest.client.samples import TransportSecond
 from loadtest.figures.spans import Window
 
 
@@ -20,6 +22,9 @@ class TransportTotals:
         round_trip_ms: mean of what ICE measured; None where it measured nothing.
         received_kbps, sent_kbps: RTP, mean.
         freezes: as WebRTC itself counts them.
+        encode_ms: how long the encoder took for a picture, in its largest layer; None where it made none.
+        jitter_buffer_ms, decode_ms: of the pictures that came; None where none did. Like the one before, of
+            the median second: these times step up and down, and between two steps there is no middle.
     """
 
     lost_ratio: float | None
@@ -28,6 +33,9 @@ class TransportTotals:
     received_kbps: float
     sent_kbps: float
     freezes: int
+    encode_ms: float | None = None
+    jitter_buffer_ms: float | None = None
+    decode_ms: float | None = None
 
 
 def transport_totals(recording: Recording, window: Window) -> TransportTotals:
@@ -45,7 +53,21 @@ def transport_totals(recording: Recording, window: Window) -> TransportTotals:
         received_kbps=_kbps(sum(one.received_bytes for one in counted), passed_ms),
         sent_kbps=_kbps(sum(one.sent_bytes for one in counted), passed_ms),
         freezes=sum(one.freezes for one in counted),
+        encode_ms=_median(_encode_ms(one) for one in counted),
+        jitter_buffer_ms=_median(one.jitter_buffer_ms for one in counted),
+        decode_ms=_median(one.decode_ms for one in counted),
     )
+
+
+def _encode_ms(second: TransportSecond) -> float | None:
+    """All layers of a picture are made together, and the largest one is ready last."""
+    times = {layer.height: layer.encode_ms for layer in second.layers if layer.encode_ms is not None}
+    return times[max(times)] if times else None
+
+
+def _median(of_seconds: Iterable[float | None]) -> float | None:
+    found = [value for value in of_seconds if value is not None]
+    return float(np.median(found)) if found else None
 
 
 def _kbps(sent_bytes: int, passed_ms: float) -> float:

@@ -219,6 +219,7 @@ def _generators(given: Iterable[tuple[RunResult, float]]) -> tuple[GeneratorSamp
             at_s=interval * _TOGETHER_S,
             cpu_ratio=max(sample.cpu_ratio for sample in samples),
             own_cores=sum(sample.own_cores for sample in samples),
+            stolen_ratio=max(sample.stolen_ratio for sample in samples),
         )
         for interval, samples in sorted(by_time.items())
     )

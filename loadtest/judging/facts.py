@@ -82,6 +82,20 @@ def captured_in(recording: Recording, from_ms: float, to_ms: float) -> Captured:
 
 
 @dataclass(frozen=True)
+class OwnTimes:
+    """What a client itself took for a picture in the window's median second, by WebRTC's counts, in ms.
+
+    Attributes:
+        encode_ms: in the encoder, of the largest layer that it sends; None for who sends none.
+        jitter_buffer_ms, decode_ms: waiting to be decoded, and being decoded; None where no picture came.
+    """
+
+    encode_ms: float | None = None
+    jitter_buffer_ms: float | None = None
+    decode_ms: float | None = None
+
+
+@dataclass(frozen=True)
 class ClientFacts:
     """Of one client.
 
@@ -96,6 +110,7 @@ class ClientFacts:
         connected_s: when it began to connect; None where it never did.
         captured: within the window; None for who sends no pictures.
         lost_ratio: of the RTP packets sent to it within the window; None where nobody counted.
+        own: what it took itself.
     """
 
     window: Window
@@ -108,6 +123,7 @@ class ClientFacts:
     connected_s: float | None = None
     captured: Captured | None = None
     lost_ratio: float | None = None
+    own: OwnTimes = OwnTimes()
 
 
 @dataclass(frozen=True)
@@ -151,6 +167,7 @@ def facts_of(
     connected_s: float | None = None,
     captured: Captured | None = None,
     lost_ratio: float | None = None,
+    own: OwnTimes = OwnTimes(),
 ) -> ClientFacts:
     """The facts of one client of a plan. Who comes and goes owes the others nothing.
 
@@ -177,6 +194,7 @@ def facts_of(
         connected_s=connected_s,
         captured=captured,
         lost_ratio=lost_ratio,
+        own=own,
     )
 
 

@@ -7,13 +7,15 @@ What was not measured has no value and a reason instead: a threshold on it is mi
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 from loadtest.definition.scenario import Metric
 from loadtest.judging.adapting import adapt_s
 from loadtest.judging.facts import ClientFacts, JudgedClient, Picture
 from loadtest.judging.not_measured import NotMeasured
 from loadtest.result import AudioResult, ClientResult, Distribution, Second, VideoResult
+
+_Tracks: TypeAlias = list[tuple[Picture, VideoResult]]
 
 
 def client_metrics(client: JudgedClient) -> dict[Metric, float]:
@@ -71,17 +73,35 @@ def _known(value: float | None, otherwise: str) -> float:
     return value
 
 
-def _tracks(client: ClientResult, facts: ClientFacts) -> list[tuple[Picture, VideoResult]]:
-    """Each picture that has to come, with what came.
+def _seen(client: ClientResult, facts: ClientFacts) -> _Tracks:
+    """Each picture that has to come, with what came of it in the measured time, be that nothing any more.
+
+    For what grows in a stall: one that begins before the measured time and outlasts it has a length too.
 
     Raises:
-        NotMeasured: nobody sends any, or one did not come: of the others alone, no figure would be the worst.
+        NotMeasured: nobody sends any, or one never came: of the others alone, no figure would be the worst.
     """
     tracks = [(picture, _track(client, picture)) for picture in _due(facts)]
-    missing = [str(picture) for picture, track in tracks if track is None or not track.delivered]
+    # Sizes are those of the client's whole life: who has none never saw it.
+    missing = [str(picture) for picture, track in tracks if track is None or not track.layers]
     if missing:
         raise NotMeasured(f"{client.name} got no picture of {', '.join(missing)}{_because(client)}")
     return [(picture, track) for picture, track in tracks if track is not None]
+
+
+def _came(client: ClientResult, facts: ClientFacts) -> _Tracks:
+    """The same, for what is made of pictures: each must have come in the measured time.
+
+    Raises:
+        NotMeasured: as `_seen`, or one came no more.
+    """
+    tracks = _seen(client, facts)
+    stopped = [str(picture) for picture, track in tracks if not track.delivered]
+    if stopped:
+        raise NotMeasured(
+            f"{client.name} got no picture of {', '.join(stopped)} in the measured time{_because(client)}"
+        )
+    return tracks
 
 
 def _due(facts: ClientFacts) -> tuple[Picture, ...]:
@@ -96,10 +116,12 @@ def _track(client: ClientResult, picture: Picture) -> VideoResult | None:
 
 
 def _slowest(
-    figure: Callable[[VideoResult], Distribution | None], value: Callable[[Distribution], float]
+    tracks: Callable[[ClientResult, ClientFacts], _Tracks],
+    figure: Callable[[VideoResult], Distribution | None],
+    value: Callable[[Distribution], float],
 ) -> Callable[[ClientResult, ClientFacts], float]:
     def measured(client: ClientResult, facts: ClientFacts) -> float:
-        found = [(picture, figure(track)) for picture, track in _tracks(client, facts)]
+        found = [(picture, figure(track)) for picture, track in tracks(client, facts)]
         return max(value(_there(each, f"{picture} gave no samples")) for picture, each in found)
 
     return measured
@@ -112,7 +134,7 @@ def _there(figure: Distribution | None, otherwise: str) -> Distribution:
 
 
 def _delivered_ratio(client: ClientResult, facts: ClientFacts) -> float:
-    return min(track.delivered / track.sent if track.sent else 0.0 for _, track in _tracks(client, facts))
+    return min(track.delivered / track.sent if track.sent else 0.0 for _, track in _came(client, facts))
 
 
 def _pictures(client: ClientResult, facts: ClientFacts) -> float:
@@ -121,12 +143,12 @@ def _pictures(client: ClientResult, facts: ClientFacts) -> float:
 
 
 def _frozen_ratio(client: ClientResult, facts: ClientFacts) -> float:
-    frozen = [sum(freeze.lasted_ms for freeze in track.freezes) for _, track in _tracks(client, facts)]
+    frozen = [sum(freeze.lasted_ms for freeze in track.freezes) for _, track in _seen(client, facts)]
     return min(1.0, max(frozen) / 1000 / facts.window.seconds)
 
 
 def _longest_freeze_ms(client: ClientResult, facts: ClientFacts) -> float:
-    lasted = [freeze.lasted_ms for _, track in _tracks(client, facts) for freeze in track.freezes]
+    lasted = [freeze.lasted_ms for _, track in _seen(client, facts) for freeze in track.freezes]
     return max(lasted, default=0.0)
 
 
@@ -144,7 +166,7 @@ def _received_kbps(client: ClientResult, facts: ClientFacts) -> float:
 
 def _settled_height(client: ClientResult, facts: ClientFacts) -> float:
     """The tallest track's: the height that came for the longest part of the window's second half."""
-    return max(_longest_height(track, facts) for _, track in _tracks(client, facts))
+    return max(_longest_height(track, facts) for _, track in _came(client, facts))
 
 
 def _longest_height(track: VideoResult, facts: ClientFacts) -> int:
@@ -163,10 +185,10 @@ def _longest_height(track: VideoResult, facts: ClientFacts) -> int:
 def _top_layer_s(client: ClientResult, facts: ClientFacts) -> float:
     connected_s = _known(facts.connected_s, f"{client.name} did not connect{_because(client)}")
     reached: list[float] = []
-    for picture, track in _tracks(client, facts):
+    for picture, track in _came(client, facts):
         tops = [layer.at_s for layer in track.layers if layer.height >= picture.camera.height]
         if not tops:
-            tallest = max(layer.height for layer in track.layers) if track.layers else 0
+            tallest = max(layer.height for layer in track.layers)
             raise NotMeasured(
                 f"{picture} never came to {client.name} in its own height {picture.camera.height}, "
                 f"but in {tallest} at most"
@@ -177,12 +199,12 @@ def _top_layer_s(client: ClientResult, facts: ClientFacts) -> float:
 
 def _layer_switches(client: ClientResult, facts: ClientFacts) -> float:
     """Over all tracks; the first size that comes is no change."""
-    changes = [layer for _, track in _tracks(client, facts) for layer in track.layers[1:]]
+    changes = [layer for _, track in _came(client, facts) for layer in track.layers[1:]]
     return sum(layer.at_s in facts.window for layer in changes)
 
 
 def _adapt_s(client: ClientResult, facts: ClientFacts) -> float:
-    _tracks(client, facts)
+    _came(client, facts)
     return adapt_s(client, facts)
 
 
@@ -248,6 +270,18 @@ def _clock_difference_ms(client: ClientResult, _: ClientFacts) -> float:
     return _known(max(differences, default=None), f"the pictures that {client.name} got carried no metadata")
 
 
+def _encode_ms(client: ClientResult, facts: ClientFacts) -> float:
+    return _known(facts.own.encode_ms, f"{client.name} encoded no picture{_because(client)}")
+
+
+def _jitter_buffer_ms(client: ClientResult, facts: ClientFacts) -> float:
+    return _known(facts.own.jitter_buffer_ms, f"{client.name} decoded no picture{_because(client)}")
+
+
+def _decode_ms(client: ClientResult, facts: ClientFacts) -> float:
+    return _known(facts.own.decode_ms, f"{client.name} decoded no picture{_because(client)}")
+
+
 _MEASURES: Final[dict[Metric, Callable[[ClientResult, ClientFacts], float]]] = {
     Metric.JOIN_MS: _join_ms,
     Metric.TOKEN_MS: _token_ms,
@@ -255,11 +289,11 @@ _MEASURES: Final[dict[Metric, Callable[[ClientResult, ClientFacts], float]]] = {
     Metric.ICE_MS: _ice_ms,
     Metric.FIRST_VIDEO_MS: _first_video_ms,
     Metric.FIRST_AUDIO_MS: _first_audio_ms,
-    Metric.LATENCY_P50_MS: _slowest(lambda track: track.latency_ms, lambda latency: latency.p50),
-    Metric.LATENCY_P95_MS: _slowest(lambda track: track.latency_ms, lambda latency: latency.p95),
-    Metric.LATENCY_P99_MS: _slowest(lambda track: track.latency_ms, lambda latency: latency.p99),
-    Metric.AGE_P95_MS: _slowest(lambda track: track.age_ms, lambda age: age.p95),
-    Metric.AGE_MAX_MS: _slowest(lambda track: track.age_ms, lambda age: age.maximum),
+    Metric.LATENCY_P50_MS: _slowest(_came, lambda track: track.latency_ms, lambda latency: latency.p50),
+    Metric.LATENCY_P95_MS: _slowest(_came, lambda track: track.latency_ms, lambda latency: latency.p95),
+    Metric.LATENCY_P99_MS: _slowest(_came, lambda track: track.latency_ms, lambda latency: latency.p99),
+    Metric.AGE_P95_MS: _slowest(_seen, lambda track: track.age_ms, lambda age: age.p95),
+    Metric.AGE_MAX_MS: _slowest(_seen, lambda track: track.age_ms, lambda age: age.maximum),
     Metric.DELIVERED_RATIO: _delivered_ratio,
     Metric.PICTURES: _pictures,
     Metric.FROZEN_RATIO: _frozen_ratio,
@@ -276,4 +310,7 @@ _MEASURES: Final[dict[Metric, Callable[[ClientResult, ClientFacts], float]]] = {
     Metric.LONGEST_AUDIO_GAP_MS: _longest_audio_gap_ms,
     Metric.RECOVERY_MS: _recovery_ms,
     Metric.CLOCK_DIFFERENCE_MS: _clock_difference_ms,
+    Metric.ENCODE_MS: _encode_ms,
+    Metric.JITTER_BUFFER_MS: _jitter_buffer_ms,
+    Metric.DECODE_MS: _decode_ms,
 }

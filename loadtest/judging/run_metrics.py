@@ -72,8 +72,17 @@ def _sfu(run: RunFacts) -> list[SfuSample]:
 
 
 def _packets_per_busy_core(run: RunFacts) -> float:
-    """Of the nodes that carried packets: what an idle one uses says nothing about carrying."""
-    samples = _sfu(run)
+    """Of the nodes that carried packets: what an idle one uses says nothing about carrying.
+
+    Packets are counted over longer than processors: a sample whose count begins before the measured time
+    has clients in it that were still joining.
+    """
+    samples = [sample for sample in _sfu(run) if sample.at_s - sample.rtp_span_s in run.window]
+    if not samples:
+        longest = max(sample.rtp_span_s for sample in _sfu(run))
+        raise NotMeasured(
+            f"packets are counted over {longest:.0f} s, and {run.window.seconds:.0f} s were measured"
+        )
     carrying = {sample.node for sample in samples if sample.packets_out > 0}
     cores = sum(sample.cpu_cores for sample in samples if sample.node in carrying)
     if not cores:

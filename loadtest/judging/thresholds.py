@@ -9,7 +9,7 @@ from typing import Final
 from loadtest.definition.scenario import Metric, RunMetric, Threshold
 from loadtest.judging.facts import ClientFacts, JudgedClient, RunFacts
 from loadtest.judging.metrics import measure
-from loadtest.judging.named_limits import resolve
+from loadtest.judging.named_limits import Resolved, resolve
 from loadtest.judging.not_measured import NotMeasured
 from loadtest.judging.run_metrics import measure_run
 from loadtest.result import Check, ClientResult, Outcome
@@ -65,7 +65,7 @@ class _Judged:
 
     name: str
     value: float | None
-    limit: float
+    limit: Resolved
     margin: float
     reason: str
 
@@ -74,7 +74,7 @@ def _of_clients(threshold: Threshold, metric: Metric, clients: Sequence[JudgedCl
     if not clients:
         reason = f"no client of group {threshold.group} was there to judge"
         return Check(
-            threshold=str(threshold), passed=False, value=None, limit=_number(threshold), reason=reason
+            threshold=str(threshold), passed=False, value=None, limit=_limit(threshold).value, reason=reason
         )
     judged = [_judge(threshold, metric, client) for client in clients]
     worst = min(judged, key=lambda each: each.margin)
@@ -83,7 +83,8 @@ def _of_clients(threshold: Threshold, metric: Metric, clients: Sequence[JudgedCl
         threshold=str(threshold),
         passed=not missed,
         value=worst.value,
-        limit=worst.limit,
+        limit=worst.limit.value,
+        limit_parts=worst.limit.parts,
         worst=worst.name,
         reason=_in_a_sentence(worst, len(missed), len(judged)) if missed else "",
     )
@@ -91,42 +92,42 @@ def _of_clients(threshold: Threshold, metric: Metric, clients: Sequence[JudgedCl
 
 def _judge(threshold: Threshold, metric: Metric, client: JudgedClient) -> _Judged:
     name = client.result.name
-    limit = _number(threshold, client.facts)
+    limit = _limit(threshold, client.facts)
     try:
         value = measure(metric, client)
     except NotMeasured as error:
         return _Judged(name, None, limit, float("-inf"), str(error))
-    return _Judged(
-        name, value, limit, _margin(threshold, value, limit), _missed(threshold, name, value, limit)
-    )
+    margin = _margin(threshold, value, limit)
+    return _Judged(name, value, limit, margin, _missed(threshold, name, value, limit))
 
 
 def _of_the_run(threshold: Threshold, metric: RunMetric, run: RunFacts) -> Check:
-    limit = _number(threshold)
+    limit = _limit(threshold)
     try:
         value = measure_run(metric, run)
     except NotMeasured as error:
-        return Check(threshold=str(threshold), passed=False, value=None, limit=limit, reason=str(error))
+        return Check(threshold=str(threshold), passed=False, value=None, limit=limit.value, reason=str(error))
     passed = _margin(threshold, value, limit) >= 0
     reason = "" if passed else _missed(threshold, "the run", value, limit)
-    return Check(threshold=str(threshold), passed=passed, value=value, limit=limit, reason=reason)
+    return Check(threshold=str(threshold), passed=passed, value=value, limit=limit.value, reason=reason)
 
 
-def _number(threshold: Threshold, facts: ClientFacts | None = None) -> float:
+def _limit(threshold: Threshold, facts: ClientFacts | None = None) -> Resolved:
     """The threshold's limit; a named one is of a client, and 0 where there is none to resolve it for."""
     limit = threshold.max if threshold.max is not None else threshold.min
     if isinstance(limit, str):
-        return resolve(limit, facts) if facts is not None else 0.0
-    return float(limit or 0)
+        return resolve(limit, facts) if facts is not None else Resolved(0.0)
+    return Resolved(float(limit or 0))
 
 
-def _margin(threshold: Threshold, value: float, limit: float) -> float:
-    return limit - value if threshold.max is not None else value - limit
+def _margin(threshold: Threshold, value: float, limit: Resolved) -> float:
+    return limit.value - value if threshold.max is not None else value - limit.value
 
 
-def _missed(threshold: Threshold, name: str, value: float, limit: float) -> str:
+def _missed(threshold: Threshold, name: str, value: float, limit: Resolved) -> str:
     bound = "at most" if threshold.max is not None else "at least"
-    return f"{name} had {_shown(value)}, and {bound} {_shown(limit)} is allowed"
+    parts = f": {limit.parts}" if limit.parts else ""
+    return f"{name} had {_shown(value)}, and {bound} {_shown(limit.value)} is allowed{parts}"
 
 
 def _shown(value: float) -> str:

@@ -217,6 +217,18 @@ def capacity_rows(claimed: NetworkProfile, received: dict[Way, burst.Received]) 
             )
 
 
+def lateness_limits_ms(claimed: NetworkProfile) -> tuple[float, float]:
+    """How late the emulator may let packets go: the median one, and one of a hundred. Pure.
+
+    The median by what calibration lets a delay be off. One of a hundred by the jitter more: then one that
+    was due after the mean delay is let go when the profile's own jitter might have let it go at the latest.
+    Lateness is known of both directions together, so the stricter one decides.
+    """
+    ways = (claimed.down, claimed.up)
+    allowed = [_OWN_DELAY_MS + _RELATIVE_DELAY * way.delay_ms for way in ways]
+    return min(allowed), min(each + way.jitter_ms for each, way in zip(allowed, ways, strict=True))
+
+
 def judge(
     claimed: NetworkProfile, rows: Iterable[CalibrationRow], failures: Sequence[str], links: LinkStatistics
 ) -> Calibration:

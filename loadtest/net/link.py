@@ -94,7 +94,7 @@ class LinkGroup:
 
     @property
     def emulator_pid(self) -> int | None:
-        """Process id of the emulator, where there is one: its CPU time is the generator's."""
+        """Process id of the emulator, where there is one."""
         return self._emulator.pid if self._emulator else None
 
     def start_clock(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from loadtest.definition.scenario import Metric, RunMetric
-from loadtest.report.words import count, metric_in, missed
+from loadtest.report.words import count, metric_in, missed, stolen
 from loadtest.result import ClientResult, Outcome, RunResult, Verdict
 
 # What a missed metric asks to be looked at; the first that fits is said, once.
@@ -125,7 +125,15 @@ def _where_it_was_slow(result: RunResult) -> str:
         )
     if result.generator:
         peak = max(sample.cpu_ratio for sample in result.generator)
-        said.append(f"this machine was {peak:.0%} busy at most")
+        said.append(f"this machine was {peak:.0%} busy at most{stolen(result.generator)}")
+    waited = {
+        c.name: c.metrics[Metric.JITTER_BUFFER_MS]
+        for c in result.clients
+        if Metric.JITTER_BUFFER_MS in c.metrics
+    }
+    if waited:
+        longest = max(waited, key=lambda name: waited[name])
+        said.append(f"pictures waited {waited[longest]:.0f} ms in the jitter buffer of {longest}")
     queue = sum(link.dropped_by_queue for link in result.links)
     if queue:
         said.append(f"the links' queues dropped {count(queue, 'packet')}")

@@ -29,6 +29,7 @@ KEY_METRICS: Final = (
     Metric.FIRST_VIDEO_MS,
     Metric.LATENCY_P50_MS,
     Metric.LATENCY_P95_MS,
+    Metric.JITTER_BUFFER_MS,
     Metric.AGE_P95_MS,
     Metric.LONGEST_FREEZE_MS,
     Metric.DELIVERED_RATIO,

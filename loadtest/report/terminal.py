@@ -212,8 +212,8 @@ def _machines(result: RunResult) -> Iterator[RenderableType]:
     if result.generator:
         ratios = sorted(sample.cpu_ratio for sample in result.generator)
         yield Text(
-            f"This machine: {ratios[len(ratios) // 2]:.0%} busy, {ratios[-1]:.0%} at most, "
-            f"of {words.count(result.environment.processors, 'processor')}"
+            f"This machine: {ratios[len(ratios) // 2]:.0%} busy, {ratios[-1]:.0%} at most"
+            f"{words.stolen(result.generator)}, of {words.count(result.environment.processors, 'processor')}"
         )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from loadtest.definition.scenario import METRICS, RUN_METRICS, Group, Metric, RunMetric, Scenario
-from loadtest.result import ApiResult, Check, RunResult, Verdict
+from loadtest.result import ApiResult, Check, GeneratorSample, RunResult, Verdict
 
 _UNITS: Final = {"_ms": "ms", "_s": "s", "_kbps": "kbit/s", "_ratio": "", "_height": "px"}
 # Per second is no time.
@@ -151,6 +152,12 @@ def _group_words(group: Group) -> str:
         sends += ["microphone"] if publish.microphone else []
     doing = (["sending " + " and ".join(sends)] if sends else []) + (["watching"] if group.subscribe else [])
     return f"{group.count} {group.name} {' and '.join(doing)}".rstrip()
+
+
+def stolen(samples: Sequence[GeneratorSample]) -> str:
+    """What the machine's host kept back, to follow how busy it was; empty where that is next to nothing."""
+    most = max((sample.stolen_ratio for sample in samples), default=0.0)
+    return f" (of this, {most:.0%} at most by others on its host: steal)" if most >= 0.01 else ""
 
 
 def api_sentence(api: ApiResult) -> str:

@@ -22,7 +22,7 @@ from loadtest.figures import (
     worst_join,
 )
 from loadtest.figures import Window as FiguresWindow
-from loadtest.judging.facts import JudgedClient, Window, captured_in, facts_of
+from loadtest.judging.facts import JudgedClient, OwnTimes, Window, captured_in, facts_of
 from loadtest.judging.metrics import client_metrics
 from loadtest.result import (
     CapacityChange,
@@ -113,7 +113,7 @@ def _judged(client: Told, everybody: Sequence[Told], setting: Setting) -> Judged
         pictures_captured=sum(second.captured for second in measured),
         cpu_s=measured[-1].cpu_s if measured else 0.0,
     )
-    joined = recording.joined
+    joined, counted = recording.joined, transport_totals(recording, window)
     publish = plan.group.publish
     makes_pictures = publish is not None and (publish.camera or publish.screen)
     facts = facts_of(
@@ -125,7 +125,8 @@ def _judged(client: Told, everybody: Sequence[Told], setting: Setting) -> Judged
         captured=captured_in(recording, window.from_ms, window.to_ms)
         if makes_pictures and plan.group.stay_s is None
         else None,
-        lost_ratio=transport_totals(recording, window).lost_ratio,
+        lost_ratio=counted.lost_ratio,
+        own=OwnTimes(counted.encode_ms, counted.jitter_buffer_ms, counted.decode_ms),
     )
     metrics = client_metrics(JudgedClient(result, facts))
     return JudgedClient(result.model_copy(update={"metrics": metrics}), facts)

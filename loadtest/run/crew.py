@@ -127,11 +127,6 @@ class Crew:
         list(threads.map(RunningClient.finish, self.clients))
         self.watch()
 
-    def own_processes(self) -> list[int]:
-        """Process ids of clients and emulators: their CPU time is the generator's."""
-        emulators = [links.emulator_pid for groups in self.links.values() for links in groups]
-        return [pid for pid in (*(client.pid for client in self.clients), *emulators) if pid is not None]
-
     def _wait_until_ready(self, clients: Sequence[RunningClient], beat: Beat) -> None:
         limit = _READY_SECONDS + _READY_SECONDS_EACH * len(self.clients)
         try:

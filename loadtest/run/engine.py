@@ -146,9 +146,7 @@ class _Run:
             announce=self._announce,
         )
         self._beat.chores.append(found.crew.watch)
-        found.sampler = Sampler(
-            SfuSampler(target.sfu_nodes), found.crew.own_processes, found.clock, self._announce
-        )
+        found.sampler = Sampler(SfuSampler(target.sfu_nodes), found.clock, self._announce)
         held.enter_context(found.sampler.running())
         Measuring(
             found,

@@ -34,14 +34,15 @@ def link_result(
 ) -> LinkResult:
     """One result for all links of a group: sums, and the latest emulator's lateness."""
     found = [each.statistics() for each in links]
-    late = [each.emulator.lateness_p99_ms for each in found if each.emulator is not None]
+    emulators = [each.emulator for each in found if each.emulator is not None]
     backend = found[0].backend if found else None
     return LinkResult(
         group=group,
         profile=profile,
         backend=backend.value if backend else "none",
         calibration=calibration,
-        lateness_p99_ms=max(late, default=None),
+        lateness_p50_ms=max((each.lateness_p50_ms for each in emulators), default=None),
+        lateness_p99_ms=max((each.lateness_p99_ms for each in emulators), default=None),
         dropped_by_loss=sum(each.lost_down + each.lost_up for each in found),
         dropped_by_queue=sum(each.overflowed_down + each.overflowed_up for each in found),
         capacity=capacity_changes(group, links, clock),

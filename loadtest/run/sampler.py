@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from loadtest.result import GeneratorSample, SfuSample
 from loadtest.run.announcing import Announcer
 from loadtest.run.clock import RunClock
 from loadtest.run.observer import Sampled
-from loadtest.run.sampling import GeneratorSampler, SfuSampler
+from loadtest.run.sampling import GeneratorSampler, SfuSampler, own_processes
 
 _SECONDS = 2.0
 
@@ -25,7 +25,6 @@ class Sampler:
     def __init__(
         self,
         sfu: SfuSampler,
-        own_processes: Callable[[], Iterable[int]],
         clock: RunClock,
         announce: Announcer,
     ) -> None:
@@ -34,7 +33,6 @@ class Sampler:
         self.problems: list[str] = []
         self._sfu = sfu
         self._generator = GeneratorSampler()
-        self._own_processes = own_processes
         self._clock = clock
         self._announce = announce
         self._end = threading.Event()
@@ -42,7 +40,7 @@ class Sampler:
     def look(self) -> None:
         """One look at everything."""
         at_s = self._clock.now_s
-        mine = self._generator.sample(at_s, self._own_processes())
+        mine = self._generator.sample(at_s, own_processes())
         nodes, problems = self._sfu.sample(at_s)
         self.sfu += nodes
         self.problems += [problem for problem in problems if problem not in self.problems]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -37,10 +37,12 @@ class ProcessorTimes:
 
     Attributes:
         busy: all but idle and waiting for I/O.
+        stolen: the part of it that this machine's host gave to others: to our load, that is busy too.
         total: everything. What guests used is in the host's user time already.
     """
 
     busy: int
+    stolen: int
     total: int
 
 
@@ -102,6 +104,7 @@ def sfu_sample(node: str, at_s: float, seen: Sequence[TimedLoad]) -> SfuSample:
         packets_out=(now.load.packets_out - oldest.load.packets_out) / span,
         bytes_in=(now.load.bytes_in - oldest.load.bytes_in) / span,
         bytes_out=(now.load.bytes_out - oldest.load.bytes_out) / span,
+        rtp_span_s=span,
     )
 
 
@@ -117,21 +120,42 @@ class GeneratorSampler:
         """What happened since the last look; None at the first.
 
         Args:
-            own_processes: ids of the clients' and emulators' processes; this one is counted without it.
+            own_processes: ids, as `own_processes` gives them.
         """
         looked_s, times = monotonic(), parse_processor_times(Path("/proc/stat").read_text())
-        own = {pid: ticks for pid in {os.getpid(), *own_processes} if (ticks := _ticks_of(pid)) is not None}
+        own = {pid: ticks for pid in own_processes if (ticks := _ticks_of(pid)) is not None}
         earlier, earlier_own, interval = self._times, self._own, looked_s - self._looked_s
         self._times, self._own, self._looked_s = times, own, looked_s
         if earlier is None or times.total <= earlier.total:
             return None
         # A process that was not there at the last look has used all that it has since then.
         used = sum(ticks - earlier_own.get(pid, 0) for pid, ticks in own.items())
+        passed = times.total - earlier.total
         return GeneratorSample(
             at_s=at_s,
-            cpu_ratio=min(1.0, (times.busy - earlier.busy) / (times.total - earlier.total)),
+            cpu_ratio=min(1.0, (times.busy - earlier.busy) / passed),
             own_cores=max(0, used) / _TICKS_PER_S / interval,
+            stolen_ratio=max(0.0, (times.stolen - earlier.stolen) / passed),
         )
+
+
+def own_processes() -> set[int]:
+    """This process, and all that it has started, and that those have: clients, emulators, generators."""
+    pids = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
+    parents = {pid: int(fields[1]) for pid in pids if (fields := _fields_of(pid)) is not None}
+    return family(os.getpid(), parents)
+
+
+def family(of: int, parents: Mapping[int, int]) -> set[int]:
+    """A process and all that descend from it. Pure.
+
+    Args:
+        parents: of each process, by its id.
+    """
+    found = {of}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
 
 
 def parse_processor_times(stat: str) -> ProcessorTimes:
@@ -139,21 +163,24 @@ def parse_processor_times(stat: str) -> ProcessorTimes:
     user, nice, system, idle, iowait, irq, softirq, steal = (
         int(word) for word in stat.split(maxsplit=9)[1:9]
     )
-    # What the hypervisor gave to others is time that this machine could not use: to its load, that is busy.
     busy = user + nice + system + irq + softirq + steal
-    return ProcessorTimes(busy=busy, total=busy + idle + iowait)
+    return ProcessorTimes(busy=busy, stolen=steal, total=busy + idle + iowait)
 
 
-def parse_process_ticks(stat: str) -> int:
-    """User and system time in /proc/<pid>/stat, in ticks, without that of children."""
+def parse_process(stat: str) -> list[str]:
+    """The fields of /proc/<pid>/stat from the third on: the process's state, its parent's id, …"""
     # The second field is the program's name in brackets, and may hold blanks and brackets itself.
-    fields = stat.rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
+    return stat.rpartition(")")[2].split()
 
 
 def _ticks_of(pid: int) -> int | None:
-    """None where the process has ended."""
+    """User and system time without that of children, in ticks; None where the process has ended."""
+    fields = _fields_of(pid)
+    return None if fields is None else int(fields[11]) + int(fields[12])
+
+
+def _fields_of(pid: int) -> list[str] | None:
     try:
-        return parse_process_ticks(Path(f"/proc/{pid}/stat").read_text())
+        return parse_process(Path(f"/proc/{pid}/stat").read_text())
     except (FileNotFoundError, ProcessLookupError):
         return None

@@ -124,6 +124,23 @@ def test_a_viewer_that_freezes(server: LiveKitServer, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+def test_a_viewer_that_freezes_before_the_measured_time(server: LiveKitServer, tmp_path: Path) -> None:
+    """It had pictures, and has none to measure: it stood still for all of the time."""
+    with started_run(tmp_path / "out", server, *_IDEAL, settings=_NO_LINKS) as started:
+        started.reach("settling")
+        frozen = started.client_pid("viewers-1")
+        os.kill(frozen, signal.SIGSTOP)
+        started.reach("collecting")
+        os.kill(frozen, signal.SIGCONT)
+        ended = started.end()
+    assert ended.code == 1, ended.shown
+    freeze = ended.missed["viewers: longest_freeze_ms ≤ 3000"]
+    assert freeze.worst == "viewers-1"
+    assert freeze.value == pytest.approx(6000, abs=500)
+    assert ended.missed["viewers: pictures ≥ 1"].value == 0
+
+
+@pytest.mark.long
 def test_a_viewer_that_freezes_for_good(server: LiveKitServer, tmp_path: Path) -> None:
     with started_run(tmp_path / "out", server, *_IDEAL, settings=_NO_LINKS) as started:
         started.reach("measuring")
@@ -184,6 +201,25 @@ def test_a_generator_that_gets_no_processor(server: LiveKitServer, tmp_path: Pat
     assert ended.code == 2, ended.shown
     [reason] = [reason for reason in ended.result.invalid if reason.startswith("creator-1 made ")]
     assert "its process did not get the processor time that it needs" in reason
+    assert reason in ended.shown
+
+
+@pytest.mark.long
+def test_an_encoder_that_gets_too_little_of_a_processor(server: LiveKitServer, tmp_path: Path) -> None:
+    """Pictures are captured in time, and few are sent: that is not the server's fault."""
+    settings = {**_NO_LINKS, "creator.publish.camera": "{width: 1280, height: 720, fps: 15}"}
+    with (
+        processor_share() as share,
+        started_run(tmp_path / "out", server, *_IDEAL, settings=settings) as started,
+    ):
+        started.reach("measuring")
+        share.hold([started.client_pid("creator-1")], 0.15)
+        started.reach("collecting")
+        share.lift()
+        ended = started.end()
+    assert ended.code == 2, ended.shown
+    [reason] = [reason for reason in ended.result.invalid if reason.startswith("creator-1 took ")]
+    assert "ms to encode a picture, of 15 each second" in reason
     assert reason in ended.shown
 
 

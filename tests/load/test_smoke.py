@@ -17,15 +17,6 @@ from tests.running import RunningStack
 _VIEWERS = 2
 _SECONDS = 16
 _FIGURES = (Metric.LATENCY_P50_MS, Metric.AGE_P95_MS, Metric.LONGEST_FREEZE_MS, Metric.DELIVERED_RATIO)
-# LiveKit 1.13.5 does not settle in every run where the link is just below the largest layer: ADR 21.
-_MAY_MISS = {
-    "3g": {
-        "viewers: age_p95_ms ≤ 3000",
-        "viewers: longest_freeze_ms ≤ 3000",
-        "viewers: delivered_ratio ≥ 0.2",
-        "viewers: settled_height ≤ link-height",
-    }
-}
 
 
 @pytest.mark.parametrize("profile", ["wifi", "4g", "3g"])
@@ -36,11 +27,8 @@ def test_a_livestream_holds(
     ended = run_on_the_stack(tmp_path / "out", "livestream", "--profile", profile, settings=settings)
     if ended.code == EXIT_CODES[Verdict.INVALID]:  # that proves nothing, says the suite: once more, then
         ended = run_on_the_stack(tmp_path / "again", "livestream", "--profile", profile, settings=settings)
-    assert ended.code in (0, 1), ended.shown
+    assert ended.code == EXIT_CODES[Verdict.PASSED], ended.shown
     result = ended.result
-    missed = {check.threshold for check in result.checks if not check.passed}
-    record_property("missed", ", ".join(sorted(missed)))
-    assert missed <= _MAY_MISS.get(profile, set()), ended.shown
     assert {client.outcome for client in result.clients} == {Outcome.FINISHED}
     viewers = [client for client in result.clients if client.group == "viewers"]
     assert len(viewers) == _VIEWERS

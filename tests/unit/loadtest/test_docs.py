@@ -11,8 +11,8 @@ import pytest
 from loadtest.definition.profile import Direction, Loss, NetworkProfile, builtin_profiles, parse_profile
 from loadtest.definition.scenario import METRICS, RUN_METRICS, NamedLimit, Scenario, Threshold
 from loadtest.definition.scenario_file import builtin_scenarios, parse_scenario
-from loadtest.judging.facts import Window, facts_of
-from loadtest.judging.named_limits import resolve
+from loadtest.judging.facts import ClientFacts, Window, facts_of
+from loadtest.judging.named_limits import links_share_ms, resolve
 from loadtest.report.words import meaning, unit_of
 from loadtest.run.matrix import profiles_for
 from loadtest.run.plan import plan_group
@@ -50,27 +50,27 @@ def lost(loss: Loss) -> str:
     return share + (f", in bursts of {1 / loss.bad_to_good:g}" if loss.good_to_bad else "")
 
 
-def limit(profile: NetworkProfile, name: NamedLimit) -> str:
-    """What it is for a viewer of the built-in livestream."""
+def viewer_of(profile: NetworkProfile) -> ClientFacts:
+    """One of the built-in livestream."""
     creator, viewers = SCENARIOS["livestream"].groups
     members = [
         *plan_group(creator, PROFILES[creator.profile], ["room"]),
         *plan_group(viewers, profile, ["room"]),
     ]
-    return f"{resolve(name, facts_of(members[-1], members, window=Window(0, 30))):g}"
+    return facts_of(members[-1], members, window=Window(0, 30))
 
 
 def profiles_table() -> str:
     return table(
-        ("Profile", "kbit/s", "One way, ms", "Lost", "`latency-objective`, ms", "`link-height`"),
+        ("Profile", "kbit/s", "One way, ms", "Lost", "Links' share, ms", "`link-height`"),
         *(
             (
                 code(profile.name),
                 both(rate(profile.down), rate(profile.up)),
                 both(delay(profile.down), delay(profile.up)),
                 both(lost(profile.down.loss), lost(profile.up.loss)),
-                limit(profile, NamedLimit.LATENCY_OBJECTIVE),
-                limit(profile, NamedLimit.LINK_HEIGHT),
+                f"{links_share_ms(viewer_of(profile)):g}",
+                f"{resolve(NamedLimit.LINK_HEIGHT, viewer_of(profile)).value:g}",
             )
             for profile in PROFILES.values()
         ),

@@ -119,10 +119,14 @@ def _report(received: int, lost: int, sent: int) -> rtc.RtcStats:
     inbound.inbound_rtp.inbound.bytes_received = received * 1000
     inbound.inbound_rtp.inbound.jitter_buffer_delay = received * 0.05
     inbound.inbound_rtp.inbound.jitter_buffer_emitted_count = received
+    inbound.inbound_rtp.inbound.total_decode_time = received * 0.006
+    inbound.inbound_rtp.inbound.frames_decoded = received
     outbound.outbound_rtp.rtc.id = "out"
     outbound.outbound_rtp.stream.kind = "video"
     outbound.outbound_rtp.sent.bytes_sent = sent
     outbound.outbound_rtp.outbound.frame_height = 720
+    outbound.outbound_rtp.outbound.total_encode_time = sent * 0.02
+    outbound.outbound_rtp.outbound.frames_encoded = sent
     return rtc.RtcStats(publisher_stats=[outbound], subscriber_stats=[inbound])
 
 
@@ -133,10 +137,10 @@ def test_totals_become_what_was_counted_in_a_second() -> None:
     assert (second.packets_received, second.packets_lost, second.received_bytes) == (80, -1, 80_000)
     assert second.sent_bytes == 125_000
     assert second.jitter_ms == pytest.approx(4)
-    assert second.jitter_buffer_ms == pytest.approx(50)
+    assert (second.jitter_buffer_ms, second.decode_ms) == pytest.approx((50, 6))
     [layer] = second.layers
     assert layer.height == 720
-    assert layer.kbps == pytest.approx(1000)
+    assert (layer.kbps, layer.encode_ms) == pytest.approx((1000, 20))
 
 
 def test_totals_that_begin_anew_after_a_reconnect_count_from_there() -> None:

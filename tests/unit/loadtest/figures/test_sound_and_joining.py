@@ -1,7 +1,7 @@
 import pytest
 
-from loadtest.client.protocol import Failed, FirstAudio, FirstVideo
-from loadtest.client.samples import AudioGap, AudioSecond
+from loadtest.client.protocol import Failed, FirstAudio, FirstVideo, Measured
+from loadtest.client.samples import AudioGap, AudioSecond, SentLayer, TransportSecond
 from loadtest.figures import Span, Window, audio_results, join_times, transport_totals, worst_join
 from tests.unit.loadtest.figures.recorded import joined, left, recording, told
 
@@ -83,6 +83,31 @@ def test_transport_is_summed_over_the_windows_seconds() -> None:
     assert totals.received_kbps == pytest.approx(1000)
     nothing = transport_totals(recording(), WINDOW)
     assert (nothing.lost_ratio, nothing.jitter_ms, nothing.received_kbps) == (None, None, 0)
+
+
+def _own(jitter_buffer_ms: float | None, *encode_ms: float | None) -> TransportSecond:
+    """The largest of these layers is the last."""
+    return TransportSecond(
+        jitter_buffer_ms=jitter_buffer_ms,
+        decode_ms=None if jitter_buffer_ms is None else jitter_buffer_ms / 10,
+        layers=tuple(
+            SentLayer(height=180 * 2**size, kbps=1, fps=15, target_kbps=1, encode_ms=ms, limited_by="none")
+            for size, ms in enumerate(encode_ms)
+        ),
+    )
+
+
+def test_what_a_picture_took_is_that_of_the_median_second_and_of_the_largest_layer() -> None:
+    told_of = [_own(400, 4, 20), _own(None, 4, None), _own(150, 9, 30), _own(420, 9, 40)]
+    seconds = [
+        Measured(from_ms=at * 1000, to_ms=at * 1000 + 1000, transport=one)
+        for at, one in enumerate(told_of, 2)
+    ]
+    totals = transport_totals(recording(joined(), seconds), WINDOW)
+    assert (totals.jitter_buffer_ms, totals.decode_ms) == (400, 40)
+    assert totals.encode_ms == 25
+    nothing = transport_totals(recording(), WINDOW)
+    assert (nothing.encode_ms, nothing.jitter_buffer_ms, nothing.decode_ms) == (None, None, None)
 
 
 def test_spans_overlap_or_do_not() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from loadtest.definition.profile import Direction
 from loadtest.definition.scenario import Camera
-from loadtest.judging.facts import Captured, ClientFacts, JudgedClient, Picture, Window
+from loadtest.judging.facts import Captured, ClientFacts, JudgedClient, OwnTimes, Picture, Window
 from loadtest.result import (
     AudioResult,
     ClientResult,
@@ -88,6 +88,7 @@ def facts(**changed: Any) -> ClientFacts:
         "down": Direction(rate_kbps=30000, delay_ms=1, jitter_ms=2),
         "connected_s": 5.0,
         "lost_ratio": 0.01,
+        "own": OwnTimes(jitter_buffer_ms=40, decode_ms=6),
     }
     return ClientFacts(**{**usual, **changed})
 

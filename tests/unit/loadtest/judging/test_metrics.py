@@ -4,7 +4,7 @@ import pytest
 
 from loadtest.definition.profile import Direction
 from loadtest.definition.scenario import METRICS, Camera, Metric
-from loadtest.judging.facts import JudgedClient, Picture
+from loadtest.judging.facts import JudgedClient, OwnTimes, Picture
 from loadtest.judging.metrics import client_metrics, measure
 from loadtest.judging.not_measured import NotMeasured
 from loadtest.result import (
@@ -39,7 +39,9 @@ def layers(*heights_at: tuple[float, int]) -> tuple[LayerChange, ...]:
 def test_every_metric_says_what_it_means_and_a_good_client_has_all_that_apply() -> None:
     assert set(METRICS) == set(Metric)
     without = {Metric.TOKEN_MS, Metric.ADAPT_S, Metric.RECOVERY_MS, Metric.JITTER_MS, Metric.ROUND_TRIP_MS}
-    assert set(client_metrics(viewer())) == set(Metric) - without
+    assert set(client_metrics(viewer())) == set(Metric) - without - {Metric.ENCODE_MS}
+    sender = JudgedClient(result(), facts(own=OwnTimes(encode_ms=12)))
+    assert measure(Metric.ENCODE_MS, sender) == 12
 
 
 def test_values() -> None:
@@ -59,6 +61,7 @@ def test_values() -> None:
     assert (values[Metric.JITTER_MS], values[Metric.ROUND_TRIP_MS]) == (3, 9)
     assert values[Metric.AUDIO_MARKED_RATIO] == 0.99
     assert values[Metric.CLOCK_DIFFERENCE_MS] == 0.4
+    assert (values[Metric.JITTER_BUFFER_MS], values[Metric.DECODE_MS]) == (40, 6)
 
 
 def test_of_two_tracks_the_worse_one_counts() -> None:
@@ -84,6 +87,25 @@ def test_a_track_that_never_gave_a_picture_is_missing_too() -> None:
     silent = track(delivered=0, latency_ms=None, age_ms=None, layers=())
     with pytest.raises(NotMeasured, match="no picture of creator-1's camera"):
         measure(Metric.AGE_P95_MS, viewer(video=(silent,)))
+
+
+def test_a_track_that_came_before_the_measured_time_and_never_in_it_stood_still_for_all_of_it() -> None:
+    stopped = track(
+        delivered=0,
+        sent=0,
+        latency_ms=None,
+        age_ms=milliseconds(1000, 31_000),
+        freezes=(Freeze(at_s=10, lasted_ms=30_000),),
+        second_clock=None,
+    )
+    client = viewer(video=(stopped,))
+    assert measure(Metric.LONGEST_FREEZE_MS, client) == 30_000
+    assert measure(Metric.FROZEN_RATIO, client) == 1
+    assert measure(Metric.AGE_P95_MS, client) == 31_000
+    assert measure(Metric.PICTURES, client) == 0
+    for of_pictures in (Metric.LATENCY_P50_MS, Metric.DELIVERED_RATIO, Metric.SETTLED_HEIGHT):
+        with pytest.raises(NotMeasured, match="got no picture of creator-1's camera in the measured time"):
+            measure(of_pictures, client)
 
 
 def test_the_reason_of_a_client_that_failed_is_told_with_what_is_missing() -> None:

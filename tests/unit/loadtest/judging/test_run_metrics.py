@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from loadtest.definition.scenario import RUN_METRICS, RunMetric
-from loadtest.judging.facts import RunFacts
+from loadtest.judging.facts import RunFacts, Window
 from loadtest.judging.not_measured import NotMeasured
 from loadtest.judging.run_metrics import measure_run, run_metrics
 from loadtest.result import ApiResult, RampResult, SfuSample
@@ -61,6 +61,16 @@ def test_packets_per_busy_core_are_of_the_nodes_that_carry() -> None:
     samples = (*sfu("a"), *sfu("idle", packets_out=0, cpu_cores=0.5))
     assert measure_run(RunMetric.SFU_PACKETS_PER_BUSY_CORE, run(sfu=samples)) == pytest.approx(2000)
     assert measure_run(RunMetric.SFU_CORES_MAX, run(sfu=samples)) == 0.5
+
+
+def test_packets_of_the_time_in_which_clients_joined_do_not_count() -> None:
+    joining = tuple(
+        sample.model_copy(update={"packets_out": 100 if sample.at_s < 20 else 400, "rtp_span_s": 10})
+        for sample in sfu()
+    )
+    assert measure_run(RunMetric.SFU_PACKETS_PER_BUSY_CORE, run(sfu=joining)) == pytest.approx(2000)
+    with pytest.raises(NotMeasured, match="packets are counted over 10 s, and 8 s were measured"):
+        measure_run(RunMetric.SFU_PACKETS_PER_BUSY_CORE, run(sfu=joining, window=Window(10, 18)))
 
 
 def test_samples_outside_of_the_window_do_not_count() -> None:

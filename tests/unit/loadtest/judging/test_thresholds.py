@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from loadtest.definition.profile import Direction, builtin_profiles
+from loadtest.definition.profile import Direction, Loss, builtin_profiles
 from loadtest.definition.scenario import Camera, Metric, NamedLimit, RunMetric, Threshold
-from loadtest.judging.facts import JudgedClient, Picture, RunFacts
-from loadtest.judging.named_limits import resolve
+from loadtest.judging.facts import JudgedClient, OwnTimes, Picture, RunFacts
+from loadtest.judging.named_limits import links_share_ms, resolve
 from loadtest.judging.thresholds import check, check_ends
 from loadtest.result import Check, Outcome, RampResult
 from tests.unit.loadtest.judging.judged import CAMERA, WINDOW, facts, milliseconds, result, track, viewer
@@ -90,16 +90,54 @@ def test_of_the_run() -> None:
     assert check([threshold(RunMetric.HELD, min=5, profiles=("4g",))], [], run(), "wifi") == ()
 
 
+OBJECTIVE = threshold(Metric.LATENCY_P50_MS, max=NamedLimit.LATENCY_OBJECTIVE)
+
+
+def seeing(name: str, latency_ms: float, *, buffer_ms: float, **of_facts: Any) -> JudgedClient:
+    """A viewer with so much latency, of which its own jitter buffer has so much."""
+    own = OwnTimes(jitter_buffer_ms=buffer_ms, decode_ms=4)
+    return viewer(
+        name, video=(track(latency_ms=milliseconds(latency_ms)),), facts_of_it=facts(own=own, **of_facts)
+    )
+
+
 def test_a_named_limit_is_each_clients_own() -> None:
-    objective = threshold(Metric.LATENCY_P50_MS, max=NamedLimit.LATENCY_OBJECTIVE)
-    slow = viewer("viewers-1", facts_of_it=facts(down=Direction(delay_ms=200, jitter_ms=50)))
-    late = [viewer("viewers-2", video=(track(latency_ms=milliseconds(400)),))]
-    found = judge(objective, slow, *late)
+    slow = seeing("viewers-1", 350, buffer_ms=96, down=Direction(delay_ms=200, jitter_ms=50))
+    late = seeing("viewers-2", 400, buffer_ms=96)
+    found = judge(OBJECTIVE, slow, late)
     assert (found.threshold, found.worst, found.limit) == (
         "viewers: latency_p50_ms ≤ latency-objective",
         "viewers-2",
-        1 + 2 + 1 + 2 + 250,
+        1 + 2 + 1 + 2 + 96 + 4 + 100,
     )
+    assert found.limit_parts == (
+        "6 ms of links, 100 of its own jitter buffer and decoder, 100 for all between"
+    )
+    assert found.reason == (
+        f"viewers-2 had 400, and at most 206 is allowed: {found.limit_parts} (1 of 2 clients missed it)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("latency_ms", "buffer_ms", "holds"),
+    [
+        (130, 40, True),
+        (190, 40, False),  # a quiet machine: what is between is slow
+        (436, 397, True),  # a saturated one, without links: it is the viewer who waits
+        (480, 350, False),  # an SFU that gets 3 % of a processor
+        (1189, 254, False),
+        (1060, 850, True),  # ends that are slow by far: what is between may be so too, in proportion
+        (1090, 850, False),
+    ],
+)
+def test_what_is_between_the_ends_is_held_against_what_the_viewer_itself_took(
+    latency_ms: float, buffer_ms: float, *, holds: bool
+) -> None:
+    assert judge(OBJECTIVE, seeing("viewers-1", latency_ms, buffer_ms=buffer_ms)).passed is holds
+
+
+def test_a_viewer_whose_own_times_nobody_counted_is_allowed_no_more_for_that() -> None:
+    assert resolve(NamedLimit.LATENCY_OBJECTIVE, facts(own=OwnTimes())).value == 6 + 100
 
 
 @pytest.mark.parametrize(
@@ -107,20 +145,27 @@ def test_a_named_limit_is_each_clients_own() -> None:
     [("ideal", 720), ("wifi", 720), ("4g", 720), ("3g", 360), ("3g-slow", 360), ("rmcat-step", 360)],
 )
 def test_the_layer_that_fits_the_link(profile: str, height: int) -> None:
-    assert resolve(NamedLimit.LINK_HEIGHT, facts(down=PROFILES[profile].down)) == height
+    assert resolve(NamedLimit.LINK_HEIGHT, facts(down=PROFILES[profile].down)).value == height
 
 
 def test_no_layer_is_smaller_than_the_smallest() -> None:
-    assert resolve(NamedLimit.LINK_HEIGHT, facts(down=Direction(rate_kbps=50))) == 180
+    assert resolve(NamedLimit.LINK_HEIGHT, facts(down=Direction(rate_kbps=50))).value == 180
     whole = replace(CAMERA, camera=Camera(simulcast=False))
-    assert resolve(NamedLimit.LINK_HEIGHT, facts(down=Direction(rate_kbps=50), pictures=(whole,))) == 720
+    narrow = facts(down=Direction(rate_kbps=50), pictures=(whole,))
+    assert resolve(NamedLimit.LINK_HEIGHT, narrow).value == 720
 
 
 def test_of_several_tracks_the_loosest_limit_counts() -> None:
     far = Picture(publisher="far-1", source="camera", camera=Camera(), up=Direction(delay_ms=200))
     both = facts(pictures=(CAMERA, far))
-    assert resolve(NamedLimit.LATENCY_OBJECTIVE, both) == 200 + 3 + 250
-    assert resolve(NamedLimit.TOP_HEIGHT, both) == 720
+    assert links_share_ms(both) == 200 + 3
+    assert resolve(NamedLimit.LATENCY_OBJECTIVE, both).value == 203 + 40 + 6 + 100
+    assert resolve(NamedLimit.TOP_HEIGHT, both).value == 720
+
+
+def test_a_link_that_loses_packets_may_send_them_again() -> None:
+    lossy = Direction(delay_ms=30, jitter_ms=5, loss=Loss(lost_in_good=0.01))
+    assert links_share_ms(facts(down=lossy)) == 3 + 3 * 35
 
 
 def test_who_did_not_run_to_the_end_is_a_failed_check() -> None:

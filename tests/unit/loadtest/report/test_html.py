@@ -89,6 +89,13 @@ def test_missed_checks_stand_above_those_that_held() -> None:
     assert text.rindex("✗ missed") < text.index("✓ held")
 
 
+def test_a_limit_that_was_computed_is_shown_with_its_parts_also_where_it_held() -> None:
+    objective = results.check("viewers: latency_p50_ms ≤ latency-objective", 171, 247)
+    parts = "0 ms of links, 147 of its own jitter buffer and decoder, 100 for all between"
+    shown = runs.run().model_copy(update={"checks": (objective.model_copy(update={"limit_parts": parts}),)})
+    assert parts in Page(render_html(shown)).text
+
+
 def test_a_link_that_is_not_what_it_claims_is_marked_in_its_table() -> None:
     text = render_html(runs.invalid())
     assert 'class="number mark bad">30→62.0 ±1.9<' in text

@@ -82,6 +82,20 @@ def test_advice_for_slow_pictures_names_sfu_machine_and_links() -> None:
     assert "dropped 4 packets" in found
 
 
+def test_what_the_host_took_is_told_where_it_is_something() -> None:
+    quiet = results.generator(10)
+    assert words.stolen(quiet) == ""
+    taken = tuple(sample.model_copy(update={"stolen_ratio": 0.123}) for sample in quiet)
+    assert words.stolen(taken) == " (of this, 12% at most by others on its host: steal)"
+
+
+def test_advice_for_latency_names_who_had_to_wait_for_packets() -> None:
+    slow = results.check("viewers: latency_p50_ms ≤ latency-objective", 433, reason="above")
+    waiting = tuple(results.viewer(n, metrics={Metric.JITTER_BUFFER_MS: 300 + n}) for n in range(2))
+    [found] = advice(runs.failed().model_copy(update={"clients": waiting, "checks": (slow,)}))
+    assert "pictures waited 301 ms in the jitter buffer of viewers-2" in found
+
+
 def test_actions_of_many_clients_are_one_moment_each() -> None:
     assert [moment.what for moment in moments(runs.reconnect())] == [
         "reconnect-full, at 18 s",

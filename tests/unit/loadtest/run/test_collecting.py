@@ -76,10 +76,10 @@ def second(at_s: int) -> Measured:
     )
 
 
-def everybody(*, viewer_sees: bool = True) -> list[Told]:
+def everybody(*, sees_until_s: int = 20) -> list[Told]:
+    """One sends, one watches what comes until then, one is in another room."""
     events: list[Event] = [joined("viewers-1", 2)]
-    if viewer_sees:
-        events += [second(at_s) for at_s in range(2, 20)]
+    events += [second(at_s) for at_s in range(2, sees_until_s)]
     return [
         Told(planned(CREATOR), Recording((joined("creator-1", 1),))),
         Told(planned(VIEWERS), Recording(tuple(events)), token_ms=[7, 9]),
@@ -93,12 +93,20 @@ def setting(*actions: Action) -> Setting:
 
 
 def test_a_track_that_never_came_is_there_with_no_picture() -> None:
-    creator, viewer, elsewhere = judged_clients(everybody(viewer_sees=False), setting())
+    creator, viewer, elsewhere = judged_clients(everybody(sees_until_s=0), setting())
     [track] = viewer.result.video
     assert (track.publisher, track.source, track.delivered) == ("creator-1", "camera", 0)
     assert viewer.result.metrics[Metric.PICTURES] == 0
     # Another room's, and the publisher's own, are nobody's to see.
     assert creator.result.video == elsewhere.result.video == ()
+
+
+def test_a_viewer_that_stops_before_the_measured_time_was_frozen_for_all_of_it() -> None:
+    _, viewer, _ = judged_clients(everybody(sees_until_s=9), setting())
+    assert viewer.result.metrics[Metric.LONGEST_FREEZE_MS] == 10_000
+    assert viewer.result.metrics[Metric.AGE_MAX_MS] > 10_000
+    assert viewer.result.metrics[Metric.PICTURES] == 0
+    assert Metric.LATENCY_P50_MS not in viewer.result.metrics
 
 
 def test_joining_counts_its_worst_part_and_layers_count_from_the_first_picture_on() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections import deque
@@ -19,8 +20,10 @@ from loadtest.run.sampling import (
     ProcessorTimes,
     SfuSampler,
     TimedLoad,
+    family,
     keep_recent,
-    parse_process_ticks,
+    own_processes,
+    parse_process,
     parse_processor_times,
     sfu_sample,
 )
@@ -47,6 +50,7 @@ def test_rates_of_a_node() -> None:
     assert sample.cpu_cores == 0.5, "of the newest interval"
     assert (sample.packets_in, sample.packets_out) == (50, 800), "over the whole span"
     assert (sample.bytes_in, sample.bytes_out) == (5e4, 8e5)
+    assert sample.rtp_span_s == 10
 
 
 def test_counters_that_are_added_to_every_five_seconds_give_a_steady_rate() -> None:
@@ -82,12 +86,30 @@ def test_a_node_that_does_not_answer_is_told_of_and_the_others_are_sampled() -> 
 
 def test_processor_times() -> None:
     stat = "cpu  100 20 30 1000 50 7 3 40 5 5\ncpu0 1 2 3\nintr 1\n"
-    assert parse_processor_times(stat) == ProcessorTimes(busy=200, total=1250)
+    assert parse_processor_times(stat) == ProcessorTimes(busy=200, stolen=40, total=1250)
 
 
-def test_ticks_of_a_process_whose_name_has_blanks_and_brackets() -> None:
+def test_a_process_whose_name_has_blanks_and_brackets() -> None:
     stat = "42 (a (b) c) S 1 42 42 0 -1 4194304 900 0 0 0 70 8 1000 1000 20 0 1 0 123 1 1"
-    assert parse_process_ticks(stat) == 78
+    fields = parse_process(stat)
+    assert (fields[0], fields[1], fields[11], fields[12]) == ("S", "1", "70", "8")
+
+
+def test_a_family_is_a_process_and_all_that_descend_from_it() -> None:
+    parents = {1: 0, 5: 1, 6: 5, 7: 6, 8: 1, 9: 8}
+    assert family(5, parents) == {5, 6, 7}
+
+
+def test_what_this_process_started_is_its_own_and_so_is_what_that_started(busy_process: int) -> None:
+    shell = ["sh", "-c", "sleep 60 & echo $!; wait"]
+    with subprocess.Popen(shell, stdout=subprocess.PIPE, text=True, start_new_session=True) as started:
+        try:
+            assert started.stdout is not None
+            asleep = int(started.stdout.readline())
+            assert {os.getpid(), busy_process, started.pid, asleep} <= own_processes()
+            assert os.getppid() not in own_processes()
+        finally:
+            os.killpg(started.pid, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -109,14 +131,16 @@ def busy_process() -> Iterator[int]:
 
 def test_this_machine(busy_process: int) -> None:
     sampler = GeneratorSampler()
-    assert sampler.sample(0, [busy_process]) is None, "a rate needs two looks"
+    looked_at = [busy_process, os.getpid(), 2**22 + 1]
+    assert sampler.sample(0, looked_at) is None, "a rate needs two looks"
 
     def look() -> GeneratorSample | None:
-        sample = sampler.sample(1.5, [busy_process, os.getpid(), 2**22 + 1])
+        sample = sampler.sample(1.5, looked_at)
         return sample if sample and sample.own_cores > 0.02 else None
 
     sample = wait_until(look, timeout=20, describe="processor time of the process to be seen", interval=1)
     assert sample is not None
     assert sample.at_s == 1.5
     assert 0 < sample.cpu_ratio <= 1
+    assert 0 <= sample.stolen_ratio <= sample.cpu_ratio
     assert sample.own_cores < 1

@@ -63,13 +63,13 @@ images-push: ## build and publish our images: REGISTRY=registry.example.com/live
 	@$(LOCAL) images-push "$(REGISTRY)" $(if $(ALL),--all)
 
 lock: ## compile the requirements.in files anew
-	@$(LOCAL) run -- uv pip compile $(LOCK_FLAGS) requirements.in -o requirements.txt
-	@$(LOCAL) run -- uv pip compile $(LOCK_FLAGS) -c requirements.txt services/token-api/requirements.in \
-		-o services/token-api/requirements.txt
-	@$(LOCAL) run -- uv pip compile $(LOCK_FLAGS) -c requirements.txt services/object-store-setup/requirements.in \
-		-o services/object-store-setup/requirements.txt
-	@$(LOCAL) run -- uv pip compile $(LOCK_FLAGS) --no-universal --python-platform x86_64-manylinux_2_28 \
-		-c requirements.txt loadtest/requirements.in -o loadtest/requirements.txt
+	@$(LOCAL) run -- uv pip compile $(LOCK_FLAGS) --universal requirements.in -o requirements.txt
+	@for part in services/token-api services/object-store-setup services/turn-exporter loadtest; do \
+		$(LOCAL) run -- uv pip compile $(LOCK_FLAGS) $(IMAGE_LOCK_FLAGS) $$part/requirements.in \
+			-o $$part/requirements.txt || exit; \
+	done
 
 # No index is recorded: pip takes the one that the machine is configured for.
-LOCK_FLAGS := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+LOCK_FLAGS := --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+# For the interpreter of our images alone. pip would judge a condition by the interpreter that builds the image.
+IMAGE_LOCK_FLAGS := --python-platform x86_64-manylinux_2_28 -c requirements.txt

@@ -91,9 +91,15 @@ def pod_parts(pod: Mapping[str, Any], built_here: Mapping[str, set[str]]) -> lis
     """A part per container; one that has ended well (a Job's) is healthy. Pure."""
     metadata, status = pod["metadata"], pod["status"]
     node = pod["spec"].get("nodeName", "")
-    known = {entry["name"]: entry for entry in status.get("containerStatuses", [])}
+    known = {
+        entry["name"]: entry
+        for kind in ("initContainerStatuses", "containerStatuses")
+        for entry in status.get(kind, [])
+    }
+    # Those that go on beside the others; what only comes before them has ended.
+    sidecars = [one for one in pod["spec"].get("initContainers", []) if one.get("restartPolicy") == "Always"]
     parts = []
-    for container in pod["spec"]["containers"]:
+    for container in [*pod["spec"]["containers"], *sidecars]:
         image = container["image"]
         entry = known.get(container["name"])
         done = status.get("phase") == "Succeeded"

@@ -160,6 +160,7 @@ _POSTGRES = Rootfs("postgres", ("postgresql",), without=("etc/postgresql", "var/
 _PYTHON = Rootfs("python", ("ca-certificates", "python3"))
 _TOKEN_API = CHECKOUT / "services" / "token-api"
 _OBJECT_STORE_SETUP = CHECKOUT / "services" / "object-store-setup"
+_TURN_EXPORTER = CHECKOUT / "services" / "turn-exporter"
 _LOADTEST = CHECKOUT / "loadtest"
 # The applets that shells in test pods and the volume provisioner's helper pods call.
 _APPLETS = """
@@ -274,6 +275,7 @@ def platform_images() -> list[Image]:
         ),
         token_api(),
         object_store_setup(),
+        turn_exporter(),
     ]
 
 
@@ -288,6 +290,13 @@ def object_store_setup() -> Image:
         "object-store-setup",
         _OBJECT_STORE_SETUP,
         Source(_OBJECT_STORE_SETUP / "object_store_setup", "app/object_store_setup"),
+    )
+
+
+def turn_exporter() -> Image:
+    """What serves a TURN server's metrics, beside it."""
+    return _own_python_image(
+        "turn-exporter", _TURN_EXPORTER, Source(_TURN_EXPORTER / "turn_exporter", "app/turn_exporter")
     )
 
 

@@ -75,7 +75,7 @@ def test_open_ports_are_the_declared_ones_on_every_node(
             (port["protocol"].lower(), port["containerPort"])
             for pod in pods
             if pod["spec"]["nodeName"] == name and pod["spec"].get("hostNetwork")
-            for container in pod["spec"]["containers"]
+            for container in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
             for port in container.get("ports", [])
         }
         expected = declared | set(_OF_THE_CLUSTER)

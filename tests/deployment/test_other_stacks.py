@@ -96,6 +96,7 @@ def _config(stack: str, outputs_nodes: list[dict[str, str]], kubeconfig: Path) -
             "registry": "registry.example.com/livekit-platform",
             "token_api": f"token-api{digest}",
             "object_store_setup": f"object-store-setup{digest}",
+            "turn_exporter": f"turn-exporter{digest}",
         },
     }
 

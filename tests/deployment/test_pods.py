@@ -18,6 +18,12 @@ def pods(kubectl: Kubectl, platform: str) -> list[dict[str, Any]]:
     return kubectl.get("pods", "-n", platform, "--field-selector=status.phase=Running")
 
 
+def _statuses(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    """Of every container that runs: a pod's sidecars are init containers to Kubernetes."""
+    found = [*pod["status"].get("initContainerStatuses", []), *pod["status"]["containerStatuses"]]
+    return [status for status in found if "running" in status["state"]]
+
+
 def _exec(kubectl: Kubectl, platform: str, pod: str, container: str, *words: str) -> str:
     return kubectl("-n", platform, "exec", pod, "-c", container, "--", *words).stdout
 
@@ -31,7 +37,7 @@ def test_every_process_runs_as_nobody_with_no_capability_and_no_way_to_more(
             status["containerID"].removeprefix("containerd://"): f"{pod['metadata']['name']}/{status['name']}"
             for pod in pods
             if pod["spec"]["nodeName"] == node.backend.get_hostname()
-            for status in pod["status"]["containerStatuses"]
+            for status in _statuses(pod)
         }
         found = _first_processes(node)
         for container, where in containers.items():
@@ -63,10 +69,10 @@ def test_every_container_runs_the_image_that_was_built(
 ) -> None:
     """By digest: a name alone could be an older image that was left on the node."""
     built = json.loads(local("images", timeout=60))
-    statuses = [status for pod in pods for status in pod["status"]["containerStatuses"]]
+    statuses = [status for pod in pods for status in _statuses(pod)]
     ours = [status for status in statuses if status["image"] in built]
     # Where a registry answers, upstream's images are pulled; what is ours is built in any case.
-    assert {"token-api"} <= {status["name"] for status in ours}
+    assert {"token-api", "exporter"} <= {status["name"] for status in ours}
     for status in ours:
         running = status["imageID"].rpartition("@")[2]
         assert running in built[status["image"]].values(), f"{status['name']} runs {running}"

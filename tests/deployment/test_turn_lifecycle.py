@@ -246,6 +246,9 @@ async def test_a_stopping_server_keeps_its_relays_and_takes_no_new_ones(
         stopping = _Stopping.begin(kubectl, platform, pod)
         await _until(lambda: _is_refused(turn, pod), seconds=20)
         assert await allocation.seen_by(peer) == allocation.relayed
+        told = pod.scrape()
+        assert (told["turn_up"], told["turn_draining"]) == (1, 1)
+        assert told["turn_allocations{udp}"] >= 1
     log = await stopping.ended()
     assert f"draining, at most {pod.drain_seconds} s" in log
     # And some more: tries to allocate, in the seconds in which the server waits for the edge to know.

@@ -8,9 +8,12 @@ import ssl
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
+
 from loadtest.targets.outputs import host_of
 from tests.deployment.kubectl import Kubectl
 from tests.deployment.turn_client import Server
+from tests.prometheus import samples
 from tests.running import RunningStack
 
 _SELECTOR = "app.kubernetes.io/name=coturn"
@@ -24,11 +27,22 @@ class Pod:
     address: str
     turn: int
     tls: int
+    metrics: int
     drain_seconds: int
 
     @property
     def udp(self) -> Server:
         return Server(self.address, self.turn, "udp")
+
+    def scrape(self) -> dict[str, float]:
+        """Its metrics, as `tests.prometheus.samples`.
+
+        Raises:
+            httpx.HTTPError: nobody serves them.
+        """
+        # Whatever proxy the machine has, its own nodes are not behind it.
+        answer = httpx.get(f"http://{self.address}:{self.metrics}/metrics", timeout=10, trust_env=False)
+        return samples(answer.raise_for_status().text)
 
 
 @dataclass(frozen=True)
@@ -56,13 +70,18 @@ def pods_of(kubectl: Kubectl, namespace: str) -> list[dict[str, Any]]:
 
 def _pod(found: dict[str, Any]) -> Pod:
     (container,) = found["spec"]["containers"]
-    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    ports = {
+        port["name"]: port["containerPort"]
+        for one in [container, *found["spec"].get("initContainers", [])]
+        for port in one.get("ports", [])
+    }
     env = {variable["name"]: variable.get("value", "") for variable in container["env"]}
     return Pod(
         name=found["metadata"]["name"],
         address=found["status"]["hostIP"],
         turn=ports["turn-udp"],
         tls=ports["turn-tls"],
+        metrics=ports["turn-metrics"],
         drain_seconds=int(env["DRAIN_SECONDS"]),
     )
 

@@ -139,7 +139,12 @@ def pod_specs(manifests: list[Manifest]) -> list[dict[str, Any]]:
 
 def containers(manifests: list[Manifest]) -> Iterator[dict[str, Any]]:
     for spec in pod_specs(manifests):
-        yield from [*spec.get("initContainers", []), *spec["containers"]]
+        yield from containers_of(spec)
+
+
+def containers_of(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """All of a pod's, its sidecars first."""
+    return [*spec.get("initContainers", []), *spec["containers"]]
 
 
 def pod_labels(workload: Manifest) -> dict[str, str]:

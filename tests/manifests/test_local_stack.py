@@ -70,8 +70,8 @@ def test_declared_ports_are_the_ports_of_the_configuration(whole: list[Manifest]
             if claim.scope in scopes and not claim.relay
         }
 
-    # One Redis has no Sentinel, and the coturn that is built here no metrics.
-    absent = {(port, Protocol.TCP.value) for port in (Ports().redis_sentinel, Ports().turn_metrics)}
+    # One Redis has no Sentinel; what is on a node's loopback is no port of a pod's.
+    absent = {(port, Protocol.TCP.value) for port in (Ports().redis_sentinel, Ports().turn_reports)}
     assert in_pods == claimed(Scope.HOST, Scope.POD) - absent
     assert on_nodes == claimed(Scope.HOST_PORT)
     [relay] = [

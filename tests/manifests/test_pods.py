@@ -12,11 +12,20 @@ _PINNED = re.compile(r"^[^/]+\.[^/]+/.+(:(?!latest$)[A-Za-z0-9._-]+|@sha256:[0-9
 
 
 def test_every_container_has_all_three_probes(manifests: list[Manifest]) -> None:
-    for container in containers(serving(manifests)):
+    for container in (
+        container for spec in pod_specs(serving(manifests)) for container in spec["containers"]
+    ):
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             [handler] = set(container[probe]) & {"exec", "httpGet", "tcpSocket", "grpc"}
             assert container[probe]["periodSeconds"] >= 1
             assert container[probe][handler]
+
+
+def test_a_sidecar_decides_nothing_for_clients(manifests: list[Manifest]) -> None:
+    """One that is not ready would take its pod out of the Services, and calls with it."""
+    for container in (one for spec in pod_specs(manifests) for one in spec.get("initContainers", [])):
+        assert container["restartPolicy"] == "Always", "what runs before the others holds them up"
+        assert "readinessProbe" not in container
 
 
 def test_a_redis_outage_restarts_no_sfu(case: Case, manifests: list[Manifest]) -> None:

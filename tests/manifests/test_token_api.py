@@ -194,11 +194,30 @@ def test_the_database_is_reached_where_it_is(helm: Path) -> None:
     assert not _reaches(template(helm, "token-api", _values("embedded")), PUBLIC, 5432)
 
 
+def test_the_object_store_is_reached_where_it_is_and_at_its_port_only(helm: Path) -> None:
+    objects = template(helm, "token-api", _values("everything"))
+    assert _reaches(objects, "10.3.0.1", 9000)
+    assert not _reaches(objects, "10.3.0.1", 443)
+    assert not _reaches(objects, "10.4.0.1", 9000)
+    [policy] = of_kind(objects, "NetworkPolicy")
+    peers = [peer for rule in policy["spec"]["egress"] for peer in rule["to"]]
+    assert {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "object-store"}}} in peers
+    # Labels of nobody would be everybody's.
+    none = template(helm, "token-api", _values("two-nodes"))
+    assert not any(
+        "podSelector" in peer
+        for rule in of_kind(none, "NetworkPolicy")[0]["spec"]["egress"]
+        for peer in rule["to"]
+    )
+
+
 @pytest.mark.parametrize("case", OWN_CASES, ids=str)
 def test_a_stopping_pod_gets_the_time_of_all_its_phases(case: Case, manifests: list[Manifest]) -> None:
     [spec] = pod_specs(manifests)
     [container] = spec["containers"]
-    drain = container["lifecycle"]["preStop"]["sleep"]["seconds"]
-    requests = int(_environment(manifests)["TOKEN_API_SHUTDOWN_SECONDS"])
-    # A webhook that is on its way takes up to ten seconds.
-    assert spec["terminationGracePeriodSeconds"] >= drain + requests + 10
+    # The service drains by itself: a sleep before it would be time that it does not know of.
+    assert "lifecycle" not in container
+    environment = _environment(manifests)
+    phases = [int(environment[f"TOKEN_API_{phase}_SECONDS"]) for phase in ("DRAIN", "SHUTDOWN", "WORKER")]
+    assert all(phases)
+    assert spec["terminationGracePeriodSeconds"] == sum(phases) + 5

@@ -10,6 +10,9 @@ set -euo pipefail
 
 # The server's own files are there, too; the rest of the file system cannot be written.
 RUN=/run/coturn
+# For the exporter: it is there while the server drains, and a container that starts again begins anew.
+DRAINING=/run/reports/draining
+rm -f "$DRAINING"
 
 log() {
   printf '%(%FT%TZ)T run.sh: %s\n' -1 "$*"
@@ -79,6 +82,7 @@ while running; do
   if [[ $stop_asked == yes && -z $deadline ]] && running; then
     log "draining, at most $DRAIN_SECONDS s; relays now: $(relays)"
     kill -USR1 "$server"
+    touch "$DRAINING"
     deadline=$((SECONDS + DRAIN_SECONDS))
   fi
 

@@ -67,6 +67,11 @@ class Images(Section):
         examples=["registry.example.com/livekit-platform/object-store-setup:0123456789ab"],
     )
 
+    turn_exporter: Image = Field(
+        description=_OURS_ALLOWED,
+        examples=["registry.example.com/livekit-platform/turn-exporter:0123456789ab"],
+    )
+
     def complete(self, image: str) -> str:
         """`image` with its registry: its own, or `registry`."""
         return image if has_registry(image) or self.registry is None else f"{self.registry}/{image}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
@@ -27,6 +29,12 @@ class ExternalStore(Section):
         description="the store's address without a path, such as https://s3.eu-central-1.example.com",
         examples=["https://s3.eu-central-1.example.com"],
     )
+    cidrs: tuple[IPv4Network, ...] = Field(
+        default=(),
+        description="a list of IPv4 networks in which the host of `endpoint` is, where its address is no "
+        "public one: token-api deletes recordings there",
+        examples=[["10.60.0.0/24"]],
+    )
     # Virtual-host addressing needs a DNS name per bucket, which many compatible stores do not have.
     path_style: bool = Field(
         default=True, description="true (bucket in the path) or false (bucket in the host name)"
@@ -43,6 +51,12 @@ class ExternalStore(Section):
         "gives them an identity, as an object of texts",
         examples=[{"example.com/role": "livekit-recordings"}],
     )
+
+    @property
+    def port(self) -> int:
+        """The port of `endpoint`."""
+        address = urlsplit(self.endpoint)
+        return address.port or (443 if address.scheme == "https" else 80)
 
 
 class ObjectStore(Section):

@@ -106,7 +106,9 @@ class PlatformConfig(Section):
     object_store: ObjectStore = Field(default=ObjectStore(), description="an object")
     token_api: TokenApi = Field(default=TokenApi(), description="an object")
     database: Database = Field(default=Database(), description="an object")
-    images: Images = Field(description="an object with at least `token_api` and `object_store_setup`")
+    images: Images = Field(
+        description="an object with at least `token_api`, `object_store_setup` and `turn_exporter`"
+    )
     secrets: Secrets = Field(default=Secrets(), description="an object")
     ports: Ports = Field(default=Ports(), description="an object of port numbers")
 

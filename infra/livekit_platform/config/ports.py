@@ -35,6 +35,7 @@ class Ports(Section):
         default=RelayRange(), description='an object {"first": port, "last": port}'
     )
     turn_metrics: Port = _port(9641, "TCP on TURN nodes: coturn's Prometheus metrics")
+    turn_reports: Port = _port(9642, "TCP on loopback of TURN nodes: what coturn reports for its metrics")
     livekit_metrics: Port = _port(6789, "TCP on SFU nodes: Prometheus metrics")
     edge_https: Port = _port(443, "TCP on the edge's nodes: signalling, API, object store and TURN over TLS")
     edge_http: Port = _port(80, "TCP on the edge's nodes: redirects to https")
@@ -62,6 +63,7 @@ class Ports(Section):
             one("turn_tls", Protocol.TCP, Scope.HOST),
             PortClaim("ports.turn_relay", Protocol.UDP, relay, Scope.HOST, relay=True),
             one("turn_metrics", Protocol.TCP, Scope.HOST),
+            one("turn_reports", Protocol.TCP, Scope.HOST),
             one("livekit_metrics", Protocol.TCP, Scope.HOST),
             one("edge_https", Protocol.TCP, Scope.HOST_PORT),
             one("edge_http", Protocol.TCP, Scope.HOST_PORT),

@@ -44,8 +44,7 @@ class Turn(Section):
     )
     metrics: bool = Field(
         default=True,
-        description="true (coturn serves Prometheus metrics) or false; Debian builds coturn without them, "
-        "the official image has them",
+        description="true (an exporter beside each coturn serves Prometheus metrics) or false",
     )
     resources: Resources = Field(
         default=Resources(cpu_request="200m", memory_request="64Mi", memory_limit="512Mi"),

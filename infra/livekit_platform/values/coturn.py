@@ -62,7 +62,13 @@ def turnserver_conf(config: PlatformConfig, secret: str) -> str:
         ("cert", f"{_TLS}/tls.crt"),
         ("pkey", f"{_TLS}/tls.key"),
         ("cipher-list", _CIPHERS),
-        *([("prometheus", True), ("prometheus-port", ports.turn_metrics)] if config.turn.metrics else []),
+        # To the Redis beside it: its own metrics Debian does not build, and they know of traffic only when a
+        # session has ended.
+        *(
+            [("redis-statsdb", f'"ip=127.0.0.1 dbname=0 port={ports.turn_reports}"')]
+            if config.turn.metrics
+            else []
+        ),
         ("log-file", "stdout"),
         # Below it, every session's user is named.
         ("log-min-level", "info"),
@@ -93,8 +99,13 @@ def chart_values(config: PlatformConfig) -> dict[str, Any]:
             "turnTls": config.ports.turn_tls,
             "turnRelay": {"first": relay.first, "last": relay.last},
             "metrics": config.ports.turn_metrics,
+            "reports": config.ports.turn_reports,
         },
-        "metrics": {"enabled": config.turn.metrics},
+        "metrics": {
+            "enabled": config.turn.metrics,
+            "image": config.images.complete(config.images.turn_exporter),
+        },
+        "reports": {"image": config.images.complete(config.images.redis)},
         "drainSeconds": config.turn.drain_seconds,
         "resources": config.turn.resources.to_values(),
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from livekit_platform import endpoints, names
 from livekit_platform.config import ExternalStore, PlatformConfig
@@ -75,11 +74,10 @@ def chart_values(config: PlatformConfig) -> dict[str, Any]:
 
 
 def _external(external: ExternalStore) -> dict[str, Any]:
-    address = urlsplit(external.endpoint)
     return {
         "external": {
             "endpoint": external.endpoint,
-            "port": address.port or (443 if address.scheme == "https" else 80),
+            "port": external.port,
             "pathStyle": external.path_style,
             "secretName": external.secret_name or "",
             "serviceAccountAnnotations": dict(external.service_account_annotations),

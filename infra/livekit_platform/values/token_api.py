@@ -105,9 +105,17 @@ def _recordings(config: PlatformConfig) -> dict[str, Any]:
     return {
         "secretName": own or (external.secret_name if external else None) or "",
         "endpoint": endpoints.s3_endpoint(config),
+        "innerEndpoint": _inner_store(config),
         "bucket": config.object_store.bucket,
         "region": config.object_store.region,
     }
+
+
+def _inner_store(config: PlatformConfig) -> str:
+    """Where the service itself reaches the platform's own store: past the edge, by a name of the cluster."""
+    if config.object_store.external is not None:
+        return ""
+    return f"http://{names.service_host(names.OBJECT_STORE, config.namespace)}:{config.ports.object_store}"
 
 
 def _store_secret(config: PlatformConfig) -> list[str]:
@@ -118,6 +126,8 @@ def _network_policy(config: PlatformConfig) -> dict[str, Any]:
     api, database = config.token_api, config.database
     jwks = api.host_auth.kind == "jwks"
     public_keys = {api.host_auth.jwks_port} if jwks and not api.host_auth.jwks_cidrs else set()
+    store = config.object_store.external
+    public_store = {store.port} if store is not None and store.secret_name and not store.cidrs else set()
     return {
         # LiveKit's webhooks come from the SFUs' nodes; all else comes through the edge.
         "clientCidrs": [*config.sfu_source_cidrs, *map(str, config.network.ingress_cidrs)],
@@ -127,12 +137,15 @@ def _network_policy(config: PlatformConfig) -> dict[str, Any]:
         "livekitPort": config.ports.signal,
         "databaseCidrs": [*map(str, database.cidrs)],
         "databasePort": database.port,
-        "publicPorts": sorted({*api.webhook_ports, *public_keys}),
+        "publicPorts": sorted({*api.webhook_ports, *public_keys, *public_store}),
         # A webhook that led back to the nodes, past the edge, would be the cluster's own voice there.
         "ownCidrs": _own_networks(config),
         "webhookCidrs": [*map(str, api.webhook_allow)],
         "jwksCidrs": [*map(str, api.host_auth.jwks_cidrs)],
         "jwksPort": api.host_auth.jwks_port,
+        "storePodLabels": {"app.kubernetes.io/name": names.OBJECT_STORE} if store is None else {},
+        "storeCidrs": [*map(str, store.cidrs)] if store is not None else [],
+        "storePort": store.port if store is not None else config.ports.object_store,
         "dnsCidrs": [*map(str, config.network.dns_cidrs)],
     }
 

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from livekit_platform.certificates import CertificateAuthorityProvider, ServerCertificateProvider
+from tests.image_program import image_program
 from tests.manifests.edge.dns import Dns
 from tests.manifests.edge.haproxy import (
     CLUSTER_DOMAIN,
     Edge,
     Service,
     configuration,
-    haproxy_command,
     running,
     turn_server,
 )
@@ -32,7 +32,7 @@ Start = Callable[..., Edge]
 
 @pytest.fixture(scope="session")
 def haproxy() -> list[str]:
-    return haproxy_command()
+    return image_program("haproxy", "usr/sbin/haproxy")
 
 
 @pytest.fixture(scope="session")

@@ -21,30 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from common.waiting import wait_until
-from local.images import catalog
-from local.images.debian import Rootfs
 from tests.manifests.rendering import Manifest, of_kind
 
 _LOOPBACK = "127.0.0.1"
 # As run.sh finds it.
 CLUSTER_DOMAIN = "cluster.test"
 ENVIRONMENT = {**os.environ, "CLUSTER_DOMAIN": CLUSTER_DOMAIN}
-
-
-def haproxy_command() -> list[str]:
-    """How to run the program: named by HAPROXY, or that of the image, by the image's own libraries.
-
-    Not by PATH: a distribution's is another version, which knows half of the configuration.
-    """
-    given = os.environ.get("HAPROXY")
-    if given:
-        return [given]
-    [image] = [image for image in catalog.platform_images() if "/haproxy:" in image.reference]
-    [rootfs] = [part for part in image.parts if isinstance(part, Rootfs)]
-    root = rootfs.unpack()
-    libraries = root / "usr/lib/x86_64-linux-gnu"
-    program = root / "usr/sbin/haproxy"
-    return [str(root / "usr/lib64/ld-linux-x86-64.so.2"), "--library-path", str(libraries), str(program)]
 
 
 def configuration(manifests: list[Manifest], tls: Path, dns: int = 53) -> str:

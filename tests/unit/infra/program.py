@@ -43,6 +43,7 @@ def minimal_config(kubeconfig: Path) -> dict[str, Any]:
         "images": {
             "token_api": "docker.io/livekit-platform/token-api:0123456789ab",
             "object_store_setup": "docker.io/livekit-platform/object-store-setup:0123456789ab",
+            "turn_exporter": "docker.io/livekit-platform/turn-exporter:0123456789ab",
         },
     }
 

@@ -28,6 +28,7 @@ def images(**changes: Any) -> dict[str, Any]:
     ours = {
         "token_api": "r.example.com/token-api:1",
         "object_store_setup": "r.example.com/object-store-setup:1",
+        "turn_exporter": "r.example.com/turn-exporter:1",
     }
     return {key: value for key, value in {**ours, **changes}.items() if value is not None}
 
@@ -435,6 +436,7 @@ REFUSED: list[tuple[str, Any, str, str, str]] = [
     ("images", images(token_api="r.io/x@sha256:12"), "images.token_api", '"r.io/x@sha256:12"', "a digest"),
     ("images", images(token_api=None), "images.token_api", "nothing", "`make images-push` publishes it"),
     ("images", images(object_store_setup=None), "images.object_store_setup", "nothing", "`make images-push`"),
+    ("images", images(turn_exporter=None), "images.turn_exporter", "nothing", "`make images-push`"),
     ("images", images(livekit="x"), "images.livekit", '"x"', "registry/path:tag"),
     (
         "images",
@@ -475,6 +477,7 @@ REFUSED: list[tuple[str, Any, str, str, str]] = [
     ("ports", {"edge_http": 443}, "ports.edge_http", "443/TCP", "ports.edge_https (443/TCP) does not take"),
     ("ports", {"turn_tls": 3478}, "ports.turn_tls", "3478/TCP", "ports.turn_tcp (3478/TCP) does not take"),
     ("ports", {"turn_metrics": 6789}, "ports.livekit_metrics", "6789/TCP", "ports.turn_metrics (6789/TCP)"),
+    ("ports", {"turn_reports": 9641}, "ports.turn_reports", "9641/TCP", "ports.turn_metrics (9641/TCP)"),
     ("ports", {"media_udp": 30000}, "ports.media_udp", "30000/UDP", "outside the NodePorts"),
     ("ports", {"ice_tcp": 50000}, "ports.ice_tcp", "50000/TCP", "outside the ephemeral ports"),
     ("ports", {"edge_https": 32000}, "ports.edge_https", "32000/TCP", "outside the NodePorts"),

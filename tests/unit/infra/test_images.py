@@ -18,7 +18,10 @@ REGISTRY = "registry.example.com/livekit-platform"
 
 def images(registry: str | None) -> Images:
     return Images(
-        registry=registry, token_api="r.example.com/token-api:1", object_store_setup="r.example.com/setup:1"
+        registry=registry,
+        token_api="r.example.com/token-api:1",
+        object_store_setup="r.example.com/setup:1",
+        turn_exporter="r.example.com/turn-exporter:1",
     )
 
 

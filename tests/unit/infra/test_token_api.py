@@ -110,6 +110,30 @@ def test_presigned_urls_lead_to_the_store_that_clients_reach(
     assert (recordings["secretName"], recordings["endpoint"]) == (secret, endpoint)
 
 
+def test_the_service_itself_reaches_the_store_past_the_edge_and_nothing_beside(
+    make_config: ConfigMaker,
+) -> None:
+    own = token_api.chart_values(make_config(ports={"object_store": 7777}))
+    assert own["recordings"]["innerEndpoint"] == "http://object-store.livekit.svc:7777"
+    policy = own["networkPolicy"]
+    assert (policy["storePodLabels"], policy["storeCidrs"]) == (
+        {"app.kubernetes.io/name": "object-store"},
+        [],
+    )
+    assert (policy["storePort"], policy["publicPorts"]) == (7777, [443])
+    public = {**STORE, "endpoint": "https://s3.example.com:9000"}
+    for external, ports, cidrs in (
+        (public, [443, 9000], []),
+        ({**public, "cidrs": ["10.60.0.0/24"]}, [443], ["10.60.0.0/24"]),
+    ):
+        config = make_config(object_store={"kind": "external", "external": external})
+        values = token_api.chart_values(config)
+        assert values["recordings"]["innerEndpoint"] == ""
+        policy = values["networkPolicy"]
+        assert (policy["publicPorts"], policy["storeCidrs"], policy["storePort"]) == (ports, cidrs, 9000)
+        assert policy["storePodLabels"] == {}
+
+
 def test_rate_limits_go_by_what_the_edge_says_of_clients(make_config: ConfigMaker) -> None:
     assert token_api.chart_values(make_config())["trustedProxies"] == ["0.0.0.0/0"]
     # What a controller lets through may be made up.

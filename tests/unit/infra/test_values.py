@@ -32,6 +32,20 @@ def test_livekit_is_held_to_the_nodes_own_interface_and_to_its_ports(make_config
     assert server["prometheus"] == {"port": 6789}
 
 
+def test_congestion_is_noticed_sooner_and_answered_as_livekit_does(make_config: ConfigMaker) -> None:
+    """ADR 21: loss that counts in full, or probes of a second, make viewers stand still; both were tried."""
+    control = livekit.server_config(make_config())["rtc"]["congestion_control"]
+    assert control == {
+        "enabled": True,
+        "remote_bwe": {"channel_observer_non_probe": control["remote_bwe"]["channel_observer_non_probe"]},
+    }
+    observer = control["remote_bwe"]["channel_observer_non_probe"]
+    own_samples = 12
+    assert 0 < observer["estimate"]["required_samples_min"] < observer["estimate"]["required_samples"]
+    assert observer["estimate"]["required_samples"] < own_samples
+    assert "ratio_threshold" not in observer["nack"]
+
+
 def test_clients_are_told_of_every_way_to_coturn_with_credentials_that_expire(
     make_config: ConfigMaker,
 ) -> None:

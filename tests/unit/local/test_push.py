@@ -29,7 +29,12 @@ REGISTRY = "registry.example.com/livekit-platform"
 )
 def test_a_registry_is_taken_and_so_by_the_program(registry: str) -> None:
     assert checked(registry) == registry
-    images = Images(registry=registry, token_api="token-api:1", object_store_setup="object-store-setup:1")
+    images = Images(
+        registry=registry,
+        token_api="token-api:1",
+        object_store_setup="object-store-setup:1",
+        turn_exporter="turn-exporter:1",
+    )
     assert has_registry(images.complete(images.token_api))
 
 
@@ -84,6 +89,7 @@ def test_ours_are_pushed_and_on_request_all_that_the_program_deploys() -> None:
     ours = images_to_push(everything=False)
     assert catalog.token_api() in ours
     assert catalog.object_store_setup() in ours
+    assert catalog.turn_exporter() in ours
     assert all(image.ours for image in ours)
     # Whatever is added to the catalog has a key in the configuration, and the other way round.
     keys = [key_of(image) for image in images_to_push(everything=True)]

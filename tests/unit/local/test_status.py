@@ -114,6 +114,26 @@ def test_every_container_is_a_line_of_its_own() -> None:
     ]
 
 
+def test_a_sidecar_is_a_line_too_and_what_only_comes_first_is_none() -> None:
+    status = {
+        "phase": "Running",
+        "containerStatuses": [_container(ready=True, running={})],
+        "initContainerStatuses": [
+            _container("prepare", ready=True, terminated={"reason": "Completed"}),
+            _container("exporter", ready=False, waiting={"reason": "CrashLoopBackOff"}),
+        ],
+    }
+    pod = _pod(status)
+    pod["spec"]["initContainers"] = [
+        {"name": "prepare", "image": _IMAGE},
+        {"name": "exporter", "image": _IMAGE, "restartPolicy": "Always"},
+    ]
+    assert [(part.name, part.healthy, part.detail) for part in pod_parts(pod, {})] == [
+        ("livekit/pod-0/app", True, ""),
+        ("livekit/pod-0/exporter", False, "CrashLoopBackOff"),
+    ]
+
+
 def test_a_line_can_be_given_as_json() -> None:
     running = {"phase": "Running", "containerStatuses": [_container(ready=True, running={})]}
     assert _only(_pod(running)).to_json()["name"] == "livekit/pod-0/app"

@@ -1,0 +1,1 @@
+"""Serves what a coturn does as Prometheus metrics, out of the reports that it sends to a Redis beside it."""

@@ -1,0 +1,51 @@
+"""`python3 -m turn_exporter`: serves the metrics until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from prometheus_client import CollectorRegistry, start_http_server
+
+from turn_exporter import stun
+from turn_exporter.metrics import Counters, State
+from turn_exporter.settings import BadEnvironment, Settings, read
+from turn_exporter.store import Store
+
+EX_CONFIG = 78  # of sysexits.h: the environment is not valid
+# Prometheus waits for ten.
+_TURN_ANSWER_SECONDS = 1.0
+
+
+def main() -> int:
+    """Run until SIGTERM; gives the exit code where it cannot begin."""
+    try:
+        settings = read(os.environ)
+    except BadEnvironment as error:
+        print(error, file=sys.stderr)
+        return EX_CONFIG
+    # The first process of a container is not ended by a signal that it does not handle.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    _serve(settings)
+    return 0
+
+
+def _serve(settings: Settings) -> None:
+    address = str(settings.address)
+    store = Store(settings.reports_socket)
+    registry = CollectorRegistry()
+    counters = Counters(registry)
+    registry.register(
+        State(
+            answers=lambda: stun.answers(address, settings.turn_port, seconds=_TURN_ANSWER_SECONDS),
+            draining=settings.draining_file.exists,
+            allocations=store.allocations,
+        )
+    )
+    start_http_server(settings.metrics_port, address, registry)
+    store.follow(counters.record)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

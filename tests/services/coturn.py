@@ -1,0 +1,128 @@
+"""What charts/coturn runs in a pod, as processes of this machine: coturn, its Redis and its exporter."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from common.waiting import wait_until
+from livekit_platform.config import PlatformConfig
+from livekit_platform.values.coturn import turnserver_conf
+from tests.deployment.turn_client import Server
+from tests.image_program import image_program
+from tests.manifests.rendering import CHARTS
+from tests.ports import free_port
+from tests.prometheus import samples
+from tests.running import CHECKOUT
+
+ADDRESS = "127.0.0.1"
+SECRET = "only-for-this-test-0123456789abcdef"
+_STOP_SECONDS = 30.0
+
+
+@dataclass
+class TurnPod:
+    """All three, with what they share in `directory`."""
+
+    directory: Path
+    config: PlatformConfig
+    port: int = field(default_factory=free_port)
+    metrics_port: int = field(default_factory=free_port)
+    reports_port: int = field(default_factory=free_port)
+
+    @property
+    def socket(self) -> Path:
+        return self.directory / "redis.sock"
+
+    @property
+    def draining_file(self) -> Path:
+        return self.directory / "draining"
+
+    def server(self, transport: str) -> Server:
+        return Server(ADDRESS, self.port, "tcp" if transport == "tcp" else "udp")
+
+    @contextmanager
+    def redis(self) -> Iterator[None]:
+        """By the chart's own configuration."""
+        file = self.directory / "redis.conf"
+        text = (CHARTS / "coturn/files/redis.conf").read_text()
+        assert "/run/reports/redis.sock" in text
+        file.write_text(text.replace("/run/reports/redis.sock", str(self.socket)))
+        redis_server = image_program("redis", "usr/bin/redis-server")
+        with self._running("redis", [*redis_server, str(file), "--port", str(self.reports_port)]):
+            wait_until(self.socket.exists, timeout=20, describe="Redis to listen", interval=0.05)
+            yield
+
+    @contextmanager
+    def coturn(self) -> Iterator[subprocess.Popen[bytes]]:
+        """By the program's own configuration, but for ports and directories."""
+        file = self.directory / "turnserver.conf"
+        own = {
+            "listening-port": str(self.port),
+            "tls-listening-port": str(free_port()),
+            "redis-statsdb": f'"ip=127.0.0.1 dbname=0 port={self.reports_port}"',
+            "userdb": str(self.directory / "turndb"),
+            "pidfile": str(self.directory / "turnserver.pid"),
+        }
+        lines = [line.partition("=") for line in turnserver_conf(self.config, SECRET).splitlines()]
+        assert own.keys() <= {key for key, _, _ in lines}
+        file.write_text("".join(f"{key}{equals}{own.get(key, value)}\n" for key, equals, value in lines))
+        addresses = [f"--listening-ip={ADDRESS}", f"--relay-ip={ADDRESS}"]
+        command = [*image_program("coturn", "usr/bin/turnserver"), "-c", str(file), *addresses]
+        # Told to end, it waits five seconds for its threads.
+        with self._running("coturn", command, end=signal.SIGKILL) as process:
+            yield process
+
+    @contextmanager
+    def exporter(self) -> Iterator[subprocess.Popen[bytes]]:
+        environment = {
+            "PYTHONPATH": str(CHECKOUT / "services/turn-exporter"),
+            "NODE_IP": ADDRESS,
+            "TURN_PORT": str(self.port),
+            "METRICS_PORT": str(self.metrics_port),
+            "REPORTS_SOCKET": str(self.socket),
+            "DRAINING_FILE": str(self.draining_file),
+        }
+        with self._running("exporter", [sys.executable, "-m", "turn_exporter"], environment) as process:
+            wait_until(
+                self.metrics,
+                timeout=20,
+                describe="the exporter to answer",
+                interval=0.1,
+                tolerate=(httpx.TransportError,),
+            )
+            yield process
+
+    @contextmanager
+    def _running(
+        self,
+        name: str,
+        command: list[str],
+        environment: Mapping[str, str] | None = None,
+        end: signal.Signals = signal.SIGTERM,
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        with (self.directory / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                command, env={**os.environ, **(environment or {})}, stdout=log, stderr=log
+            )
+        try:
+            yield process
+        finally:
+            process.send_signal(end)
+            process.wait(timeout=_STOP_SECONDS)
+
+    def metrics(self) -> dict[str, float]:
+        """As `tests.prometheus.samples`."""
+        answer = httpx.get(f"http://{ADDRESS}:{self.metrics_port}/metrics", timeout=10, trust_env=False)
+        return samples(answer.raise_for_status().text)
+
+    def log(self, name: str) -> str:
+        return (self.directory / f"{name}.log").read_text()

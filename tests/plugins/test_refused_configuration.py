@@ -66,7 +66,11 @@ def refused(_engine: None, cluster: ClusterAccess, core: Any, tmp_path: Path) ->
         "nodes": Kubectl(cluster).nodes(),
         # Of its own: should a refusal fail one day, it meets no platform that runs.
         "namespace": f"refused-{secrets.token_hex(4)}",
-        "images": {"token_api": "r.example.com/token-api:1", "object_store_setup": "r.example.com/setup:1"},
+        "images": {
+            "token_api": "r.example.com/token-api:1",
+            "object_store_setup": "r.example.com/setup:1",
+            "turn_exporter": "r.example.com/turn-exporter:1",
+        },
     }
     config = {key.removeprefix("livekit-platform:"): value for key, value in checked_in.items()}
     stack = Refused(tmp_path, {**config, **own})

@@ -2,28 +2,32 @@
 
     python3 -m local run -- python -m tests.token_api.benchmark
 
-prints one line of JSON for each measurement. The service is one process with its defaults; the load comes
-from this one, over as many connections as `--connections` says, each of which asks again as soon as it is
-answered. Both, and PostgreSQL, share the machine's cores: on another machine, or with a busy neighbour,
-the figures are others.
+prints one line of JSON for each measurement. The service has its defaults, and as many processes as
+`--replicas` says where PostgreSQL keeps the data. The load comes from this process, over `--connections`:
+each asks again as soon as it is answered, or, with `--rate`, all of them so often in a second. All share the
+machine's cores: on another machine, or with a busy neighbour, the figures are others. `cpu` is what changes
+least.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import uvloop
 from livekit.api import AccessToken, VideoGrants
 
 from tests.token_api.postgres import postgres_server
@@ -52,7 +56,10 @@ class Endpoint:
     """What callers saw, in milliseconds; `cpu` is the service's own processor time for one request."""
 
     database: str
+    callers: str
+    replicas: int
     connections: int
+    rate: float | None
     requests: int
     per_second: float
     p50: float
@@ -98,40 +105,65 @@ def minting() -> Minting:
 
 
 @contextmanager
-def _service(database: str) -> Iterator[Service]:
-    with tempfile.TemporaryDirectory() as directory, livekit_double() as double:
-        if database == "sqlite":
-            with token_api(Path(directory), double.url) as service:
-                yield service
-        else:
-            with (
-                postgres_server() as server,
-                token_api(Path(directory), double.url, database_url=server.new_database()) as service,
-            ):
-                yield service
-
-
-def endpoint(database: str, *, connections: int, seconds: float) -> Endpoint:
-    """`POST /v1/streams/{id}/video-token` by users with passes for a live stream.
-
-    The host application names them, with X-On-Behalf-Of: users from one address would reach its rate limit.
-    The access check is the same.
-    """
-    with _service(database) as service:
-        stream_id = service.live_stream()["id"]
-        for number in range(USERS):
-            service.grant(f"user-{number}", stream_id)
-        requests = [
-            _request(service, stream_id, service_headers(f"user-{number}")) for number in range(USERS)
+def _services(database: str, replicas: int) -> Iterator[list[Service]]:
+    if database == "sqlite" and replicas > 1:
+        raise ValueError(f"replicas: {replicas} given; allowed: 1 with SQLite, any number with PostgreSQL")
+    with ExitStack() as stack:
+        double = stack.enter_context(livekit_double())
+        url = stack.enter_context(postgres_server()).new_database() if database == "postgresql" else None
+        yield [
+            stack.enter_context(
+                token_api(
+                    Path(stack.enter_context(tempfile.TemporaryDirectory())),
+                    double.url,
+                    database_url=url,
+                    TOKEN_API_TRUSTED_PROXIES="127.0.0.0/8",
+                )
+            )
+            for _ in range(replicas)
         ]
-        asyncio.run(_load(service.url, requests, connections, WARM_UP_SECONDS))
-        started, used = time.perf_counter(), _cpu_seconds(service.process.pid)
-        times = sorted(asyncio.run(_load(service.url, requests, connections, seconds)))
+
+
+def endpoint(
+    database: str,
+    *,
+    connections: int,
+    seconds: float,
+    rate: float | None = None,
+    replicas: int = 1,
+    callers: str = "host",
+) -> Endpoint:
+    """`POST /v1/streams/{id}/video-token` for users with passes for a live stream.
+
+    Args:
+        connections: in all; each goes to one of the replicas.
+        seconds: for how long.
+        rate: requests in a second, each measured from when it was due; None for as many as are answered.
+        callers: "host", the host application that acts for a user; or "users" themselves, each by a JWT and
+            from an address of their own, as they would otherwise reach the rate limit of one.
+    """
+    with _services(database, replicas) as services:
+        first = services[0]
+        stream_id = first.live_stream()["id"]
+        for number in range(USERS):
+            first.grant(f"user-{number}", stream_id)
+        headers = [_HEADERS[callers](number) for number in range(USERS)]
+        targets = [
+            (service.url, [_request(service, stream_id, headers_of) for headers_of in headers])
+            for service in services
+        ]
+        processes = [service.process.pid for service in services]
+        uvloop.run(_load(targets, connections, _due(None, WARM_UP_SECONDS)))
+        started, used = time.perf_counter(), sum(map(_cpu_seconds, processes))
+        times = sorted(uvloop.run(_load(targets, connections, _due(rate, seconds))))
         took = time.perf_counter() - started
-        used = _cpu_seconds(service.process.pid) - used
+        used = sum(map(_cpu_seconds, processes)) - used
     return Endpoint(
         database=database,
+        callers=callers,
+        replicas=replicas,
         connections=connections,
+        rate=rate,
         requests=len(times),
         per_second=round(len(times) / took, 1),
         p50=_milliseconds(times, 0.5),
@@ -147,9 +179,15 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def service_headers(user_id: str) -> dict[str, str]:
-    """Headers of the host application that acts for a user."""
-    return {**AUTHORIZED, "X-On-Behalf-Of": user_id}
+def _host_headers(number: int) -> dict[str, str]:
+    return {**AUTHORIZED, "X-On-Behalf-Of": f"user-{number}"}
+
+
+def _user_headers(number: int) -> dict[str, str]:
+    return {**Service.user(f"user-{number}"), "X-Forwarded-For": str(IPv4Address("198.18.0.0") + number)}
+
+
+_HEADERS = {"host": _host_headers, "users": _user_headers}
 
 
 def _milliseconds(times: Sequence[float], share: float) -> float:
@@ -167,28 +205,45 @@ def _request(service: Service, stream_id: str, headers: dict[str, str]) -> bytes
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-async def _load(url: str, requests: Sequence[bytes], connections: int, seconds: float) -> list[float]:
-    """Seconds that each answer took."""
-    until = time.perf_counter() + seconds
+def _due(rate: float | None, seconds: float) -> Iterator[float]:
+    """When requests are due, for `seconds` from now on: as soon as somebody asks, or at a rate."""
+    started = time.perf_counter()
+    for number in itertools.count():
+        due = time.perf_counter() if rate is None else started + number / rate
+        if due >= started + seconds:
+            return
+        yield due
+
+
+async def _load(
+    targets: Sequence[tuple[str, Sequence[bytes]]], connections: int, due: Iterator[float]
+) -> list[float]:
+    """Seconds that each answer took, from when it was due. `targets`: URLs, and what to send there."""
     parts = await asyncio.gather(
-        *(_connection(url, requests[first::connections], until) for first in range(connections))
+        *(
+            _connection(*targets[number % len(targets)], first=number * USERS // connections, due=due)
+            for number in range(connections)
+        )
     )
     return [took for part in parts for took in part]
 
 
-async def _connection(url: str, requests: Sequence[bytes], until: float) -> list[float]:
+async def _connection(
+    url: str, requests: Sequence[bytes], *, first: int, due: Iterator[float]
+) -> list[float]:
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     times: list[float] = []
     try:
-        while (started := time.perf_counter()) < until:
-            writer.write(requests[len(times) % len(requests)])
+        for at in due:
+            await asyncio.sleep(at - time.perf_counter())
+            writer.write(requests[(first + len(times)) % len(requests)])
             head = await reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
             body = await reader.readexactly(length)
             if not head.startswith(b"HTTP/1.1 201 "):
                 raise RuntimeError(f"{head[:40]!r}: {body[:500]!r}")
-            times.append(time.perf_counter() - started)
+            times.append(time.perf_counter() - at)
     finally:
         writer.close()
     return times
@@ -200,10 +255,22 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--database", choices=["sqlite", "postgresql"], action="append")
+    parser.add_argument(
+        "--rate", type=float, help="requests in a second; without it, as many as are answered"
+    )
+    parser.add_argument("--replicas", type=int, default=1, help="processes, on PostgreSQL")
+    parser.add_argument("--callers", choices=list(_HEADERS), default="host")
     arguments = parser.parse_args()
     print(json.dumps(asdict(minting())))
     for database in arguments.database or ["sqlite", "postgresql"]:
-        found = endpoint(database, connections=arguments.connections, seconds=arguments.seconds)
+        found = endpoint(
+            database,
+            connections=arguments.connections,
+            seconds=arguments.seconds,
+            rate=arguments.rate,
+            replicas=arguments.replicas,
+            callers=arguments.callers,
+        )
         print(json.dumps(asdict(found)))
 
 

@@ -71,3 +71,23 @@ async def client(url: str, token: str) -> AsyncIterator[Client]:
 async def eventually(probe: Callable[[], object], describe: str, *, within: float = 20) -> None:
     """`wait_until` for a test whose clients' events go on meanwhile."""
     await asyncio.to_thread(wait_until, probe, timeout=within, describe=describe, interval=0.1)
+
+
+async def comes_back_for_a_moment(
+    url: str, token: str, is_out: Callable[[], object], *, within: float = 3.0
+) -> None:
+    """Have somebody come back by a token that LiveKit lets in, and see that they are put out again.
+
+    Args:
+        is_out: whether the service has them as gone; asked where they were put out too soon to notice it.
+        within: seconds, from LiveKit's event or the watch to the way out.
+    """
+    again = Client(url)
+    try:
+        await again.join(token)
+        await again.put_out(within=within)
+    except rtc.ConnectError:
+        # Put out before the SDK had come in all the way.
+        await eventually(is_out, "them to be out", within=within)
+    finally:
+        await again.room.disconnect()

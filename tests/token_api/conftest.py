@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,20 @@ class Platform:
     service: Service
     livekit: LiveKitServer
     redis_port: int
+
+
+@contextmanager
+def running_platform(
+    directory: Path, redis_port: int, *, database_url: str | None = None, **variables: str
+) -> Iterator[Platform]:
+    """A LiveKit on that Redis and a service, each knowing the other; `variables` are the service's."""
+    port = free_port()
+    webhook_url = f"http://127.0.0.1:{port}{WEBHOOK_PATH}"
+    with (
+        livekit_server(directory, redis_port=redis_port, webhook_url=webhook_url) as livekit,
+        token_api(directory, livekit.url, port=port, database_url=database_url, **variables) as service,
+    ):
+        yield Platform(service, livekit, redis_port)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -46,11 +61,5 @@ def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory, redis_port: int) -> Iterator[Platform]:
     """One for all tests of a module: each makes streams of its own."""
-    directory: Path = tmp_path_factory.mktemp("platform")
-    port = free_port()
-    webhook_url = f"http://127.0.0.1:{port}{WEBHOOK_PATH}"
-    with (
-        livekit_server(directory, redis_port=redis_port, webhook_url=webhook_url) as livekit,
-        token_api(directory, livekit.url, port=port) as service,
-    ):
-        yield Platform(service, livekit, redis_port)
+    with running_platform(tmp_path_factory.mktemp("platform"), redis_port) as running:
+        yield running

@@ -74,17 +74,24 @@ def _pong(port: int) -> bool:
 
 @contextmanager
 def livekit_server(
-    directory: Path, *, redis_port: int, webhook_url: str | None = None, port: int | None = None
+    directory: Path,
+    *,
+    redis_port: int,
+    webhook_url: str | None = None,
+    port: int | None = None,
+    signing: tuple[str, str] = (KEY, SECRET),
 ) -> Iterator[LiveKitServer]:
     """A server that makes no room by itself, as ours does not; it tells `webhook_url` what happens.
 
-    `port`: of one that was stopped, to be started again.
+    Args:
+        port: of one that was stopped, to be started again.
+        signing: the key and secret that sign its webhooks; it knows the usual ones beside them.
     """
     chosen = port or free_port()
     config = {
         "port": chosen,
         "bind_addresses": ["127.0.0.1"],
-        "keys": {KEY: SECRET},
+        "keys": dict([(KEY, SECRET), signing]),
         "redis": {"address": f"127.0.0.1:{redis_port}"},
         "rtc": {
             "node_ip": "127.0.0.1",
@@ -97,7 +104,7 @@ def livekit_server(
         "logging": {"level": "info", "json": True},
     }
     if webhook_url is not None:
-        config["webhook"] = {"api_key": KEY, "urls": [webhook_url]}
+        config["webhook"] = {"api_key": signing[0], "urls": [webhook_url]}
     log_path = directory / "livekit.log"
     with log_path.open("ab") as log:
         process = subprocess.Popen(

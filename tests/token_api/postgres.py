@@ -11,9 +11,8 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import psycopg
 
@@ -25,11 +24,47 @@ _USER = "postgres"
 _VERSIONS = Path("/usr/lib/postgresql")
 
 
-@dataclass(frozen=True)
 class Postgres:
-    """A running server; everybody on loopback is its superuser."""
+    """A server on a data directory of its own; everybody on loopback is its superuser."""
 
-    port: int
+    def __init__(self, directory: Path, port: int) -> None:
+        self.port = port
+        self._directory = directory
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, also again after `stop`; it answers when this returns."""
+        with (self._directory / "log").open("a") as log:
+            self._process = subprocess.Popen(
+                [
+                    *(str(_binaries() / "postgres"), "-D", str(self._directory / "data")),
+                    *("-p", str(self.port), "-k", str(self._directory)),
+                    # What a crash would lose is of no worth here.
+                    *("-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=200"),
+                ],
+                stdout=log,
+                stderr=log,
+                cwd=self._directory,
+                **_as_user(),
+            )
+        wait_until(
+            self._answers,
+            timeout=60,
+            describe="PostgreSQL to answer",
+            interval=0.1,
+            tolerate=(psycopg.OperationalError,),
+        )
+
+    def stop(self) -> None:
+        """Stop it, and cut all connections."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)  # "fast": it waits for no client
+            self._process.wait(timeout=60)
+            self._process = None
+
+    def _answers(self) -> bool:
+        psycopg.connect(self.url(), connect_timeout=2).close()
+        return True
 
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://{_USER}@127.0.0.1:{self.port}/{database}"
@@ -74,65 +109,27 @@ def _binaries() -> Path:
     return found[-1].parent
 
 
+def _as_user() -> dict[str, Any]:
+    """Whom to run the programs as, as arguments of subprocess."""
+    return {"user": _USER, "group": _USER, "extra_groups": []} if os.geteuid() == 0 else {}
+
+
 @contextmanager
 def postgres_server() -> Iterator[Postgres]:
     """Start a server on a new, empty data directory; stop it and remove all of it at the end."""
-    binaries = _binaries()
-    as_user = {"user": _USER, "group": _USER, "extra_groups": []} if os.geteuid() == 0 else {}
     # Not pytest's tmp_path: its parents are closed to other users. Sockets' paths must be short, too.
     directory = Path(tempfile.mkdtemp(prefix="token-api-postgres-"))
+    as_user = _as_user()
     if as_user:
         shutil.chown(directory, _USER, pwd.getpwnam(_USER).pw_gid)
-    port = free_port()
-    data = directory / "data"
+    words = ["-D", str(directory / "data"), "-U", _USER, "-A", "trust", "-E", "UTF8", "--no-sync"]
+    running = Postgres(directory, free_port())
     try:
         subprocess.run(
-            [
-                str(binaries / "initdb"),
-                "-D",
-                str(data),
-                "-U",
-                _USER,
-                "-A",
-                "trust",
-                "-E",
-                "UTF8",
-                "--no-sync",
-            ],
-            check=True,
-            capture_output=True,
-            cwd=directory,
-            **as_user,  # type: ignore[call-overload]
+            [str(_binaries() / "initdb"), *words], check=True, capture_output=True, cwd=directory, **as_user
         )
-        with (directory / "log").open("w") as log:
-            server = subprocess.Popen(
-                [
-                    *(str(binaries / "postgres"), "-D", str(data), "-p", str(port), "-k", str(directory)),
-                    # What a crash would lose is of no worth here.
-                    *("-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=200"),
-                ],
-                stdout=log,
-                stderr=log,
-                cwd=directory,
-                **as_user,  # type: ignore[call-overload]
-            )
-        try:
-            running = Postgres(port)
-            wait_until(
-                lambda: _answers(running),
-                timeout=60,
-                describe="PostgreSQL to answer",
-                interval=0.1,
-                tolerate=(psycopg.OperationalError,),
-            )
-            yield running
-        finally:
-            server.send_signal(signal.SIGINT)  # "fast": it waits for no client
-            server.wait(timeout=60)
+        running.start()
+        yield running
     finally:
+        running.stop()
         shutil.rmtree(directory)
-
-
-def _answers(server: Postgres) -> bool:
-    psycopg.connect(server.url(), connect_timeout=2).close()
-    return True

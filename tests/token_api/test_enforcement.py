@@ -12,7 +12,7 @@ from livekit import rtc
 from livekit.api import LiveKitAPI
 from livekit.protocol import room as proto_room
 
-from tests.token_api.clients import Client, client, eventually
+from tests.token_api.clients import client, comes_back_for_a_moment, eventually
 from tests.token_api.conftest import Platform
 from tests.token_api.livekit_server import livekit_server, redis_server
 from tests.token_api.service import Service, token_api
@@ -35,16 +35,9 @@ def _away(service: Service, stream_id: str, user_id: str) -> bool:
 
 
 async def _comes_back_for_a_moment(platform: Platform, stream_id: str, token: str, user_id: str) -> None:
-    """LiveKit lets the token in; the service puts its holder out again."""
-    again = Client(platform.livekit.url)
-    try:
-        await again.join(token)
-        await again.put_out(within=_SOON)
-    except rtc.ConnectError:
-        # Put out before the SDK had come in all the way.
-        await eventually(lambda: _away(platform.service, stream_id, user_id), "them to be out", within=_SOON)
-    finally:
-        await again.room.disconnect()
+    await comes_back_for_a_moment(
+        platform.livekit.url, token, lambda: _away(platform.service, stream_id, user_id), within=_SOON
+    )
 
 
 async def test_a_pass_that_ends_puts_its_owner_out_and_no_token_brings_them_back(platform: Platform) -> None:

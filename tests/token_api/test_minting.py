@@ -28,8 +28,10 @@ def test_a_hundred_tokens_in_a_second() -> None:
     assert took < MAX_SECONDS
 
 
-def test_the_benchmark_of_the_endpoint_measures() -> None:
-    """How fast it is, it reports; what it is on a busy machine is no verdict on the code."""
+def test_the_benchmark_of_the_endpoint_measures_and_a_hundred_take_less_than_a_second_of_a_core() -> None:
+    """How long callers wait, it reports: on a busy machine that is no verdict on the code."""
     found = endpoint("sqlite", connections=4, seconds=1)
     assert found.requests > 20
     assert found.p50 <= found.p99 <= found.slowest
+    # With the access check, over HTTP. Others' work does not count into the service's own processor time.
+    assert TOKENS * found.cpu / 1000 < MAX_SECONDS, found

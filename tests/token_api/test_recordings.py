@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from tests.token_api.egress_worker import CONTENT, egress_worker
 from tests.token_api.livekit_server import livekit_server
 from tests.token_api.object_store import ACCESS_KEY, BUCKET, SECRET_KEY, ObjectStore, object_store
 from tests.token_api.service import WEBHOOK_PATH, token_api
+from token_api.problems import Kind, ProblemError
+from token_api.storage import objects
+from token_api.storage.store import Store
 
 _KEYS = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
 
@@ -105,6 +109,39 @@ async def test_from_start_to_file(recording_platform: Platform, store: ObjectSto
             ):
                 assert part in given["url"]
                 assert (await fetch(given["url"].replace(part, other))).status_code == 403
+
+
+async def test_a_deleted_recording_is_gone_from_the_store_and_a_key_without_the_right_deletes_nothing(
+    recording_platform: Platform, store: ObjectStore
+) -> None:
+    service = recording_platform.service
+    with egress_worker(recording_platform.redis_port, endpoint=store.endpoint, bucket=BUCKET, **_KEYS):
+        async with on_stage(recording_platform) as stream_id:
+            recording_id = begin(recording_platform, stream_id)
+            path = f"/recordings/{recording_id}"
+            await becomes(recording_platform, recording_id, "active")
+            assert service.ask("DELETE", path).json()["type"].endswith(":recording-active")
+            service.call("POST", f"{path}/stop")
+            await becomes(recording_platform, recording_id, "complete")
+    service.call("POST", f"/streams/{stream_id}/end")
+    assert service.ask("DELETE", f"/streams/{stream_id}").status_code == 409
+    url = service.call("GET", f"{path}/url")["url"]
+    assert (await fetch(url)).status_code == 200
+    service.call("DELETE", path, status=204)
+    assert (await fetch(url)).status_code == 404
+    service.call("GET", path, status=404)
+    service.call("DELETE", f"/streams/{stream_id}", status=204)
+    # Of an object that is not there, a store says the same as of one that it has deleted.
+    known = Store(store.endpoint, store.endpoint, BUCKET, "us-east-1", ACCESS_KEY, SECRET_KEY)
+    await objects.delete(known, "recordings/nothing.mp4")
+    for changed, kind in (
+        ({"secret_key": "x" * 40}, Kind.STORAGE_ERROR),
+        ({"bucket": "missing"}, Kind.STORAGE_ERROR),
+        ({"inner_endpoint": "http://127.0.0.1:1"}, Kind.STORAGE_UNAVAILABLE),
+    ):
+        with pytest.raises(ProblemError) as refused:
+            await objects.delete(replace(known, **changed), "recordings/nothing.mp4")
+        assert refused.value.kind is kind
 
 
 async def test_a_file_that_the_store_does_not_take(recording_platform: Platform, store: ObjectStore) -> None:

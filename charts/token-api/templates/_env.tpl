@@ -45,6 +45,10 @@
 {{- if .secretName }}
 - name: TOKEN_API_S3_ENDPOINT
   value: {{ .endpoint | quote }}
+{{- with .innerEndpoint }}
+- name: TOKEN_API_S3_INNER_ENDPOINT
+  value: {{ . | quote }}
+{{- end }}
 - name: TOKEN_API_S3_BUCKET
   value: {{ .bucket | quote }}
 - name: TOKEN_API_S3_REGION
@@ -71,8 +75,12 @@
   value: {{ .Values.port | quote }}
 - name: TOKEN_API_LOG_LEVEL
   value: {{ .Values.logLevel }}
+- name: TOKEN_API_DRAIN_SECONDS
+  value: {{ .Values.shutdown.drainSeconds | quote }}
 - name: TOKEN_API_SHUTDOWN_SECONDS
   value: {{ .Values.shutdown.requestSeconds | quote }}
+- name: TOKEN_API_WORKER_SECONDS
+  value: {{ .Values.shutdown.workerSeconds | quote }}
 {{- end }}
 
 {{/* The variable, the Secret and its key. */}}

@@ -17,7 +17,8 @@ spec:
     - name: {{ . }}
     {{- end }}
   {{- end }}
-  # Whole seconds for each phase, and a few for the interpreter to end.
+  # SIGTERM comes while nodes and the edge still send requests here: the service says by /readyz that it stops, and
+  # serves on for the drain. Then come the phases of its end, and a few seconds for the interpreter.
   {{- with .Values.shutdown }}
   terminationGracePeriodSeconds: {{ add .drainSeconds .requestSeconds .workerSeconds 5 }}
   {{- end }}
@@ -93,11 +94,6 @@ spec:
         periodSeconds: 5
         timeoutSeconds: 4
         failureThreshold: 2
-      lifecycle:
-        preStop:
-          # Nodes learn of a stopping pod after it does; a closed port would be a refused request.
-          sleep:
-            seconds: {{ .Values.shutdown.drainSeconds }}
       resources:
         {{- toYaml .Values.resources | nindent 8 }}
       securityContext:

@@ -46,7 +46,7 @@ from token_api.tokens import ApiCredentials
 from token_api.use_cases import enforcement
 from token_api.use_cases.chat_relay import EVERY_SECONDS as RELAY_SECONDS
 from token_api.use_cases.chat_relay import relay_due
-from token_api.use_cases.recordings import on_egress
+from token_api.use_cases.recording_news import on_egress
 from token_api.use_cases.services import Services
 from token_api.use_cases.telemetry import PRUNE_SECONDS, prune
 from token_api.use_cases.webhooks_in import Reactions
@@ -91,9 +91,8 @@ def create_app(
             stack.push_async_callback(state.services.livekit.aclose)
             stack.push_async_callback(state.authenticator.aclose)
             stack.push_async_callback(state.probe.aclose)
-            outbox = OutboxWorker(state.services, state.delivery)
-            stack.push_async_callback(outbox.aclose)
-            await stack.enter_async_context(working(workers(state.services, outbox)))
+            running = workers(state.services, OutboxWorker(state.services, state.delivery))
+            await stack.enter_async_context(working(running, patience=settings.worker_seconds))
             yield
 
     app = FastAPI(
@@ -128,12 +127,12 @@ def create_app(
 def workers(services: Services, outbox: OutboxWorker) -> list[Worker]:
     """What runs in the background as long as the service does."""
     bells = services.wakeups
-    inbox = InboxWorker(services, Reactions(on_joined=enforcement.on_joined, on_egress=on_egress))
+    inbox = InboxWorker(services, Reactions(enforcement.on_joined, enforcement.on_published, on_egress))
     return [
         *Reconciler(services).workers(),
         RecordingsWorker(services).worker(),
         Worker("inbox", inbox.work, bells.inbox, INBOX_SECONDS),
-        Worker("outbox", outbox.work, bells.outbox, OUTBOX_SECONDS),
+        Worker("outbox", outbox.work, bells.outbox, OUTBOX_SECONDS, close=outbox.aclose),
         Worker("chat", partial(relay_due, services), bells.chat, RELAY_SECONDS),
         # Nothing calls for it before its time.
         Worker("telemetry", partial(prune, services), asyncio.Event(), PRUNE_SECONDS),

@@ -112,9 +112,8 @@ class Authenticator:
         if self._secret is None and self._keys is None:
             raise BadCredentials("no host JWTs are configured")
         try:
-            header = jwt.get_unverified_header(token)
             if self._keys is not None:
-                key: Any = await self._keys.key(header.get("kid"))
+                key: Any = await self._keys.key(jwt.get_unverified_header(token).get("kid"))
                 algorithms = _ALGORITHMS.get(key.key_type, ())
             else:
                 key, algorithms = self._secret, ("HS256",)

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from token_api.endpoints.examples import EXAMPLES
 from token_api.problems import MEDIA_TYPE
 
 _PROBLEM_REF = {"$ref": "#/components/schemas/Problem"}
@@ -30,7 +31,7 @@ _WEBHOOK_SCHEME = {
 
 
 def document(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's document with every error as a problem, and no schema that nothing refers to."""
+    """FastAPI's document with every error as a problem, examples, and no schema that nothing refers to."""
     made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     for operations in made["paths"].values():
         for method, operation in operations.items():
@@ -56,5 +57,7 @@ def document(app: FastAPI) -> dict[str, Any]:
     components = made.setdefault("components", {})
     for unused in ("HTTPValidationError", "ValidationError"):
         components.get("schemas", {}).pop(unused, None)
+    for model, example in EXAMPLES.items():
+        components["schemas"][model.__name__]["examples"] = [example]
     components.setdefault("securitySchemes", {})["livekitWebhook"] = _WEBHOOK_SCHEME
     return made

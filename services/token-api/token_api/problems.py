@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:problem-type:livekit-platform:"
@@ -62,9 +63,12 @@ class Kind(Enum):
     RATE_LIMITED = ("rate-limited", 429, "Too many requests")
     INTERNAL = ("internal", 500, "The service failed")
     LIVEKIT_ERROR = ("livekit-error", 502, "LiveKit refused what was asked of it")
+    STORAGE_ERROR = ("storage-error", 502, "The object store refused what was asked of it")
     DATABASE_UNAVAILABLE = ("database-unavailable", 503, "The database cannot be used at the moment")
     KEYS_UNAVAILABLE = ("keys-unavailable", 503, "The host application's keys cannot be had at the moment")
     LIVEKIT_UNAVAILABLE = ("livekit-unavailable", 503, "LiveKit cannot be used at the moment")
+    STORAGE_UNAVAILABLE = ("storage-unavailable", 503, "The object store cannot be used at the moment")
+    STOPPING = ("stopping", 503, "The service is about to stop")
 
     def __init__(self, slug: str, status: int, title: str) -> None:
         self.slug = slug
@@ -103,6 +107,20 @@ class ProblemError(HTTPException):
         self.kind = kind
 
 
+class _ProblemResponse(JSONResponse):
+    """Counts itself as it is sent, whichever layer refused the request."""
+
+    media_type = MEDIA_TYPE
+
+    def __init__(self, kind: Kind, problem: Problem, headers: Mapping[str, str] | None) -> None:
+        super().__init__(problem.model_dump(exclude_none=True), kind.status, headers=headers)
+        self._kind = kind
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"].state.token_api.metrics.problems.labels(self._kind.slug).inc()
+        await super().__call__(scope, receive, send)
+
+
 def problem_response(
     kind: Kind,
     detail: str,
@@ -112,9 +130,7 @@ def problem_response(
 ) -> JSONResponse:
     """The answer for one problem."""
     problem = Problem(type=kind.type, title=kind.title, status=kind.status, detail=detail, errors=errors)
-    return JSONResponse(
-        problem.model_dump(exclude_none=True), kind.status, headers=headers, media_type=MEDIA_TYPE
-    )
+    return _ProblemResponse(kind, problem, headers)
 
 
 def install_handlers(app: FastAPI) -> None:
@@ -133,13 +149,8 @@ _FRAMEWORKS = {
 }
 
 
-def _count(request: Request, kind: Kind) -> None:
-    request.app.state.token_api.metrics.problems.labels(kind.slug).inc()
-
-
-async def _database_error(request: Request, error: Exception) -> JSONResponse:
+async def _database_error(_request: Request, error: Exception) -> JSONResponse:
     # The type alone: the text may hold the statement with its values.
-    _count(request, Kind.DATABASE_UNAVAILABLE)
     log.error("database_unavailable", error=type(getattr(error, "orig", None) or error).__name__)
     return problem_response(
         Kind.DATABASE_UNAVAILABLE,
@@ -148,18 +159,14 @@ async def _database_error(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
+async def _http_error(_request: Request, error: HTTPException) -> JSONResponse:
     if isinstance(error, ProblemError):
-        _count(request, error.kind)
         return problem_response(error.kind, error.detail, headers=error.headers)
     kind = _FRAMEWORKS.get(error.status_code)
     if kind is None:
         # A status that no one planned for: our fault, and never a body of another shape.
         log.error("unplanned_http_error", status=error.status_code)
-        kind = Kind.INTERNAL
-        _count(request, kind)
-        return problem_response(kind, "An error of an unknown kind.")
-    _count(request, kind)
+        return problem_response(Kind.INTERNAL, "An error of an unknown kind.")
     return problem_response(kind, _sentence(kind, error), headers=error.headers)
 
 
@@ -173,8 +180,7 @@ def _sentence(kind: Kind, error: HTTPException) -> str:
     return HTTPStatus(error.status_code).phrase
 
 
-async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-    _count(request, Kind.VALIDATION)
+async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
     errors = [_field_error(details) for details in error.errors()[:_SHOWN_ERRORS]]
     fields = ", ".join(item.pointer for item in errors)
     return problem_response(Kind.VALIDATION, f"Not valid: {fields}.", errors=errors)

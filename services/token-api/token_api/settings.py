@@ -126,6 +126,14 @@ class Settings(BaseSettings):
         validation_alias="TOKEN_API_S3_ENDPOINT",
         description="where clients fetch recordings: http:// or https:// with a host and optionally a port",
     )
+    s3_inner_endpoint: HttpUrl | None = Field(
+        None,
+        validation_alias="TOKEN_API_S3_INNER_ENDPOINT",
+        description=(
+            "where the service itself reaches the store, TOKEN_API_S3_ENDPOINT if not given: http:// or "
+            "https:// with a host and optionally a port"
+        ),
+    )
     s3_bucket: str | None = Field(
         None,
         validation_alias="TOKEN_API_S3_BUCKET",
@@ -196,6 +204,20 @@ class Settings(BaseSettings):
         ge=1,
         le=600,
         description="seconds that open requests get to end, 1 to 600",
+    )
+    drain_seconds: int = Field(
+        0,
+        validation_alias="TOKEN_API_DRAIN_SECONDS",
+        ge=0,
+        le=300,
+        description="seconds after SIGTERM in which requests are still taken, and /readyz says 503, 0 to 300",
+    )
+    worker_seconds: int = Field(
+        12,
+        validation_alias="TOKEN_API_WORKER_SECONDS",
+        ge=1,
+        le=600,
+        description="seconds that background work then gets to end, such as a webhook being sent, 1 to 600",
     )
 
     @property

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
 from token_api.callers import Authenticator
 from token_api.delivery.client import DeliveryClient
+from token_api.draining import Draining
 from token_api.livekit_probe import LiveKitProbe
 from token_api.metrics import Metrics
 from token_api.rate_limits import Buckets
@@ -25,6 +26,7 @@ class State:
     authenticator: Authenticator
     delivery: DeliveryClient
     buckets: Buckets
+    draining: Draining = field(default_factory=Draining)
 
     @property
     def settings(self) -> Settings:
@@ -40,4 +42,9 @@ def state_of(request: Request) -> State:
     return cast(State, request.app.state.token_api)
 
 
-CurrentState = Annotated[State, Depends(state_of)]
+async def _current_state(request: Request) -> State:
+    # A coroutine, as every dependency here: FastAPI hands a plain function to a thread, for each request.
+    return state_of(request)
+
+
+CurrentState = Annotated[State, Depends(_current_state)]

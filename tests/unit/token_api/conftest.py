@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import structlog
 from fastapi import FastAPI
 
 from tests.token_api import postgres as postgres_module
@@ -17,6 +18,14 @@ from token_api.app import create_app
 from token_api.database.migrate import migrate
 from token_api.endpoints import health
 from token_api.settings import Settings, load_settings, variables
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_tracebacks() -> None:
+    """structlog's own way of showing an exception takes seconds, in the service's event loop."""
+    *processors, _ = structlog.get_config()["processors"]
+    renderer = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*processors, renderer])
 
 
 @pytest.fixture(scope="session")

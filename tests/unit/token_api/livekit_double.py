@@ -6,6 +6,7 @@ protobuf, as livekit-api sends them; the readiness probe's JSON is answered too.
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,9 +27,10 @@ from tests.unit.token_api.support import KEY, SECRET
 class TwirpError(Exception):
     """An error of LiveKit's: its code, and the HTTP status that goes with it."""
 
-    def __init__(self, code: str, status: int) -> None:
+    def __init__(self, code: str, status: int, text: str = "as told") -> None:
         self.code = code
         self.status = status
+        self.text = text
         super().__init__(code)
 
 
@@ -47,6 +49,8 @@ class LiveKitDouble:
     data: list[proto_room.SendDataRequest] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     failing: dict[str, TwirpError] = field(default_factory=dict)
+    # Asked about each request by its method: the error that this one is answered with, or None.
+    refusing: Callable[[str, Any], TwirpError | None] | None = None
     # Called before each answer, in the server's thread: to be slow, or to look.
     before: Callable[[str], None] | None = None
     url: str = ""
@@ -235,9 +239,12 @@ class _Handler(BaseHTTPRequestHandler):
                 self._allow(grant)
                 if method in double.failing:
                     raise double.failing[method]
-                reply = answer(double, request_type.FromString(body))
+                request = request_type.FromString(body)
+                if double.refusing is not None and (refusal := double.refusing(method, request)):
+                    raise refusal
+                reply = answer(double, request)
             except TwirpError as error:
-                text = f'{{"code": "{error.code}", "msg": "as told"}}'
+                text = json.dumps({"code": error.code, "msg": error.text})
                 self._send(error.status, "application/json", text.encode())
                 return
             self._send(200, "application/protobuf", reply.SerializeToString())

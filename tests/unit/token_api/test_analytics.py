@@ -69,6 +69,24 @@ async def test_viewers_are_counted_to_the_moment_and_the_creator_is_not(api: Api
     assert (over["watch_seconds"], over["sessions"][0]["viewers_now"]) == (160, 0)
 
 
+async def test_nobody_watches_longer_than_the_session_lasts(api: Api) -> None:
+    stream_id = await watched_stream(api, "anna", "ben", "cleo")
+    await watch(api, stream_id, "anna", start=0, length=None)
+    # LiveKit's clock is ahead: it tells of a leaving, and of a coming, after the end by ours.
+    await watch(api, stream_id, "ben", start=10, length=55)
+    await watch(api, stream_id, "cleo", start=61, length=None)
+    api.clock.advance(seconds=60)
+    await api.call("POST", f"/streams/{stream_id}/end")
+    ended = api.clock.now()
+    api.clock.advance(hours=1)
+    found = await figures(api, stream_id)
+    assert (found["watch_seconds"], found["peak_viewers"], found["unique_viewers"]) == (60 + 50, 2, 3)
+    assert found["sessions"][0]["viewers"][-1] == {
+        "at": ended.isoformat().replace("+00:00", "Z"),
+        "viewers": 0,
+    }
+
+
 async def test_analytics_are_the_owners_and_teams(api: Api) -> None:
     stream_id = await watched_stream(api, "anna")
     path = f"/v1/streams/{stream_id}/analytics"

@@ -100,7 +100,7 @@ def test_migrate_goes_up_and_down_and_names_what_it_cannot(
     environment.setenv("TOKEN_API_DATABASE_URL", "postgresql://joe:pass-Zq7@127.0.0.1:1/none")
     assert main(["migrate"]) == 69
     printed = capsys.readouterr()
-    assert printed.out == "OK migrated from nothing to 0001\nOK migrated from 0001 to nothing\n"
+    assert printed.out == "OK migrated from nothing to 0002\nOK migrated from 0002 to nothing\n"
     assert "7777" in printed.err
     assert "the database cannot be migrated" in printed.err
     assert "pass-Zq7" not in printed.err

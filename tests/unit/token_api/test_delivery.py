@@ -30,9 +30,11 @@ from token_api.delivery.addresses import (
     target_of,
 )
 from token_api.delivery.client import MAX_ANSWER_BYTES, DeliveryClient
+from token_api.delivery.retry_after import LONGEST, pause_wanted
 from token_api.delivery.signing import new_secret, signed_headers
 
 NAME = "hooks.test"
+NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 LOOPBACK = allowed_of(["127.0.0.0/8"])
 NOBODY = Allowed()
 
@@ -93,6 +95,35 @@ def test_no_text_makes_an_error_of_ours(url: str) -> None:
         target_of(url, LOOPBACK)
     except Refused:
         return
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        *(("120", 120), (" 7 ", 7), ("86400", 86400), ("86401", 86400), ("9999999999", 86400)),
+        ("Wed, 02 Jan 2030 03:06:05 GMT", 120),
+        # RFC 9110 has receivers take the two old forms, too.
+        ("Wednesday, 02-Jan-30 03:06:05 GMT", 120),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", 86400),
+        *(("Wed, 02 Jan 2030 03:04:05 GMT", None), ("Tue, 01 Jan 2030 00:00:00 GMT", None)),
+        *(("", None), ("0", None), ("-5", None), ("1.5", None), ("soon", None), ("\u0661", None)),
+        *(("12345678901", None), ("Wed, 99 Jan 2030 03:06:05 GMT", None), ("1e3", None)),
+        # Of which zone it does not say.
+        ("Wed, 02 Jan 2030 03:06:05", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_and_bounded(header: str, seconds: int | None) -> None:
+    expected = None if seconds is None else timedelta(seconds=seconds)
+    for asking in (429, 503):
+        assert pause_wanted(asking, header, NOW) == expected
+    for other in (None, 200, 301, 404, 500):
+        assert pause_wanted(other, header, NOW) is None
+
+
+@given(st.text() | st.text("0123456789 :,GMTJan", max_size=30))
+def test_no_text_of_a_receiver_makes_a_pause_too_long_or_an_error(header: str) -> None:
+    pause = pause_wanted(503, header, NOW)
+    assert pause is None or timedelta(0) < pause <= LONGEST
 
 
 def test_http_goes_only_to_what_is_configured() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from livekit.protocol import models as proto
 from sqlalchemy import select
 
 from tests.unit.token_api.api import START, Api, problem
@@ -177,6 +178,25 @@ async def test_the_state_is_the_same_in_whatever_order_events_come(api: Api) -> 
     assert [kind for kind, *_ in states[0]["events"]].count("participant.left") == 3
 
 
+@pytest.mark.parametrize(("received", "left"), [(10.75, 10.75), (40.0, 11.0), (9.0, 10.25)])
+async def test_who_is_in_for_a_part_of_a_second_was_there(api: Api, received: float, left: float) -> None:
+    room = await live_room(api, viewers=2)
+    came = [visit(room.name, f"u:v{number}", f"PA_{number}", 10.25, 10.0) for number in range(2)]
+    for joining, _ in came:
+        await send(api, joining)
+    await worked_off(api)
+    # LiveKit tells of leaving in whole seconds, rounded down; it is told of some time after.
+    api.clock.advance(seconds=received)
+    for _, leaving in came:
+        await send(api, leaving)
+    api.services.wakeups.inbox.set()
+    await worked_off(api)
+    expected = START + timedelta(seconds=left)
+    assert await api.rows(select(Visit.left_at)) == [expected, expected]
+    found = await api.call("GET", f"/streams/{room.stream_id}/analytics")
+    assert found["peak_viewers"] == (2 if left > 10.25 else 0)
+
+
 async def test_a_storm_of_duplicates_and_shuffles_leaves_each_effect_once(api: Api) -> None:
     people, visits = 25, 10
     room = await live_room(api, viewers=people)
@@ -228,22 +248,31 @@ async def test_somebody_who_never_had_a_token_makes_no_row(api: Api) -> None:
     assert await api.rows(select(Visit)) == []
 
 
-async def test_a_track_beyond_a_role_has_the_room_looked_at_and_others_do_not(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_publishes_beyond_their_role_is_judged_at_once_and_nobody_else(api: Api) -> None:
     room = await live_room(api)
-    woken: list[str] = []
-    monkeypatch.setattr(webhooks_in, "wake", lambda _transaction, worker: woken.append(worker))
-    for number, (identity, source, wakes) in enumerate(
+    await api.grant("v0", "stream", room.stream_id)
+    inside = api.livekit.participants[room.name]
+    # Somebody else who has LiveKit's secret lets all of them publish.
+    may = proto.ParticipantPermission(can_subscribe=True, can_publish=True)
+    for identity in ("u:creator", "u:v0", "stranger"):
+        inside[identity] = proto.ParticipantInfo(identity=identity, sid=f"PA_{identity}", permission=may)
+    for number, (identity, source, judged) in enumerate(
         [("u:creator", "SCREEN_SHARE", False), ("u:v0", "CAMERA", True), ("stranger", "MICROPHONE", True)]
     ):
-        woken.clear()
+        api.livekit.calls.clear()
         track = {"sid": f"TR_{number}", "source": source}
-        who = someone(identity, f"PA_{number}", 0)
+        who = someone(identity, f"PA_{identity}", 0)
         await send(api, event("track_published", room.name, number, participant=who, track=track))
         api.services.wakeups.inbox.set()
         await worked_off(api)
-        assert ("reconciler" in woken) is wakes, identity
+        assert ("GetParticipant" in api.livekit.calls) is judged, identity
+        # Nobody else is looked at for it.
+        assert "ListParticipants" not in api.livekit.calls
+    assert set(inside) == {"u:creator", "u:v0"}
+    assert (inside["u:creator"].permission.can_publish, inside["u:v0"].permission.can_publish) == (
+        True,
+        False,
+    )
 
 
 async def test_without_its_database_it_asks_livekit_to_send_again(app: FastAPI) -> None:

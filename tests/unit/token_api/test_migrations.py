@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.util import CommandError
-from sqlalchemy import Engine, create_engine, inspect, select, text
+from sqlalchemy import Engine, bindparam, create_engine, inspect, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
-from token_api.database.columns import Base
+from token_api.database.columns import Base, UtcDateTime
 from token_api.database.engine import database_url, prepare_sqlite
 from token_api.database.migrate import migrate
-from token_api.database.tables import Stream, StreamSession
+from token_api.database.tables import AccessGrant, Stream, StreamSession
 from token_api.domain.vocabulary import StreamKind
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, 678901, UTC)
+LATEST = "0002"
 
 
 def engine_of(url: str) -> Engine:
@@ -38,7 +39,7 @@ def tables(url: str) -> set[str]:
 
 
 def test_up_makes_the_tables_that_the_code_has(empty_database: str) -> None:
-    assert migrate(empty_database) == (None, "0001")
+    assert migrate(empty_database) == (None, LATEST)
     engine = engine_of(empty_database)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -59,16 +60,39 @@ def test_down_takes_all_away_also_when_filled(empty_database: str) -> None:
         session.commit()
         assert session.scalars(select(Stream.created_at)).one() == NOW
     engine.dispose()
-    assert migrate(empty_database, "base") == ("0001", None)
+    assert migrate(empty_database, "base") == (LATEST, None)
     assert tables(empty_database) <= {"alembic_version"}
-    assert migrate(empty_database) == (None, "0001")
-    assert migrate(empty_database) == ("0001", "0001")
+    assert migrate(empty_database) == (None, LATEST)
+    assert migrate(empty_database) == (LATEST, LATEST)
+
+
+def test_grants_that_expired_before_there_was_an_event_for_it_are_no_news(empty_database: str) -> None:
+    assert migrate(empty_database, "0001") == (None, "0001")
+    ends = {"over": NOW - timedelta(days=3650), "later": NOW + timedelta(days=3650), "never": None}
+    engine = engine_of(empty_database)
+    columns = "id, user_id, scope, scope_id, expires_at, created_at"
+    insert = text(
+        f"INSERT INTO access_grants ({columns}) VALUES (:id, 'u', 'space', 's', :end, :now)"  # noqa: S608
+    ).bindparams(bindparam("end", type_=UtcDateTime), bindparam("now", NOW, type_=UtcDateTime))
+    told = select(AccessGrant.id, AccessGrant.expiry_told_at)
+    with engine.begin() as connection:
+        connection.execute(insert, [{"id": grant, "end": end} for grant, end in ends.items()])
+    for _ in range(2):
+        assert migrate(empty_database) == ("0001", LATEST)
+        with engine.begin() as connection:
+            found = {row.id: row.expiry_told_at for row in connection.execute(told)}
+        assert found == {"over": ends["over"], "later": None, "never": None}
+        assert migrate(empty_database, "0001") == (LATEST, "0001")
+    with engine.begin() as connection:
+        kept = connection.execute(select(AccessGrant.id, AccessGrant.expires_at))
+        assert {row.id: row.expires_at for row in kept} == ends
+    engine.dispose()
 
 
 def test_many_at_once_are_as_one(empty_database: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: migrate(empty_database), range(4)))
-    assert sorted(found, key=str) == [("0001", "0001")] * 3 + [(None, "0001")]
+    assert sorted(found, key=str) == [(LATEST, LATEST)] * 3 + [(None, LATEST)]
 
 
 def test_an_unknown_revision_is_refused_and_nothing_is_changed(empty_database: str) -> None:

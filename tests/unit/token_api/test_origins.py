@@ -114,4 +114,7 @@ async def test_headers_that_keep_answers_from_being_used_as_pages(calls: httpx.A
     headers = (await calls.get("/healthz")).headers
     assert headers["cross-origin-opener-policy"] == "same-origin"
     assert headers["cross-origin-resource-policy"] == "same-origin"
-    assert "camera=()" in headers["permissions-policy"]
+    # Pages of this origin are the broadcaster's: they may ask for what a stream is made of, and for no more.
+    assert headers["permissions-policy"] == (
+        "camera=(self), microphone=(self), display-capture=(self), geolocation=()"
+    )

@@ -7,9 +7,13 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
+from sqlalchemy import update
 
+from tests.unit.token_api.api import Api
 from tests.unit.token_api.support import KEY, OTHER_SECRET, SECRET, StandInServer
 from token_api.app import create_app
+from token_api.database.tables import Stream
+from token_api.endpoints import health
 from token_api.livekit_probe import LiveKitProbe, Verdict, judge
 from token_api.settings import load_settings
 from token_api.tokens import ApiCredentials
@@ -144,3 +148,14 @@ async def test_a_finding_ages(livekit: StandInServer) -> None:
         assert (await probe.finding()).verdict is Verdict.UNHEALTHY
         livekit.answer = None
         assert (await probe.finding()).ok
+
+
+async def test_a_change_that_takes_long_makes_it_no_less_ready(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite has one writer at a time; whether it answers is asked beside it."""
+    monkeypatch.setattr(health, "DATABASE_SECONDS", 2.0)
+    async with api.services.database.begin() as transaction:
+        await transaction.execute(update(Stream).values(title="changed"))
+        response = await api.client.get("/readyz")
+    assert response.status_code == 200, response.text

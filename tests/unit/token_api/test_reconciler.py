@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from livekit.protocol import models as proto
 from livekit.protocol import room as proto_room
 from sqlalchemy import select, update
+from sqlalchemy.event import listen
 
 from common.waiting import wait_until
 from tests.unit.token_api.api import START, Api
@@ -225,6 +227,56 @@ async def test_visits_without_events_are_written_down(api: Api) -> None:
     assert events[-2:] == ["participant.joined", "participant.left"]
 
 
+async def test_a_sweep_asks_the_database_no_more_often_for_a_fuller_room(
+    seldom: None, api: Api, database: str
+) -> None:
+    stream_id = await api.live_stream()
+    # Connections of its own: what the workers ask meanwhile is not counted.
+    own = Database(database)
+    asked: list[str] = []
+    listen(own.engine.sync_engine, "before_cursor_execute", lambda *told: asked.append(told[2]))
+
+    async def sweep() -> int:
+        asked.clear()
+        await healing.sweep(replace(api.services, database=own))
+        return len(asked)
+
+    room = await admit(api, stream_id, "viewer-0")
+    try:
+        # The first connection of an engine asks for the server's kind, too.
+        await sweep()
+        one = await sweep()
+        for number in range(1, 30):
+            await admit(api, stream_id, f"viewer-{number}")
+        assert await sweep() == one
+    finally:
+        await own.aclose()
+    # Each is judged by rights of their own all the same.
+    await api.call("POST", f"/streams/{stream_id}/bans", json={"user_id": "viewer-7"}, status=201)
+    await api.call("PUT", "/spaces/space/team/viewer-8", json={}, status=201)
+    await healing.sweep(api.services)
+    assert inside(api, room) == {f"u:viewer-{number}" for number in range(30) if number != 7}
+
+
+async def test_a_leaving_that_livekit_could_not_tell_of_is_at_the_end_of_the_session(api: Api) -> None:
+    stream_id = await api.live_stream()
+    await admit(api, stream_id, "viewer")
+    await healed(api)
+    api.clock.advance(seconds=90)
+    await api.call("POST", f"/streams/{stream_id}/end")
+    ended = api.clock.now()
+    # It may still be told, and more exactly.
+    api.clock.advance(seconds=60)
+    await healed(api)
+    assert "participant.left" not in await told(api, stream_id)
+    api.clock.advance(seconds=1)
+    for _ in range(2):
+        await healed(api)
+        assert (await told(api, stream_id)).count("participant.left") == 1
+    (row,) = await api.rows(select(Participant))
+    assert (row.left_at, row.watched_seconds) == (ended, 90)
+
+
 async def test_one_replica_leads_until_it_is_gone(database: str) -> None:
     one, two = Database(database), Database(database)
     first, second = Leadership(one, 7), Leadership(two, 7)
@@ -260,11 +312,47 @@ async def test_a_worker_goes_on_after_a_failure_and_hears_a_bell_that_rings_mean
     async def close() -> None:
         closed.set()
 
-    async with working([Worker("test", work, bell, 3600, close=close)]), asyncio.timeout(10):
+    async with working([Worker("test", work, bell, 3600, close=close)], patience=10), asyncio.timeout(10):
         await done.wait()
         assert not closed.is_set()
     assert closed.is_set()
     assert rounds == 2
+
+
+async def test_a_worker_ends_its_round_and_one_that_hangs_is_interrupted() -> None:
+    begun, done, ended = asyncio.Event(), asyncio.Event(), []
+
+    async def slow() -> None:
+        begun.set()
+        await done.wait()
+        ended.append("round")
+
+    async def hang() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def fail() -> None:
+        raise RuntimeError("it cannot be closed")
+
+    async def close() -> None:
+        ended.append("closed")
+
+    async with asyncio.timeout(20):
+        async with working([Worker("slow", slow, asyncio.Event(), 3600, close=close)], patience=10):
+            await begun.wait()
+            asyncio.get_running_loop().call_later(0.05, done.set)
+        assert ended == ["round", "closed"]
+        # One that cannot be closed keeps no other from it; nor does one that hangs, wherever it does.
+        workers = [
+            Worker("hangs", hang, asyncio.Event(), 3600, close=close),
+            Worker("fails", close, asyncio.Event(), 3600, close=fail),
+            Worker("hangs at last", close, asyncio.Event(), 3600, close=hang),
+        ]
+        ended.clear()
+        begun.clear()
+        async with working(workers, patience=0.05):
+            await begun.wait()
+    assert ended == ["closed"] * 3
 
 
 def seen(permissions: Permissions, *, kind: str = "standard", hidden: bool = False) -> Seen:

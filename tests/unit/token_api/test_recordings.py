@@ -14,20 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from livekit.protocol import egress as proto_egress
 from livekit.protocol import models as proto
-from pydantic import SecretStr
 from sqlalchemy import select
 
 from tests.unit.token_api.api import Api, problem
 from tests.unit.token_api.livekit_double import TwirpError
+from tests.unit.token_api.object_store_stand_in import StoreStandIn
 from token_api.database.tables import AuditEntry, Outbox, Recording
 from token_api.domain.object_keys import file_name, is_recording_key, recording_key
 from token_api.domain.recording_states import FINAL, goes_on, status_of
 from token_api.domain.vocabulary import RecordingStatus
 from token_api.livekit_api import gateway
 from token_api.livekit_api.values import egress_of
-from token_api.storage.presign import Store, address
+from token_api.storage.presign import address
+from token_api.storage.store import Store
+from token_api.use_cases.recording_news import on_egress
 from token_api.use_cases.recording_reconciliation import STOP_PATIENCE, reconcile
-from token_api.use_cases.recordings import on_egress
 
 STATUS = proto_egress.EgressStatus
 AWAY = TwirpError("unavailable", 503)
@@ -374,14 +375,7 @@ async def test_url_needs_a_file_and_a_store(api: Api) -> None:
     complete(api)
     await on_egress(api.services, egress_of(egress(api)))
     assert problem(await api.client.get(path, headers=api.service())) == (409, "no-storage")
-    settings = api.services.settings.model_copy(
-        update={
-            "s3_endpoint": "https://s3.test:9000",
-            "s3_bucket": "recordings",
-            "s3_access_key": "reader",
-            "s3_secret_key": SecretStr("s3-secret-0123456789-abcdefghijklmno"),
-        }
-    )
+    settings = StoreStandIn("http://store.inside.test").known_to(api.services.settings)
     object.__setattr__(api.services, "settings", settings)
     response = await api.client.get(path, headers=api.service())
     assert response.headers["cache-control"] == "no-store"
@@ -395,7 +389,7 @@ async def test_url_needs_a_file_and_a_store(api: Api) -> None:
 
 
 def test_the_signature_covers_key_and_name() -> None:
-    store = Store("http://127.0.0.1:9000", "recordings", "eu-west-1", "reader", "x" * 40)
+    store = Store("http://127.0.0.1:9000", "http://inner:9000", "recordings", "eu-west-1", "reader", "x" * 40)
 
     def signature(url: str) -> str:
         return parse_qs(urlsplit(url).query)["X-Amz-Signature"][0]

@@ -143,6 +143,47 @@ def test_a_request_that_is_open_when_it_is_told_to_stop_still_gets_its_answer() 
         assert running.process.wait(timeout=30) == 0
 
 
+def test_it_says_first_that_it_stops_and_serves_on_meanwhile(livekit: StandInServer) -> None:
+    with serving(livekit.url, free_port(), TOKEN_API_DRAIN_SECONDS="300") as running:
+        wait_until_up(running)
+        with httpx.Client(base_url=running.url, trust_env=False) as client:
+            assert client.get("/readyz").status_code == 200
+            running.process.send_signal(signal.SIGTERM)
+
+            def refuses() -> bool:
+                answer = client.get("/readyz")
+                return answer.status_code == 503 and ":stopping" in answer.text
+
+            wait_until(refuses, timeout=20, describe="/readyz to say that it stops", interval=0.05)
+            wanted = {"room_name": "test_a", "participant_identity": "joe"}
+
+            def says_good_bye() -> bool:
+                # Also on connections that a proxy keeps, which would break when the process ends.
+                answer = client.post("/v1/token", json=wanted, headers=AUTHORIZED)
+                assert answer.status_code == 201
+                return "close" in answer.headers.get("connection", "").split()
+
+            wait_until(says_good_bye, timeout=20, describe="answers to end their connection", interval=0.05)
+            assert client.get("/healthz").status_code == 200
+        # Told again, it waits no longer.
+        running.process.send_signal(signal.SIGTERM)
+        output, _ = running.process.communicate(timeout=30)
+    assert running.process.returncode == 0
+    events = [json.loads(line)["event"] for line in output.splitlines()]
+    assert events.count("draining") == events.count("stopped") == 1
+    assert "worker_interrupted" not in events
+
+
+def test_it_stops_by_itself_when_the_drain_is_over(livekit: StandInServer) -> None:
+    with serving(livekit.url, free_port(), TOKEN_API_DRAIN_SECONDS="1") as running:
+        wait_until_up(running)
+        begun = time.monotonic()
+        running.process.send_signal(signal.SIGTERM)
+        running.process.communicate(timeout=30)
+    assert running.process.returncode == 0
+    assert time.monotonic() - begun >= 1
+
+
 def test_a_request_that_does_not_end_does_not_keep_it_from_stopping() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,

@@ -171,6 +171,8 @@ async def test_an_endpoint_that_answers_410_is_disabled_until_it_is_enabled(
     assert "webhook-endpoint.disabled" in audited
     receiver.status = 204
     await api.grant("viewer", "space", "other")
+    # Who is enabled is looked at when an event is fanned out, which the worker may not have done yet.
+    await deliveries.fan_out(api.services)
     found = await api.call("PATCH", path, json={"enabled": True})
     assert (found["enabled"], found["disabled_reason"], found["failing_since"]) == (True, None, None)
     # What happened while it was disabled was not for it.
@@ -196,6 +198,57 @@ async def test_an_endpoint_that_fails_for_five_days_is_disabled_and_keeps_what_w
     await api.call("PATCH", path, json={"enabled": True})
     assert (await settled(api, made, 3))["state"] == "delivered"
     assert (await api.call("GET", path))["failing_since"] is None
+
+
+@pytest.mark.parametrize(("status", "pause"), [(429, 7200), (503, 7200), (500, None), (503, 1)])
+async def test_a_receiver_that_wants_a_pause_gets_it_from_all_events(
+    api: Api, receiver: Receiver, status: int, pause: int | None
+) -> None:
+    made = await endpoint(api, receiver, event_types=["grant.created"])
+    path = f"{ENDPOINTS}/{made['id']}"
+    receiver.status, receiver.headers = status, {"Retry-After": str(pause or 7200)}
+    await api.grant("viewer", "space", "space")
+    found = await settled(api, made, 1)
+    until = api.clock.now() + timedelta(seconds=pause) if pause else None
+    shown = (await api.call("GET", path))["paused_until"]
+    assert (datetime.fromisoformat(shown) if shown else None) == until
+    # What it was about is not tried before the schedule says so, however short the pause is.
+    next_at = datetime.fromisoformat(found["next_attempt_at"])
+    assert next_at == until if pause == 7200 else next_at >= api.clock.now() + deliveries.SCHEDULE[0]
+    if until is None:
+        return
+    receiver.status, receiver.headers = 204, {}
+    await api.grant("viewer", "space", "other")
+    await deliveries.fan_out(api.services)
+    api.clock.advance(seconds=(pause or 0) - 0.5)
+    assert await deliveries.endpoints_with_due(api.services) == []
+    assert await deliveries.take(api.services, made["id"], 4) == []
+    assert await deliveries.lag_seconds(api.services) == 0
+    assert len(receiver.messages) == 1
+    api.clock.advance(seconds=0.5)
+    ring(api)
+    await arrived(receiver, 3 if pause == 7200 else 2)
+
+
+@pytest.mark.parametrize("change", [{"enabled": True}, {"url": "another"}])
+async def test_a_pause_is_not_that_of_another_receiver(
+    api: Api, receiver: Receiver, change: dict[str, Any]
+) -> None:
+    made = await endpoint(api, receiver, event_types=["grant.created"])
+    receiver.status, receiver.headers = 503, {"Retry-After": "7200"}
+    await api.grant("viewer", "space", "space")
+    await settled(api, made, 1)
+    receiver.status, receiver.headers = 204, {}
+    await api.grant("viewer", "space", "other")
+    await deliveries.fan_out(api.services)
+    path = f"{ENDPOINTS}/{made['id']}"
+    if "url" in change:
+        change = {"url": f"{receiver.url}&other"}
+    else:
+        await api.call("PATCH", path, json={"enabled": False})
+    found = await api.call("PATCH", path, json=change)
+    assert (found["paused_until"], found["enabled"]) == (None, True)
+    await arrived(receiver, 2)
 
 
 async def test_both_secrets_sign_while_one_replaces_the_other(api: Api, receiver: Receiver) -> None:

@@ -11,9 +11,6 @@ from sqlalchemy import DateTime, Dialect, Enum, MetaData, String, Text
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-# One width for all, so that the order of the texts is the order of the times.
-_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
-
 
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware time in UTC. SQLite, which has no such type, keeps it as text that sorts by time."""
@@ -30,14 +27,15 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value.tzinfo is None:
             raise ValueError(f"a time without a zone was given: {value.isoformat()}; allowed: aware times")
         moment = value.astimezone(UTC)
-        # Not strftime("%Y"): glibc writes the year 999 with three digits.
+        # One width for all, so that the order of the texts is the order of the times. Not strftime("%Y"):
+        # glibc writes the year 999 with three digits.
         return f"{moment.year:04d}-{moment:%m-%dT%H:%M:%S.%f}Z" if dialect.name == "sqlite" else moment
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
         if dialect.name == "sqlite":
-            return datetime.strptime(value, _FORMAT).replace(tzinfo=UTC)
+            return datetime.fromisoformat(value)
         return value.astimezone(UTC)  # type: ignore[no-any-return]
 
 

@@ -13,6 +13,9 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
+from token_api.database import sqlite_driver
+from token_api.database.liveness import ping_where_in_doubt
+
 # How long a transaction waits for another's lock, and a connection for the server.
 BUSY_MILLISECONDS = 10_000
 CONNECT_SECONDS = 5
@@ -67,18 +70,22 @@ class Database:
     def __init__(self, configured_url: str, *, after_commit: AfterCommit | None = None) -> None:
         url = database_url(configured_url)
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        arguments: dict[str, Any] = {} if self.is_sqlite else {"connect_timeout": CONNECT_SECONDS}
+        arguments: dict[str, Any] = (
+            {"async_creator_fn": sqlite_driver.connect}
+            if self.is_sqlite
+            else {"connect_timeout": CONNECT_SECONDS}
+        )
         self.engine: AsyncEngine = create_async_engine(
             url,
             connect_args=arguments,
-            # A connection that the server or a proxy closed meanwhile is found before it is used.
-            pool_pre_ping=not self.is_sqlite,
             pool_size=10,
             max_overflow=0,
             pool_timeout=POOL_SECONDS,
         )
         if self.is_sqlite:
             prepare_sqlite(self.engine.sync_engine)
+        else:
+            ping_where_in_doubt(self.engine.sync_engine)
         self._reading = self.engine.execution_options(reads_only=True)
         # SQLite has one writer. Its own waiting is by polling, and unfair: in one process a queue is better.
         self._writer = asyncio.Lock() if self.is_sqlite else None
@@ -108,7 +115,8 @@ class Database:
 
     async def ping(self) -> None:
         """Ask the database for nothing. Raises what SQLAlchemy raises where it does not answer."""
-        async with self.engine.connect() as connection:
+        # Reading: with SQLite, whoever writes is not waited for.
+        async with self._reading.connect() as connection:
             await connection.execute(text("SELECT 1"))
 
     def connections_in_use(self) -> int:

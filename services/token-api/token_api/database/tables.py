@@ -52,6 +52,11 @@ def _unique_while(name: str, column: str, condition: str) -> Index:
     return Index(name, column, unique=True, sqlite_where=text(condition), postgresql_where=text(condition))
 
 
+def _index_while(name: str, column: str, condition: str) -> Index:
+    """Finds the few rows that meet `condition` among the many that do not (anymore)."""
+    return Index(name, column, sqlite_where=text(condition), postgresql_where=text(condition))
+
+
 class Stream(Base):
     """What a creator plans, sends, and ends. `version` grows with every change of the row."""
 
@@ -113,6 +118,11 @@ class AccessGrant(Base):
     __table_args__ = (
         Index("ix_access_grants_user_scope", "user_id", "scope", "scope_id"),
         Index("ix_access_grants_expires_at", "expires_at"),
+        _index_while(
+            "ix_access_grants_expiry_untold",
+            "expires_at",
+            "expires_at IS NOT NULL AND expiry_told_at IS NULL AND cancelled_at IS NULL",
+        ),
         Index("ix_access_grants_created_at", "created_at", "id"),
     )
 
@@ -124,6 +134,8 @@ class AccessGrant(Base):
     expires_at: Mapped[MaybeTime]
     cancelled_at: Mapped[MaybeTime]
     created_at: Mapped[Time]
+    # When the host was told that it has expired.
+    expiry_told_at: Mapped[MaybeTime]
 
 
 class TeamMember(Base):
@@ -194,7 +206,10 @@ class Visit(Base):
     """
 
     __tablename__ = "visits"
-    __table_args__ = (Index("ix_visits_session_id_identity", "session_id", "identity"),)
+    __table_args__ = (
+        Index("ix_visits_session_id_identity", "session_id", "identity"),
+        _index_while("ix_visits_not_over", "session_id", "left_at IS NULL"),
+    )
 
     session_id: Mapped[str] = mapped_column(
         String(36), ForeignKey("stream_sessions.id", ondelete="CASCADE"), primary_key=True
@@ -369,6 +384,8 @@ class WebhookEndpoint(Base):
     disabled_reason: Mapped[str | None] = mapped_column(String(32))
     # Since when nothing got through; NULL after what got through.
     failing_since: Mapped[MaybeTime]
+    # Until then it wants nothing: it said so by Retry-After.
+    paused_until: Mapped[MaybeTime]
     created_at: Mapped[Time]
     updated_at: Mapped[Time]
 

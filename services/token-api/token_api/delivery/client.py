@@ -29,10 +29,14 @@ MAX_ANSWER_BYTES = 16 * 1024
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one attempt: a status, or an error that is not the receiver's words."""
+    """What became of one attempt: a status, or an error that is not the receiver's words.
+
+    `retry_after`: the answer's header of that name as it came, empty where there is none.
+    """
 
     status: int | None
     error: str = ""
+    retry_after: str = ""
 
     @property
     def delivered(self) -> bool:
@@ -115,12 +119,18 @@ class DeliveryClient:
             )
             async with pool.stream("POST", target, headers=list(sent.items()), content=body) as answer:
                 status = int(answer.status)
+                retry_after = _header(answer, b"retry-after")
                 read = 0
                 async for chunk in answer.aiter_stream():
                     read += len(chunk)
                     if read > MAX_ANSWER_BYTES:
                         break
-        return Outcome(status)
+        return Outcome(status, retry_after=retry_after)
+
+
+def _header(answer: httpcore.Response, name: bytes) -> str:
+    found = (value.decode("latin-1") for key, value in answer.headers if key.lower() == name)
+    return next(found, "")
 
 
 def _words(error: Exception) -> str:

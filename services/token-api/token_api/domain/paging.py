@@ -7,7 +7,7 @@ import binascii
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -29,12 +29,13 @@ class Cursor:
     id: str
 
     def __str__(self) -> str:
-        micros = int((self.at - _EPOCH).total_seconds()) * 1_000_000 + self.at.microsecond
+        micros = (self.at - _EPOCH) // _MICROSECOND
         packed = json.dumps([micros, self.id], separators=(",", ":")).encode()
         return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def read_cursor(text: str) -> Cursor:
@@ -50,9 +51,8 @@ def read_cursor(text: str) -> Cursor:
         micros, item = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         if not isinstance(micros, int) or isinstance(micros, bool) or not isinstance(item, str):
             raise BadCursor(text)
-        seconds, rest = divmod(micros, 1_000_000)
-        at = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
-    except (ValueError, TypeError, OverflowError, OSError, RecursionError, binascii.Error) as error:
+        at = _EPOCH + micros * _MICROSECOND
+    except (ValueError, TypeError, OverflowError, RecursionError, binascii.Error) as error:
         raise BadCursor(text) from error
     if "\x00" in item or len(item) > 130 or not item.isascii():
         raise BadCursor(text)

@@ -132,11 +132,11 @@ def require_json(request: Request) -> None:
         )
 
 
-def _caller_of(request: Request) -> Caller:
+async def _caller_of(request: Request) -> Caller:
     return cast(Caller, request.state.caller)
 
 
-def _service_of(request: Request) -> ServiceCaller:
+async def _service_of(request: Request) -> ServiceCaller:
     return cast(ServiceCaller, request.state.caller)
 
 

@@ -45,10 +45,20 @@ async def healthz() -> Alive:
 
 @router.get(
     "/readyz",
-    responses={503: {"model": Problem, "description": "The database is away, or LiveKit refuses our key"}},
+    responses={
+        503: {
+            "model": Problem,
+            "description": "The database is away, LiveKit refuses our key, or the service is about to stop",
+        }
+    },
 )
 async def readyz(state: CurrentState) -> Ready:
-    """Whether requests can be served: the database answers, and LiveKit, if it does, accepts our key."""
+    """Whether requests can be served: the database answers, and LiveKit, if it does, accepts our key.
+
+    Not for a service that is told to stop: it serves on meanwhile, but new requests are to go elsewhere.
+    """
+    if state.draining.begun:
+        raise ProblemError(Kind.STOPPING, "The service was told to stop.", {"Retry-After": "2"})
     found, database = await asyncio.gather(state.probe.finding(), _database_answers(state))
     if not database:
         raise ProblemError(Kind.DATABASE_UNAVAILABLE, "The database does not answer.", {"Retry-After": "2"})

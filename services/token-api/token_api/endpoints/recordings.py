@@ -154,6 +154,27 @@ async def stop_recording(
     return await alike(state, request, caller, change, key=key)
 
 
+@router.delete(
+    "/recordings/{recording_id}",
+    status_code=204,
+    response_class=Response,
+    responses=problems(
+        *STREAM_PROBLEMS,
+        Kind.RECORDING_ACTIVE,
+        Kind.NO_STORAGE,
+        Kind.STORAGE_ERROR,
+        Kind.STORAGE_UNAVAILABLE,
+    ),
+)
+async def delete_recording(recording_id: str, state: CurrentState, caller: CurrentCaller) -> Response:
+    """Delete a recording that is over, with its file. For good: only the audit still knows of it.
+
+    After 502 and 503 it is as it was.
+    """
+    await recordings.delete(state.services, caller, recording_id)
+    return Response(status_code=204)
+
+
 @router.get(
     "/recordings/{recording_id}/url",
     responses=problems(*STREAM_PROBLEMS, Kind.CONFLICT, Kind.NO_STORAGE),

@@ -34,6 +34,7 @@ from token_api.endpoints.common import (
 from token_api.endpoints.guard import FOR_ALL, CallerRoute, CurrentCaller
 from token_api.problems import Kind, ProblemError
 from token_api.state import CurrentState, State
+from token_api.storage.store import store_of
 from token_api.use_cases import streams
 from token_api.use_cases.idempotency import Answer
 from token_api.use_cases.standing import standing_of
@@ -215,9 +216,13 @@ async def change_stream(
     responses=problems(*STREAM_PROBLEMS, Kind.CONFLICT),
 )
 async def delete_stream(stream_id: str, state: CurrentState, caller: CurrentCaller) -> Response:
-    """Remove a stream with its messages and figures. Not while it is on air."""
+    """Remove a stream with its messages and figures. Not while it is on air, or has recordings.
+
+    Where the service has no object store, recordings are removed with it; their files stay where they are.
+    """
+    now, keeps_files = state.services.clock.now(), store_of(state.settings) is not None
     async with state.services.database.begin() as transaction:
-        await streams.delete(transaction, caller, stream_id, state.services.clock.now())
+        await streams.delete(transaction, caller, stream_id, now, keeps_files=keeps_files)
     return Response(status_code=204)
 
 

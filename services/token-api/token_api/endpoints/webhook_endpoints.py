@@ -88,6 +88,9 @@ class EndpointView(BaseModel):
         description="why the service disabled it: it answered 410, or nothing got through for five days"
     )
     failing_since: datetime | None
+    paused_until: datetime | None = Field(
+        description="it answered 429 or 503 with Retry-After: until then nothing is sent; a day at most"
+    )
     created_at: datetime
     updated_at: datetime
 
@@ -144,6 +147,7 @@ def _fields(endpoint: WebhookEndpoint) -> dict[str, Any]:
         "enabled",
         "disabled_reason",
         "failing_since",
+        "paused_until",
         "created_at",
         "updated_at",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from google.protobuf.json_format import Parse, ParseError
 from livekit.protocol import webhook as proto
@@ -15,6 +15,9 @@ from token_api.livekit_api.values import (
     participant_of,
     source_name,
 )
+
+# LiveKit tells in whole seconds when something happened, and rounds down.
+_ROUNDED = timedelta(seconds=1)
 
 
 class NoEvent(ValueError):
@@ -31,6 +34,16 @@ class LiveKitEvent:
     participant: RoomParticipant | None = None
     track_source: str | None = None
     egress: EgressState | None = None
+
+    def moment(self, received_at: datetime) -> datetime:
+        """When it happened, as exactly as can be known of what came in at `received_at`.
+
+        Within the second that LiveKit tells, the receipt is nearer: of somebody who was in for half a second
+        nothing would be left otherwise.
+        """
+        if self.happened_at is None:
+            return received_at
+        return min(max(received_at, self.happened_at), self.happened_at + _ROUNDED)
 
 
 def event_of(body: str) -> LiveKitEvent:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import aiohttp
@@ -32,7 +32,13 @@ TIMEOUT_SECONDS = 5.0
 # LiveKit asks its recorders for one that is free, several times, for 22 s in all where none answers.
 START_RECORDING_SECONDS = 12.0
 RETRY_AFTER = {"Retry-After": "2"}
-_AWAY = frozenset({"unavailable", "deadline_exceeded"})
+_UNAVAILABLE = (
+    Kind.LIVEKIT_UNAVAILABLE,
+    "LiveKit does not answer; nothing is lost by trying again.",
+    RETRY_AFTER,
+)
+# What livekit-server 1.13.5 says, with code unknown, of a room whose node is not in Redis anymore.
+_NO_NODE = "could not find object"
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -40,6 +46,10 @@ log = structlog.get_logger()
 
 class NotInLiveKit(Exception):
     """LiveKit has no such room, participant, track or recording."""
+
+
+class _NobodyResponds(ProblemError):
+    """LiveKit answers, but none of its nodes does for what was asked of it: LIVEKIT_UNAVAILABLE."""
 
 
 class Gateway:
@@ -83,15 +93,16 @@ class Gateway:
 
     async def delete_room(self, name: str) -> bool:
         """Put everyone out and remove the room; False where there is none."""
+        request = proto_room.DeleteRoomRequest(room=name)
         try:
-            await _ask("DeleteRoom", self._api.room.delete_room(proto_room.DeleteRoomRequest(room=name)))
+            await self._in_room(name, "DeleteRoom", lambda: self._api.room.delete_room(request))
         except NotInLiveKit:
             return False
         return True
 
     async def set_room_metadata(self, name: str, metadata: str) -> None:
         request = proto_room.UpdateRoomMetadataRequest(room=name, metadata=metadata)
-        await _ask("UpdateRoomMetadata", self._api.room.update_room_metadata(request))
+        await self._in_room(name, "UpdateRoomMetadata", lambda: self._api.room.update_room_metadata(request))
 
     async def participants(self, room: str) -> list[RoomParticipant]:
         """Who is in the room; nobody where there is no room."""
@@ -137,7 +148,7 @@ class Gateway:
             topic=topic,
             destination_identities=identities,
         )
-        await _ask("SendData", self._api.room.send_data(request))
+        await self._in_room(room, "SendData", lambda: self._api.room.send_data(request))
 
     async def start_recording(self, room: str, object_key: str, layout: str) -> EgressState:
         """Have the whole room recorded as MP4 to `object_key`. In which store, the recorder itself knows.
@@ -168,6 +179,19 @@ class Gateway:
         found = await _ask("ListEgress", self._api.egress.list_egress(request))
         return [egress_of(egress) for egress in found.items]
 
+    async def _in_room(self, room: str, method: str, call: Callable[[], Awaitable[T]]) -> T:
+        """Ask the node that has the room; where it died, another is given the room first.
+
+        A node that was killed leaves its rooms behind in Redis, and nobody responds for them, however long
+        one waits. Making a room that there is already changes nothing but where it is (livekit-server 1.13.5,
+        `RoomService.DeleteRoom` and `SelectRoomNode`).
+        """
+        try:
+            return await _ask(method, call())
+        except _NobodyResponds:
+            await _ask("CreateRoom", self._api.room.create_room(proto_room.CreateRoomRequest(name=room)))
+            return await _ask(method, call())
+
 
 async def _ask(method: str, call: Awaitable[T], *, seconds: float = TIMEOUT_SECONDS) -> T:
     """The answer to `call`, which takes no longer than `seconds`.
@@ -183,20 +207,15 @@ async def _ask(method: str, call: Awaitable[T], *, seconds: float = TIMEOUT_SECO
     except ServerError as error:
         if error.code == "not_found":
             raise NotInLiveKit(method) from error
-        away = error.code in _AWAY or error.status in {502, 503, 504}
         # Its message is for the log: it may quote our token.
         log.warning(
             "livekit_refused", method=method, code=error.code, status=error.status, text=error.message
         )
-        if away:
-            raise _unavailable() from error
+        if error.code == "unavailable" or error.message == _NO_NODE:
+            raise _NobodyResponds(*_UNAVAILABLE) from error
+        if error.code == "deadline_exceeded" or error.status in {502, 503, 504}:
+            raise ProblemError(*_UNAVAILABLE) from error
         raise ProblemError(Kind.LIVEKIT_ERROR, f"LiveKit refused {method} ({error.code}).") from error
     except (aiohttp.ClientError, TimeoutError) as error:
         log.warning("livekit_unreachable", method=method, error=type(error).__name__)
-        raise _unavailable() from error
-
-
-def _unavailable() -> ProblemError:
-    return ProblemError(
-        Kind.LIVEKIT_UNAVAILABLE, "LiveKit does not answer; nothing is lost by trying again.", RETRY_AFTER
-    )
+        raise ProblemError(*_UNAVAILABLE) from error

@@ -46,7 +46,7 @@ async def give(transaction: AsyncSession, caller: ServiceCaller, new: NewGrant, 
     )
     transaction.add(grant)
     await transaction.flush()
-    _record(transaction, caller, "grant.created", grant, now)
+    record_grant(transaction, caller.actor, "grant.created", grant, now)
     return grant
 
 
@@ -61,7 +61,7 @@ async def cancel(
     grant = await get(transaction, grant_id, lock=True)
     if grant.cancelled_at is None:
         grant.cancelled_at = now
-        _record(transaction, caller, "grant.cancelled", grant, now)
+        record_grant(transaction, caller.actor, "grant.cancelled", grant, now)
         wake(transaction, "reconciler")
     return grant
 
@@ -157,13 +157,14 @@ async def remove_member(
         wake(transaction, "reconciler")
 
 
-def _record(
-    transaction: AsyncSession, caller: ServiceCaller, event: str, grant: AccessGrant, now: datetime
+def record_grant(
+    transaction: AsyncSession, actor: str, event: str, grant: AccessGrant, now: datetime
 ) -> None:
+    """Write down, and tell the host, what became of a pass."""
     record(
         transaction,
         now=now,
-        actor=caller.actor,
+        actor=actor,
         action=event,
         stream_id=grant.scope_id if grant.scope is GrantScope.STREAM else None,
         details={

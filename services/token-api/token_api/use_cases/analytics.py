@@ -126,7 +126,7 @@ def _figures(
 async def _visits(
     transaction: AsyncSession, sessions: Sequence[StreamSession], now: datetime
 ) -> dict[str, list[_Seen]]:
-    """Viewers' and guests' visits, by session. One that is not over lasts until now, or the session's end."""
+    """Viewers' and guests' visits, by session. None lasts longer than until now, or the session's end."""
     rows = await transaction.execute(
         select(Visit.session_id, Visit.identity, Visit.joined_at, Visit.left_at)
         .join(
@@ -138,8 +138,9 @@ async def _visits(
     closed = {session.id: session.closed_at for session in sessions}
     found: dict[str, list[_Seen]] = defaultdict(list)
     for session_id, identity, joined_at, left_at in rows:
-        end = left_at or closed[session_id]
-        # LiveKit's clock may be a little ahead of ours.
+        # LiveKit's clock, by which they come and leave, may be a little ahead of ours. Of a leaving that it
+        # could not tell of, nothing may be known.
+        end = min((moment for moment in (left_at, closed[session_id]) if moment), default=None)
         visit = audience.Visit(identity, joined_at, max(end or now, joined_at))
         found[session_id].append(_Seen(visit, end is None))
     return found

@@ -23,6 +23,7 @@ from token_api.database.columns import new_id
 from token_api.database.engine import wake
 from token_api.database.tables import Outbox, WebhookDelivery, WebhookEndpoint
 from token_api.delivery.client import Outcome
+from token_api.delivery.retry_after import pause_wanted
 from token_api.domain.paging import Cursor, Page, page_of
 from token_api.domain.vocabulary import DeliveryState
 from token_api.use_cases.events import record
@@ -125,16 +126,21 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
     )
 
 
+def _takes(now: datetime) -> ColumnElement[bool]:
+    """That an endpoint wants to be sent to."""
+    paused = WebhookEndpoint.paused_until
+    return and_(WebhookEndpoint.enabled, or_(paused.is_(None), paused <= now))
+
+
 async def endpoints_with_due(services: Services) -> list[str]:
     """Endpoints to which something is to be sent now."""
+    now = services.clock.now()
     async with services.database.read() as transaction:
         return list(
             await transaction.scalars(
                 select(WebhookEndpoint.id).where(
-                    WebhookEndpoint.enabled,
-                    exists().where(
-                        WebhookDelivery.endpoint_id == WebhookEndpoint.id, _is_due(services.clock.now())
-                    ),
+                    _takes(now),
+                    exists().where(WebhookDelivery.endpoint_id == WebhookEndpoint.id, _is_due(now)),
                 )
             )
         )
@@ -144,8 +150,10 @@ async def take(services: Services, endpoint_id: str, limit: int) -> list[Sending
     """Deliveries to one endpoint that are due, for this process alone until their lease ends."""
     now = services.clock.now()
     async with services.database.begin() as transaction:
-        endpoint = await transaction.get(WebhookEndpoint, endpoint_id)
-        if endpoint is None or not endpoint.enabled:
+        endpoint = await transaction.scalar(
+            select(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id, _takes(now))
+        )
+        if endpoint is None:
             return []
         found = (
             await transaction.execute(
@@ -203,26 +211,33 @@ async def settle(services: Services, sent: Sending, outcome: Outcome) -> str:
                 .values(failing_since=None)
             )
             return "delivered"
+        wanted = pause_wanted(outcome.status, outcome.retry_after, now)
         pause = None if outcome.status == GONE else pause_after(sent.attempts)
         if pause is None:
             changes["state"] = DeliveryState.GIVEN_UP
         else:
-            changes["next_at"] = now + pause
+            # Never before the schedule: who always wants a second's pause would use it up in ten.
+            changes["next_at"] = now + max(pause, wanted or pause)
         # A failure that comes after the lease says nothing about the attempt of whoever has it now.
         await transaction.execute(
             mine.where(WebhookDelivery.claimed_until == sent.claimed_until).values(**changes)
         )
-        await _failed(transaction, sent.endpoint_id, gone=outcome.status == GONE, now=now)
+        await _failed(transaction, sent.endpoint_id, wanted, gone=outcome.status == GONE, now=now)
     if outcome.status == GONE:
         return "gone"
     return "failed" if pause is not None else "given-up"
 
 
-async def _failed(transaction: AsyncSession, endpoint_id: str, *, gone: bool, now: datetime) -> None:
+async def _failed(
+    transaction: AsyncSession, endpoint_id: str, pause: timedelta | None, *, gone: bool, now: datetime
+) -> None:
+    """Note of an endpoint that it fails, and that it wants nothing at all for the time of `pause`."""
     endpoint = await transaction.get(WebhookEndpoint, endpoint_id, with_for_update=True)
     if endpoint is None or not endpoint.enabled:
         return
     endpoint.failing_since = endpoint.failing_since or now
+    if pause is not None:
+        endpoint.paused_until = max(now + pause, endpoint.paused_until or now)
     if not gone and now - endpoint.failing_since < DISABLE_AFTER:
         return
     endpoint.enabled, endpoint.updated_at = False, now
@@ -268,7 +283,7 @@ async def page(
 async def redeliver(
     transaction: AsyncSession, caller: ServiceCaller, endpoint_id: str, delivery_id: str, now: datetime
 ) -> tuple[WebhookDelivery, str]:
-    """Send an event again, whatever became of it, with the whole schedule before it.
+    """Send an event again, whatever became of it, with the whole schedule before it; but not in a pause.
 
     Raises:
         ProblemError: NOT_FOUND.
@@ -295,7 +310,8 @@ async def redeliver(
 
 
 async def lag_seconds(services: Services) -> float:
-    """How late the most overdue event or delivery to an endpoint that is enabled is."""
+    """How late the most overdue event or delivery to an endpoint that wants it is."""
+    now = services.clock.now()
     async with services.database.read() as transaction:
         moments: Sequence[datetime | None] = (
             await transaction.scalar(
@@ -304,10 +320,9 @@ async def lag_seconds(services: Services) -> float:
             await transaction.scalar(
                 select(func.min(WebhookDelivery.next_at))
                 .join(WebhookEndpoint, WebhookEndpoint.id == WebhookDelivery.endpoint_id)
-                .where(WebhookEndpoint.enabled, WebhookDelivery.state == DeliveryState.WAITING)
+                .where(_takes(now), WebhookDelivery.state == DeliveryState.WAITING)
             ),
         )
-    now = services.clock.now()
     return max((0.0, *((now - moment).total_seconds() for moment in moments if moment is not None)))
 
 

@@ -25,11 +25,13 @@ from token_api.problems import ProblemError
 from token_api.use_cases import seats, visits
 from token_api.use_cases.events import record
 from token_api.use_cases.services import Services
-from token_api.use_cases.standing import find_stream, relation_of
+from token_api.use_cases.standing import find_stream, relation_of, relations_of
 
 ACTOR = "enforcement"
 # How long those who were put out are looked for: as long as LiveKit's refreshed tokens hold, and some more.
 WATCHED = timedelta(minutes=15)
+# How many of a room are judged by one look into the database; a query takes some thousand values at most.
+_AT_ONCE = 500
 
 log = structlog.get_logger()
 
@@ -40,11 +42,7 @@ async def on_joined(services: Services, room_name: str, identity: str) -> None:
     Raises:
         ProblemError: LIVEKIT_UNAVAILABLE or LIVEKIT_ERROR; doing it again does no harm.
     """
-    try:
-        found = await services.livekit.participant(room_name, identity)
-    except NotInLiveKit:
-        return
-    await enforce(services, room_name, [found], coming=True)
+    await _look(services, room_name, identity, coming=True)
 
 
 async def on_changed(services: Services, user_id: str, stream_id: str | None, space_id: str | None) -> None:
@@ -69,6 +67,19 @@ async def on_changed(services: Services, user_id: str, stream_id: str | None, sp
             services.wakeups.reconciler.set()
 
 
+async def on_published(services: Services, room_name: str, identity: str) -> None:
+    """Somebody unknown publishes, or what their role does not allow: judge them. Raises as `on_joined`."""
+    await _look(services, room_name, identity, coming=False)
+
+
+async def _look(services: Services, room_name: str, identity: str, *, coming: bool) -> None:
+    try:
+        found = await services.livekit.participant(room_name, identity)
+    except NotInLiveKit:
+        return
+    await enforce(services, room_name, [found], coming=coming)
+
+
 async def enforce(
     services: Services, room_name: str, found: Sequence[RoomParticipant], *, coming: bool = False
 ) -> None:
@@ -79,15 +90,17 @@ async def enforce(
     Raises:
         ProblemError: as the gateway.
     """
-    for someone, known in await _known(services, room_name, found, coming=coming):
-        verdict = judge(_seen(someone), known, services.clock.now())
-        match verdict:
-            case Eject():
-                await _eject(services, room_name, someone, verdict.reason)
-            case Put():
-                await _put(services, room_name, someone, verdict)
-            case Stay():
-                pass
+    for start in range(0, len(found), _AT_ONCE):
+        some = found[start : start + _AT_ONCE]
+        for someone, known in await _known(services, room_name, some, coming=coming):
+            verdict = judge(_seen(someone), known, services.clock.now())
+            match verdict:
+                case Eject():
+                    await _eject(services, room_name, someone, verdict.reason)
+                case Put():
+                    await _put(services, room_name, someone, verdict)
+                case Stay():
+                    pass
 
 
 def _seen(someone: RoomParticipant) -> Seen:
@@ -114,6 +127,8 @@ async def _known(
                 )
             )
         }
+        users = {row.user_id for row in rows.values() if row.user_id is not None}
+        relations = await relations_of(transaction, stream, session, users)
         judged: list[tuple[RoomParticipant, Known | None]] = []
         for someone in found:
             row = rows.get(someone.identity)
@@ -122,7 +137,7 @@ async def _known(
                 continue
             decision: Admitted | Refused = Admitted(row.role)
             if row.user_id is not None:
-                decision = decide(await relation_of(transaction, stream, session, row.user_id), now)
+                decision = decide(relations[row.user_id], now)
             seatless = coming and await seats.is_lost(transaction, stream, row, now)
             removed = row.removed_at is not None
             judged.append((someone, Known(decision, removed, row.permissions_reset_at, seatless)))

@@ -18,12 +18,12 @@ EVENT_TYPES = frozenset(
     {
         *("stream.created", "stream.updated", "stream.deleted"),
         *("stream.live", "stream.paused", "stream.resumed", "stream.ended", "stream.failed"),
-        *("grant.created", "grant.cancelled"),
+        *("grant.created", "grant.cancelled", "grant.expired"),
         *("participant.joined", "participant.left", "participant.removed", "participant.banned"),
         *("participant.unbanned", "participant.promoted", "participant.demoted"),
         *("participant.muted", "stage.requested", "stage.withdrawn", "stage.accepted", "stage.declined"),
         "chat.message-deleted",
-        *("recording.started", "recording.ended", "recording.failed"),
+        *("recording.started", "recording.ended", "recording.failed", "recording.deleted"),
     }
 )
 

@@ -30,6 +30,10 @@ _ENDING = frozenset({Healing.CREATOR_GONE, Healing.NOBODY_CAME})
 _SENDERS = (StreamRole.CREATOR, StreamRole.PUBLISHER)
 # Somebody who came in just now may not be in LiveKit's list yet.
 _JUST_NOW = timedelta(seconds=5)
+# Of a round: a full house that ends is ten thousands, and the other streams wait meanwhile.
+_VISITS_AT_ONCE = 500
+# LiveKit may still tell of a leaving for half a minute, and by then exactly when it was.
+_LATE = timedelta(minutes=1)
 _KEYS_KEPT = timedelta(days=1)
 
 log = structlog.get_logger()
@@ -63,6 +67,7 @@ async def heal(services: Services) -> None:
             if error.kind not in {Kind.NOT_FOUND, Kind.CONFLICT}:
                 log.warning("not_healed", stream_id=case.stream.id, kind=error.kind.name)
     await _end_orphans(services)
+    await _end_visits(services)
     await _prune(services)
 
 
@@ -209,13 +214,17 @@ async def _see(services: Services, session: StreamSession, found: Sequence[RoomP
         if visit.left_at is None and visit.livekit_sid not in there and visit.joined_at < now - _JUST_NOW
     ]
     for sighting in missed:
-        # It writes the audit entry, too.
-        async with services.database.begin() as transaction:
-            ours_now = await transaction.get(StreamSession, session.id)
-            if ours_now is None:
-                return
-            await visits.see(transaction, ours_now, sighting, now=now, actor=ACTOR)
-        services.metrics.healings.labels(Healing.VISIT.value).inc()
+        await _see_one(services, session.id, sighting, now)
+
+
+async def _see_one(services: Services, session_id: str, sighting: visits.Sighting, now: datetime) -> None:
+    # It writes the audit entry, too.
+    async with services.database.begin() as transaction:
+        session = await transaction.get(StreamSession, session_id)
+        if session is None:
+            return
+        await visits.see(transaction, session, sighting, now=now, actor=ACTOR)
+    services.metrics.healings.labels(Healing.VISIT.value).inc()
 
 
 async def _end_orphans(services: Services) -> None:
@@ -233,6 +242,23 @@ async def _end_orphans(services: Services) -> None:
             )
             _audit(transaction, Healing.NO_SESSION, stream.id, now)
             services.metrics.healings.labels(Healing.NO_SESSION.value).inc()
+
+
+async def _end_visits(services: Services) -> None:
+    """Visits of closed sessions: nobody told that they are over, and LiveKit has no room to be asked of."""
+    now = services.clock.now()
+    async with services.database.read() as transaction:
+        forgotten = (
+            await transaction.execute(
+                select(Visit, StreamSession)
+                .join(StreamSession, StreamSession.id == Visit.session_id)
+                .where(Visit.left_at.is_(None), StreamSession.closed_at < now - _LATE)
+                .limit(_VISITS_AT_ONCE)
+            )
+        ).all()
+    for visit, session in forgotten:
+        sighting = visits.Sighting(visit.identity, visit.livekit_sid, visit.joined_at, session.closed_at)
+        await _see_one(services, session.id, sighting, now)
 
 
 async def _prune(services: Services) -> None:

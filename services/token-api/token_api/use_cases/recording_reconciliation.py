@@ -12,7 +12,8 @@ from token_api.domain.recording_states import FINAL, RUNNING
 from token_api.domain.vocabulary import RecordingStatus, SessionState
 from token_api.livekit_api.values import EgressState
 from token_api.problems import Kind, ProblemError
-from token_api.use_cases import recordings
+from token_api.use_cases import recorder, recording_rows
+from token_api.use_cases.recording_news import on_egress
 from token_api.use_cases.services import Services
 
 ACTOR = "reconciler"
@@ -51,7 +52,7 @@ async def reconcile(services: Services) -> int:
         recording = known.get(state.object_key)
         # Most are as they are known: no transaction for those.
         if recording is None or recording.status.value != state.status:
-            healed += await recordings.on_egress(services, state, ACTOR)
+            healed += await on_egress(services, state, ACTOR)
     by_key = {state.object_key: state for state in going_on}
     for recording, session in running:
         healed += await _reconcile_one(services, recording, session, by_key.get(recording.object_key))
@@ -66,9 +67,9 @@ async def _reconcile_one(
         state = await _find(services, recording, session)
         if state is None:
             return await _lost(services, recording)
-        healed = await recordings.on_egress(services, state, ACTOR)
+        healed = await on_egress(services, state, ACTOR)
     unwanted = recording.stop_requested_at is not None or session.state is SessionState.CLOSED
-    if unwanted and recordings.is_going_on(state):
+    if unwanted and recorder.is_going_on(state):
         return await _stop(services, recording.id, state.egress_id)
     if state.status == "ending":
         return await _give_up_if_silent(services, recording.id)
@@ -77,8 +78,8 @@ async def _reconcile_one(
 
 async def _find(services: Services, recording: Recording, session: StreamSession) -> EgressState | None:
     if recording.egress_id is None:
-        return await recordings.find_by_key(services, session.room_name, recording.object_key)
-    return await recordings.find_in_livekit(services, recording.egress_id)
+        return await recorder.find_by_key(services, session.room_name, recording.object_key)
+    return await recorder.find_in_livekit(services, recording.egress_id)
 
 
 async def _lost(services: Services, recording: Recording) -> bool:
@@ -86,23 +87,23 @@ async def _lost(services: Services, recording: Recording) -> bool:
     if services.clock.now() - recording.updated_at < _PATIENCE:
         return False
     if recording.egress_id is None:
-        await recordings.withdraw(services, recording.id, ACTOR)
+        await recording_rows.withdraw(services, recording.id, ACTOR)
         return True
     return await _fail(services, recording.id, "LiveKit does not know of it anymore")
 
 
 async def _stop(services: Services, recording_id: str, egress_id: str) -> bool:
     async with services.database.begin() as transaction:
-        found = await recordings.locked(transaction, Recording.id == recording_id)
+        found = await recording_rows.locked(transaction, Recording.id == recording_id)
         if found is None or found.status in FINAL:
             return False
         now = services.clock.now()
         first = found.stop_requested_at is None
         if first:
             found.stop_requested_at = found.updated_at = now
-            recordings.tell(transaction, found, "recording.stop-requested", now, ACTOR)
+            recording_rows.tell(transaction, found, "recording.stop-requested", now, ACTOR)
     try:
-        state = await recordings.halt(services, egress_id)
+        state = await recorder.halt(services, egress_id)
     except ProblemError as error:
         if error.kind is not Kind.LIVEKIT_UNAVAILABLE:
             raise
@@ -110,7 +111,7 @@ async def _stop(services: Services, recording_id: str, egress_id: str) -> bool:
         log.warning("recorder_silent", recording_id=recording_id)
         return await _give_up_if_silent(services, recording_id) or first
     if state is not None:
-        return await recordings.on_egress(services, state, ACTOR) or first
+        return await on_egress(services, state, ACTOR) or first
     return first
 
 
@@ -127,9 +128,13 @@ async def _give_up_if_silent(services: Services, recording_id: str) -> bool:
 
 
 async def _fail(services: Services, recording_id: str, why: str) -> bool:
+    """End a recording that nothing will be heard of anymore."""
     async with services.database.begin() as transaction:
-        found = await recordings.locked(transaction, Recording.id == recording_id)
+        found = await recording_rows.locked(transaction, Recording.id == recording_id)
         if found is None or found.status in FINAL:
             return False
-        recordings.give_up(transaction, found, why, now=services.clock.now(), actor=ACTOR)
-        return found.status is RecordingStatus.FAILED
+        now = services.clock.now()
+        found.status, found.error = RecordingStatus.FAILED, why
+        found.ended_at = found.updated_at = now
+        recording_rows.tell(transaction, found, "recording.failed", now, ACTOR, event=True)
+        return True

@@ -1,14 +1,28 @@
-"""What a caller is to a stream: read in two queries, decided by `domain.access`."""
+"""What a caller is to a stream: read in one query, decided by `domain.access`."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BindParameter, CompoundSelect, bindparam, literal, null, or_, select, union_all
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    bindparam,
+    literal,
+    null,
+    or_,
+    select,
+    true,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from token_api.callers import Caller, ServiceCaller, UserCaller
 from token_api.database.columns import UtcDateTime
@@ -19,6 +33,7 @@ from token_api.domain.room_names import identity_of
 from token_api.domain.vocabulary import GrantScope
 from token_api.problems import Kind, ProblemError
 
+_Time = ColumnElement[Any] | InstrumentedAttribute[Any]
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _KINDS = {
     Refusal.NO_GRANT: (Kind.NO_GRANT, "No grant gives this user access to the stream."),
@@ -29,44 +44,95 @@ _KINDS = {
 }
 
 
-def _relation() -> CompoundSelect[Any]:
-    """Rows of a kind and up to three times: all that connects a user with a stream."""
-    user_id: BindParameter[str] = bindparam("user_id")
-    space_id: BindParameter[str] = bindparam("space_id")
+@dataclass(frozen=True)
+class _Keys:
+    """By what a stream and its session are known in other tables: parameters, or columns of a query."""
+
+    stream_id: ColumnElement[str]
+    space_id: ColumnElement[str]
+    experience_id: ColumnElement[str]
+    session_id: ColumnElement[str]
+
+
+def _relation(stream: _Keys, *, of_many: bool = False) -> CompoundSelect[Any]:
+    """Rows of a kind and up to three times: all that connects a user with a stream.
+
+    `of_many`: all of `user_ids` at once; each row says at its end whose it is.
+    """
     no_time = null().cast(UtcDateTime)
+
+    def rows(
+        kind: str,
+        user: InstrumentedAttribute[Any],
+        starts_at: _Time = no_time,
+        ends_at: _Time = no_time,
+        undone_at: _Time = no_time,
+        *,
+        is_theirs: ColumnElement[bool] | None = None,
+    ) -> Select[Any]:
+        columns: list[ColumnElement[Any]] = [
+            literal(kind).label("kind"),
+            starts_at.label("starts_at"),
+            ends_at.label("ends_at"),
+            undone_at.label("undone_at"),
+        ]
+        if of_many:
+            users: BindParameter[Any] = bindparam("user_ids", expanding=True)
+            return select(*columns, user.label("user_id")).where(user.in_(users))
+        return select(*columns).where(user == bindparam("user_id") if is_theirs is None else is_theirs)
+
     opened = [
-        (AccessGrant.scope == scope) & (AccessGrant.scope_id == bindparam(name))
-        for scope, name in (
-            (GrantScope.STREAM, "stream_id"),
-            (GrantScope.EXPERIENCE, "experience_id"),
-            (GrantScope.SPACE, "space_id"),
+        (AccessGrant.scope == scope) & (AccessGrant.scope_id == scope_id)
+        for scope, scope_id in (
+            (GrantScope.STREAM, stream.stream_id),
+            (GrantScope.EXPERIENCE, stream.experience_id),
+            (GrantScope.SPACE, stream.space_id),
         )
     ]
     return union_all(
-        select(literal("team"), no_time, no_time, no_time).where(
-            TeamMember.space_id == space_id, TeamMember.user_id == user_id
+        rows("team", TeamMember.user_id).where(TeamMember.space_id == stream.space_id),
+        rows(
+            "grant",
+            AccessGrant.user_id,
+            AccessGrant.starts_at,
+            AccessGrant.expires_at,
+            AccessGrant.cancelled_at,
+        ).where(or_(*opened)),
+        rows("ban", Ban.user_id, no_time, Ban.until, Ban.lifted_at).where(
+            (Ban.stream_id == stream.stream_id) | (Ban.space_id == stream.space_id)
         ),
-        select(
-            literal("grant"), AccessGrant.starts_at, AccessGrant.expires_at, AccessGrant.cancelled_at
-        ).where(AccessGrant.user_id == user_id, or_(*opened)),
-        select(literal("ban"), no_time, Ban.until, Ban.lifted_at).where(
-            Ban.user_id == user_id, (Ban.stream_id == bindparam("stream_id")) | (Ban.space_id == space_id)
-        ),
-        select(literal("promoted"), no_time, no_time, no_time).where(
-            Participant.session_id == bindparam("session_id"),
-            Participant.identity == bindparam("identity"),
-            Participant.promoted_at.is_not(None),
+        # By the primary key: this is asked for each token.
+        rows("promoted", Participant.user_id, is_theirs=Participant.identity == bindparam("identity")).where(
+            Participant.session_id == stream.session_id, Participant.promoted_at.is_not(None)
         ),
     )
 
 
+def _standing() -> Select[Any]:
+    """A row for each that connects a user with a stream, or one of none; stream and session are in all."""
+    wanted = _STREAM.with_only_columns(
+        Stream.id, Stream.space_id, Stream.experience_id, StreamSession.id.label("session_id")
+    ).cte()
+    relation = _relation(
+        _Keys(wanted.c.id, wanted.c.space_id, wanted.c.experience_id, wanted.c.session_id)
+    ).subquery()
+    return _STREAM.add_columns(*relation.c).outerjoin(relation, true())
+
+
 # Made once: every request asks them, and making a statement takes longer than asking it.
-_RELATION = _relation()
+_GIVEN = _Keys(
+    bindparam("stream_id"), bindparam("space_id"), bindparam("experience_id"), bindparam("session_id")
+)
+_RELATION = _relation(_GIVEN)
+_RELATIONS = _relation(_GIVEN, of_many=True)
 _STREAM = (
     select(Stream, StreamSession)
     .outerjoin(StreamSession, (StreamSession.stream_id == Stream.id) & StreamSession.closed_at.is_(None))
     .where(Stream.id == bindparam("stream_id"))
 )
+_STANDING = _standing()
+# What the session knows of a row may be older than a lock that was waited for.
+_ANEW = {"populate_existing": True}
 
 
 @dataclass(frozen=True)
@@ -101,15 +167,9 @@ async def find_stream(
     Raises:
         ProblemError: NOT_FOUND.
     """
-    if not is_id(stream_id):
-        raise not_found()
-    if lock:
-        # By itself: PostgreSQL locks no row of an outer join, and shows the session as it is after the wait.
-        await transaction.execute(select(Stream.id).where(Stream.id == stream_id).with_for_update())
+    await _ready(transaction, stream_id, lock=lock)
     found = (
-        await transaction.execute(
-            _STREAM, {"stream_id": stream_id}, execution_options={"populate_existing": True}
-        )
+        await transaction.execute(_STREAM, {"stream_id": stream_id}, execution_options=_ANEW)
     ).one_or_none()
     if found is None:
         raise not_found()
@@ -117,31 +177,58 @@ async def find_stream(
     return stream, session
 
 
+async def _ready(transaction: AsyncSession, stream_id: str, *, lock: bool) -> None:
+    if not is_id(stream_id):
+        raise not_found()
+    if lock:
+        # By itself: PostgreSQL locks no row of an outer join, and shows the session as it is after the wait.
+        await transaction.execute(select(Stream.id).where(Stream.id == stream_id).with_for_update())
+
+
 async def relation_of(
     transaction: AsyncSession, stream: Stream, session: StreamSession | None, user_id: str
 ) -> Relation:
     """All that connects `user_id` with `stream`."""
-    rows = (
-        await transaction.execute(
-            _RELATION,
-            {
-                "user_id": user_id,
-                "identity": identity_of(user_id),
-                "stream_id": stream.id,
-                "space_id": stream.space_id,
-                # NULL is equal to nothing, so None finds nothing.
-                "experience_id": stream.experience_id,
-                "session_id": session.id if session is not None else None,
-            },
-        )
-    ).all()
-    kinds = {row[0] for row in rows}
+    asked = {"user_id": user_id, "identity": identity_of(user_id), **_keys_of(stream, session)}
+    rows = (await transaction.execute(_RELATION, asked)).all()
+    return _relation_from(rows, is_owner=stream.owner_id == user_id)
+
+
+async def relations_of(
+    transaction: AsyncSession, stream: Stream, session: StreamSession | None, user_ids: Collection[str]
+) -> dict[str, Relation]:
+    """All that connects each of `user_ids` with `stream`, by one query. Thousands are too many for it."""
+    asked = {"user_ids": list(user_ids), **_keys_of(stream, session)}
+    rows: dict[str, list[Sequence[Any]]] = {user_id: [] for user_id in user_ids}
+    for *row, user_id in (await transaction.execute(_RELATIONS, asked)).all():
+        rows[user_id].append(row)
+    return {
+        user_id: _relation_from(theirs, is_owner=stream.owner_id == user_id)
+        for user_id, theirs in rows.items()
+    }
+
+
+def _keys_of(stream: Stream, session: StreamSession | None) -> dict[str, str | None]:
+    # NULL is equal to nothing, so None finds nothing.
+    return {
+        "stream_id": stream.id,
+        "space_id": stream.space_id,
+        "experience_id": stream.experience_id,
+        "session_id": session.id if session is not None else None,
+    }
+
+
+def _relation_from(rows: Iterable[Sequence[Any]], *, is_owner: bool) -> Relation:
+    """What the rows of `_relation` say."""
+    found: dict[str | None, list[Sequence[Any]]] = {}
+    for kind, *times in rows:
+        found.setdefault(kind, []).append(times)
     return Relation(
-        is_owner=stream.owner_id == user_id,
-        is_team="team" in kinds,
-        grants=[GrantWindow(*row[1:]) for row in rows if row[0] == "grant"],
-        bans=[BanWindow(row[2], row[3]) for row in rows if row[0] == "ban"],
-        promoted="promoted" in kinds,
+        is_owner=is_owner,
+        is_team="team" in found,
+        grants=[GrantWindow(*times) for times in found.get("grant", ())],
+        bans=[BanWindow(until, lifted_at) for _, until, lifted_at in found.get("ban", ())],
+        promoted="promoted" in found,
     )
 
 
@@ -153,12 +240,18 @@ async def standing_of(
     Raises:
         ProblemError: NOT_FOUND; also for a user whom nothing connects with it.
     """
-    stream, session = await find_stream(transaction, stream_id, lock=lock)
     user_id = caller.user_id if isinstance(caller, UserCaller) else caller.on_behalf_of
     is_service = isinstance(caller, ServiceCaller)
     if user_id is None:
+        stream, session = await find_stream(transaction, stream_id, lock=lock)
         return Standing(stream, session, None, None, is_service)
-    relation = await relation_of(transaction, stream, session, user_id)
+    await _ready(transaction, stream_id, lock=lock)
+    asked = {"stream_id": stream_id, "user_id": user_id, "identity": identity_of(user_id)}
+    rows = (await transaction.execute(_STANDING, asked, execution_options=_ANEW)).all()
+    if not rows:
+        raise not_found()
+    stream, session = rows[0][:2]
+    relation = _relation_from((row[2:] for row in rows), is_owner=stream.owner_id == user_id)
     if not is_service and not relation.exists:
         raise not_found()
     return Standing(stream, session, user_id, decide(relation, now), is_service)

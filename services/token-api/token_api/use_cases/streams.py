@@ -13,7 +13,7 @@ from sqlalchemy import and_, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.callers import Caller, UserCaller
-from token_api.database.tables import AccessGrant, Stream, StreamSession, TeamMember
+from token_api.database.tables import AccessGrant, Recording, Stream, StreamSession, TeamMember
 from token_api.domain.lifecycle import ON_AIR, Action, InvalidTransition, action_to, after
 from token_api.domain.paging import Cursor, Page, page_of
 from token_api.domain.vocabulary import GrantScope, SessionState, StreamKind, StreamStatus
@@ -194,16 +194,23 @@ async def _tell_room(services: Services, stream: Stream, session: StreamSession)
         log.warning("room_not_told", stream_id=stream.id, room=session.room_name)
 
 
-async def delete(transaction: AsyncSession, caller: Caller, stream_id: str, now: datetime) -> None:
+async def delete(
+    transaction: AsyncSession, caller: Caller, stream_id: str, now: datetime, *, keeps_files: bool
+) -> None:
     """Remove a stream and all that belongs to it, but for its audit entries.
 
+    `keeps_files`: this service can delete recordings' files. Then they are deleted one by one before: a file
+    that no recording names anymore would never be found again, and none is to be lost by a slip.
+
     Raises:
-        ProblemError: NOT_FOUND, ROLE_FORBIDDEN, CONFLICT while it is on air.
+        ProblemError: NOT_FOUND, ROLE_FORBIDDEN, CONFLICT while it is on air, or has recordings.
     """
     standing = await standing_of(transaction, caller, stream_id, now, lock=True)
     require_steering(standing)
     if standing.stream.status in ON_AIR:
         raise ProblemError(Kind.CONFLICT, "The stream is on air; end it first.")
+    if keeps_files and await transaction.scalar(select(exists().where(Recording.stream_id == stream_id))):
+        raise ProblemError(Kind.CONFLICT, "The stream has recordings; delete them first.")
     record(
         transaction,
         now=now,

@@ -60,7 +60,7 @@ async def see(
         visits.append(visit)
         _tell(transaction, visit, participant, session.stream_id, now=now, actor=actor)
     if seen.left_at is not None and visit.left_at is None:
-        # LiveKit tells of leaving in whole seconds, and of joining in milliseconds.
+        # Of what is told late, only the whole second is known in which they left; of a coming, milliseconds.
         visit.left_at = max(seen.left_at, visit.joined_at)
         # Their seat is free at once. By the token that they have they may still come back, where one is:
         # see `enforcement.on_joined`.

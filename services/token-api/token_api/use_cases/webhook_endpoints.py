@@ -100,13 +100,16 @@ async def change(
     endpoint = await get(transaction, endpoint_id, lock=True)
     if changes.url is not None:
         endpoint.url = changes.url
+        # It was another receiver that asked for it.
+        endpoint.paused_until = None
+        wake(transaction, "outbox")
     if changes.description is not None:
         endpoint.description = changes.description
     if changes.event_types is not None:
         endpoint.event_types = _stored(changes.event_types)
     if changes.enabled is not None and changes.enabled is not endpoint.enabled:
         endpoint.enabled = changes.enabled
-        endpoint.disabled_reason = endpoint.failing_since = None
+        endpoint.disabled_reason = endpoint.failing_since = endpoint.paused_until = None
         wake(transaction, "outbox")
     endpoint.updated_at = now
     _record(transaction, caller, "updated", endpoint, now)

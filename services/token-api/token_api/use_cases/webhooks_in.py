@@ -53,10 +53,12 @@ class Filed(StrEnum):
 class Reactions:
     """What others do about an event, once its own rows are committed; they too may be asked twice.
 
-    `on_joined` is given the names of the room and of the participant.
+    `on_joined` is given the names of the room and of the participant; so is `on_published`, for a track that
+    the participant's role does not allow, or of somebody who is unknown.
     """
 
     on_joined: Callable[[Services, str, str], Awaitable[object]]
+    on_published: Callable[[Services, str, str], Awaitable[object]]
     on_egress: Callable[[Services, EgressState], Awaitable[object]]
 
 
@@ -116,9 +118,12 @@ async def process(services: Services, reactions: Reactions, taken: WebhookInbox)
     async with services.database.begin() as transaction:
         session = await _session(transaction, event.room_name)
         if session is not None:
-            await _write(transaction, session, event, services.clock.now())
+            moment = event.moment(taken.received_at)
+            await _write(transaction, session, event, moment, services.clock.now())
             stream_id, session_id, state = session.stream_id, session.id, session.state
-        outside = session is not None and _is_for_others(event)
+        outside = session is not None and (
+            _is_for_others(event) or await _is_beyond_role(transaction, session, event)
+        )
         if not outside:
             known = session is not None and event.type in _KNOWN
             await _finish(transaction, taken, InboxState.DONE if known else InboxState.IGNORED, services)
@@ -128,6 +133,8 @@ async def process(services: Services, reactions: Reactions, taken: WebhookInbox)
         await _room_finished(services, event.room_name, stream_id, session_id, state)
     elif event.egress is not None:
         await reactions.on_egress(services, event.egress)
+    elif event.participant is not None and event.type == "track_published":
+        await reactions.on_published(services, event.room_name, event.participant.identity)
     elif event.participant is not None:
         await reactions.on_joined(services, event.room_name, event.participant.identity)
     async with services.database.begin() as transaction:
@@ -200,24 +207,26 @@ async def _session(transaction: AsyncSession, room_name: str) -> StreamSession |
 
 
 async def _write(
-    transaction: AsyncSession, session: StreamSession, event: LiveKitEvent, now: datetime
+    transaction: AsyncSession, session: StreamSession, event: LiveKitEvent, happened: datetime, now: datetime
 ) -> None:
     participant = event.participant
     if participant is None:
         return
-    happened = event.happened_at or now
     if event.type in {"participant_joined", "participant_left"}:
         left = happened if event.type == "participant_left" else None
         # 1970 is how an event says nothing.
         joined = participant.joined_at if participant.joined_at.timestamp() else happened
         seen = Sighting(participant.identity, participant.sid, joined, left)
         await see(transaction, session, seen, now=now, actor=ACTOR)
-    elif event.type == "track_published":
-        known = await transaction.get(Participant, (session.id, participant.identity))
-        allowed = permissions_of(known.role).publish_sources if known else ()
-        if event.track_source not in allowed:
-            # Foreign, or beyond their role: to be judged now, not at the next tick.
-            wake(transaction, "reconciler")
+
+
+async def _is_beyond_role(transaction: AsyncSession, session: StreamSession, event: LiveKitEvent) -> bool:
+    """Whether somebody publishes what their role does not allow, or is unknown: judged now, not at the next
+    tick. LiveKit itself goes by permissions, which others who have its secret can give."""
+    if event.type != "track_published" or event.participant is None:
+        return False
+    known = await transaction.get(Participant, (session.id, event.participant.identity))
+    return known is None or event.track_source not in permissions_of(known.role).publish_sources
 
 
 def _is_for_others(event: LiveKitEvent) -> bool:

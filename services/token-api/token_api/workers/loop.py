@@ -9,12 +9,18 @@ from dataclasses import dataclass
 
 import structlog
 
+# For whoever was interrupted: then what it closes is interrupted, too.
+_LAST_SECONDS = 2.0
+
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class Worker:
-    """`work` is called when `bell` rings, and `every` seconds without it; `close` after the last time."""
+    """`work` is called when `bell` rings, and `every` seconds without it; `close` after the last time.
+
+    Both may be interrupted at the end of the process: what they do must survive that.
+    """
 
     name: str
     work: Callable[[], Awaitable[None]]
@@ -24,22 +30,40 @@ class Worker:
 
 
 @asynccontextmanager
-async def working(workers: Sequence[Worker]) -> AsyncIterator[None]:
-    """Run the workers for the block. At its end each is interrupted: what they do must survive that."""
-    tasks = [asyncio.create_task(_run(worker), name=worker.name) for worker in workers]
+async def working(workers: Sequence[Worker], *, patience: float) -> AsyncIterator[None]:
+    """Run the workers for the block.
+
+    At its end each comes to the end of its round, and closes, all within `patience` seconds; who is not done
+    by then is interrupted.
+    """
+    stopping = asyncio.Event()
+    tasks = [asyncio.create_task(_run(worker, stopping), name=worker.name) for worker in workers]
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        stopping.set()
         for worker in workers:
-            if worker.close is not None:
-                await worker.close()
+            worker.bell.set()
+        for seconds in (patience, _LAST_SECONDS):
+            _, late = await asyncio.wait(tasks, timeout=seconds)
+            for task in late:
+                log.warning("worker_interrupted", worker=task.get_name())
+                task.cancel()
+        for task, ended in zip(tasks, await asyncio.gather(*tasks, return_exceptions=True), strict=True):
+            if isinstance(ended, Exception):
+                log.error("worker_not_closed", worker=task.get_name(), exc_info=ended)
 
 
-async def _run(worker: Worker) -> None:
-    while True:
+async def _run(worker: Worker, stopping: asyncio.Event) -> None:
+    try:
+        await _rounds(worker, stopping)
+    finally:
+        if worker.close is not None:
+            await worker.close()
+
+
+async def _rounds(worker: Worker, stopping: asyncio.Event) -> None:
+    while not stopping.is_set():
         # Before the work: a bell that rings during it calls for another round.
         worker.bell.clear()
         try:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from token_api.delivery.client import TIMEOUT_SECONDS, DeliveryClient
+from token_api.delivery.client import DeliveryClient
 from token_api.delivery.signing import signed_headers
 from token_api.use_cases import deliveries
 from token_api.use_cases.deliveries import Sending
@@ -44,14 +44,9 @@ class OutboxWorker:
         await self._prune()
 
     async def aclose(self) -> None:
-        """Take nothing more, and wait for what is being sent; whatever is cut off is sent again."""
+        """Take nothing more, and wait for what is being sent. What an interruption cuts off is sent again."""
         self._stopping = True
-        tasks = list(self._tasks.values())
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=TIMEOUT_SECONDS + 5)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        await asyncio.gather(*self._tasks.values())
 
     async def _serve(self, endpoint_id: str) -> None:
         try:

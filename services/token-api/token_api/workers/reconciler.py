@@ -9,7 +9,7 @@ import structlog
 
 from token_api.database.leadership import Leadership
 from token_api.problems import ProblemError
-from token_api.use_cases import enforcement, healing
+from token_api.use_cases import enforcement, grant_expiry, healing
 from token_api.use_cases.services import Services
 from token_api.workers.loop import Worker
 
@@ -73,6 +73,7 @@ class Reconciler:
         if not self._leadership.leads:
             return
         now = self._services.clock.now()
+        await grant_expiry.tell_expired(self._services)
         async with self._services.database.read() as transaction:
             rooms = await enforcement.watched_rooms(transaction, self._watched_until, now)
         try:

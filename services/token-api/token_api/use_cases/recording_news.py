@@ -1,0 +1,103 @@
+"""What LiveKit says of recordings, written down: in any order, any number of times."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from token_api.database.tables import Recording
+from token_api.domain.object_keys import is_recording_key
+from token_api.domain.recording_states import FINAL, goes_on, status_of
+from token_api.domain.room_names import is_ours
+from token_api.domain.vocabulary import RecordingStatus
+from token_api.livekit_api.values import EgressState
+from token_api.problems import ProblemError
+from token_api.use_cases.events import record
+from token_api.use_cases.recorder import halt, is_going_on
+from token_api.use_cases.recording_rows import locked, tell
+from token_api.use_cases.services import Services
+
+LIVEKIT = "livekit"
+# LiveKit says of a recorder that was killed what it said last, for ever: it is not asked for ever.
+_STRAY_FOR = timedelta(hours=1)
+
+log = structlog.get_logger()
+
+
+async def on_egress(services: Services, state: EgressState, actor: str = LIVEKIT) -> bool:
+    """Write down what LiveKit says of a recording; whether that was news. May be called any number of times.
+
+    One that goes on although nobody here wants it (anymore) is stopped.
+    """
+    if not (is_ours(state.room_name) and is_recording_key(state.object_key)):
+        return False
+    async with services.database.begin() as transaction:
+        recording = await locked(transaction, Recording.object_key == state.object_key)
+        now = services.clock.now()
+        changed = recording is not None and write(transaction, recording, state, now=now, actor=actor)
+    if changed or not is_stray(recording, state, now):
+        return changed
+    return await _stop_stray(services, state, actor)
+
+
+def is_stray(recording: Recording | None, state: EgressState, now: datetime) -> bool:
+    """Whether LiveKit makes a recording that nobody here wants (anymore); `recording` is that of its key."""
+    if not is_going_on(state):
+        return False
+    if recording is None:
+        return state.started_at is None or now - state.started_at < _STRAY_FOR
+    if recording.status in FINAL:
+        return recording.ended_at is None or now - recording.ended_at < _STRAY_FOR
+    return recording.egress_id != state.egress_id
+
+
+async def _stop_stray(services: Services, state: EgressState, actor: str) -> bool:
+    try:
+        stopped = await halt(services, state.egress_id)
+    except ProblemError as error:
+        # Not for the event's sender to be told again: the reconciler looks each round.
+        log.warning("stray_not_stopped", egress_id=state.egress_id, kind=error.kind.slug)
+        return False
+    if stopped is None or is_going_on(stopped):
+        return False
+    async with services.database.begin() as transaction:
+        details = {"egress_id": state.egress_id, "room_name": state.room_name}
+        record(
+            transaction,
+            now=services.clock.now(),
+            actor=actor,
+            action="recording.stray-stopped",
+            details=details,
+        )
+    return True
+
+
+def write(
+    transaction: AsyncSession, recording: Recording, state: EgressState, *, now: datetime, actor: str
+) -> bool:
+    """Change a (locked) recording to what LiveKit says, if that is news; whether it was."""
+    if recording.egress_id is None and recording.status not in FINAL:
+        recording.egress_id = state.egress_id
+    status = status_of(state.status)
+    if recording.egress_id != state.egress_id or status is None or not goes_on(recording.status, status):
+        return False
+    begun = recording.started_at is not None
+    recording.status, recording.updated_at = status, now
+    if status is not RecordingStatus.STARTING and not begun:
+        recording.started_at = state.started_at or (None if status in FINAL else now)
+    if status in FINAL:
+        recording.ended_at = state.ended_at or now
+        recording.error = state.error[:500]
+        recording.size_bytes, recording.duration_seconds = state.size_bytes, state.duration_seconds
+    if status is RecordingStatus.STARTING:
+        tell(transaction, recording, "recording.starting", now, actor)
+    elif not begun and status not in {RecordingStatus.FAILED, RecordingStatus.ABORTED}:
+        tell(transaction, recording, "recording.started", now, actor, event=True)
+    if status is RecordingStatus.ENDING:
+        tell(transaction, recording, "recording.ending", now, actor)
+    if status in FINAL:
+        ended = "recording.ended" if status is RecordingStatus.COMPLETE else "recording.failed"
+        tell(transaction, recording, ended, now, actor, event=True)
+    return True

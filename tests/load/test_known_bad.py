@@ -26,7 +26,7 @@ from loadtest.net.emulation.messages import EmulatorConfig, LaneConfig
 from loadtest.net.emulation.process import emulator
 from loadtest.net.uplink_name import UplinkName
 from loadtest.result import Outcome
-from tests.load.command import Started, run_to_its_end, started_run
+from tests.load.command import Ended, Started, run_to_its_end, started_run
 from tests.load.livekit_server import LiveKitServer, livekit_server
 from tests.load.processor_share import processor_share
 
@@ -188,16 +188,20 @@ def test_a_link_with_twice_the_delay_that_it_claims(server: LiveKitServer, tmp_p
         assert f"delay_ms {way} is {row.achieved:.3g}; claimed is 30" in ended.shown
 
 
-def test_a_generator_that_gets_no_processor(server: LiveKitServer, tmp_path: Path) -> None:
-    with (
-        processor_share() as share,
-        started_run(tmp_path / "out", server, *_IDEAL, settings=_NO_LINKS) as started,
-    ):
+def _run_with_a_slow_creator(
+    out: Path, server: LiveKitServer, settings: dict[str, object], *, share_of_a_core: float
+) -> Ended:
+    """A run whose publisher is held back for the measured time."""
+    with processor_share() as share, started_run(out, server, *_IDEAL, settings=settings) as started:
         started.reach("measuring")
-        share.hold([started.client_pid("creator-1")], 0.02)
+        share.hold([started.client_pid("creator-1")], share_of_a_core)
         started.reach("collecting")
         share.lift()
-        ended = started.end()
+        return started.end()
+
+
+def test_a_generator_that_gets_no_processor(server: LiveKitServer, tmp_path: Path) -> None:
+    ended = _run_with_a_slow_creator(tmp_path / "out", server, _NO_LINKS, share_of_a_core=0.02)
     assert ended.code == 2, ended.shown
     [reason] = [reason for reason in ended.result.invalid if reason.startswith("creator-1 made ")]
     assert "its process did not get the processor time that it needs" in reason
@@ -208,15 +212,7 @@ def test_a_generator_that_gets_no_processor(server: LiveKitServer, tmp_path: Pat
 def test_an_encoder_that_gets_too_little_of_a_processor(server: LiveKitServer, tmp_path: Path) -> None:
     """Pictures are captured in time, and few are sent: that is not the server's fault."""
     settings = {**_NO_LINKS, "creator.publish.camera": "{width: 1280, height: 720, fps: 15}"}
-    with (
-        processor_share() as share,
-        started_run(tmp_path / "out", server, *_IDEAL, settings=settings) as started,
-    ):
-        started.reach("measuring")
-        share.hold([started.client_pid("creator-1")], 0.15)
-        started.reach("collecting")
-        share.lift()
-        ended = started.end()
+    ended = _run_with_a_slow_creator(tmp_path / "out", server, settings, share_of_a_core=0.15)
     assert ended.code == 2, ended.shown
     [reason] = [reason for reason in ended.result.invalid if reason.startswith("creator-1 took ")]
     assert "ms to encode a picture, of 15 each second" in reason

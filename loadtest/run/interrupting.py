@@ -49,9 +49,10 @@ def interruptibly(work: Callable[[threading.Event], T], *, on_stop: Callable[[],
         thread.start()
         thread.join()
     finally:
-        if not stop.is_set():
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        for number, handler in before.items():
+            # Ignored by the kernel, not by a handler of ours: closing down, Python puts the default
+            # action back in place of its handlers, and a late Ctrl-C would take the exit code away.
+            signal.signal(number, signal.SIG_IGN if stop.is_set() else handler)
     if errors:
         raise errors[0]
     return results[0]

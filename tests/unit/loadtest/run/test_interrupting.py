@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -39,6 +40,32 @@ def test_a_signal_tells_the_run_to_stop_and_a_second_one_changes_nothing(number:
     assert interruptibly(work, on_stop=lambda: told.append("stop")) == "cleaned up"
     os.kill(os.getpid(), number)  # while its report is written and shown
     assert told == ["stop"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_while_the_interpreter_closes_down_does_not_change_the_exit_code(
+    number: signal.Signals,
+) -> None:
+    # Closing down, Python takes its own handlers away before it destroys a module's objects: what
+    # `__del__` sends then is the latest signal there can be.
+    program = f"""
+import os, sys
+from loadtest.run.interrupting import interruptibly
+
+class SignalsAtTheVeryEnd:
+    def __del__(self, kill=os.kill, pid=os.getpid()):
+        kill(pid, {int(number)})
+
+def work(stop):
+    os.kill(os.getpid(), {int(number)})
+    assert stop.wait(10), "the first signal did not arrive"
+
+last = SignalsAtTheVeryEnd()
+interruptibly(work, on_stop=lambda: None)
+sys.exit(2)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], check=False, stderr=subprocess.PIPE, timeout=30)
+    assert ended.returncode == 2, ended.stderr
 
 
 def test_handlers_are_put_back_after_a_run_that_nobody_stopped() -> None:

@@ -18,6 +18,9 @@ from loadtest.net.namespace import ClientNamespace
 
 _START_SECONDS = 10.0
 _ATTEMPTS = 6  # to reach the server at all: its answers are lost, too
+# Until the next one. A first packet can be held for a second, until the way to its address is known; and
+# irtt breaks off where a second attempt is answered as well, after it began.
+_LEAST_ATTEMPT_MS = 2000.0
 _PAYLOAD_BYTES = 60  # the least that irtt needs for all that we ask it
 FRAME_BYTES = _PAYLOAD_BYTES + 42
 # It takes its own time stamps, so it should run soon. Not the real-time scheduler: Go's runtime spins
@@ -49,7 +52,7 @@ class Measured:
 
 
 class Failed(Exception):
-    """irtt did not come to a result, most likely for want of any answer. The message says what it said."""
+    """irtt broke off, or came to no result, most likely for want of any answer. The message has its words."""
 
 
 class Client:
@@ -114,7 +117,7 @@ def client(
         seconds: for how long it sends.
         answer_ms: how long an answer may take.
     """
-    attempt_ms = max(500.0, answer_ms)
+    attempt_ms = max(_LEAST_ATTEMPT_MS, answer_ms)
     packets = ["-i", f"{interval_ms:g}ms", "-d", f"{seconds:g}s", "-l", str(_PAYLOAD_BYTES)]
     waits = [f"--wait={answer_ms:g}ms", f"--timeouts={','.join([f'{attempt_ms:g}ms'] * _ATTEMPTS)}"]
     argv = at.command([*SOON, "irtt", "client", "-Q", "-o", "-", *packets, *waits, str(to)])
@@ -127,8 +130,15 @@ def client(
 
 
 def parse(text: str) -> Measured:
-    """A client's JSON. Pure."""
+    """A client's JSON. Pure.
+
+    Raises:
+        Failed: it broke off. Its exit code is 0 then, too.
+    """
     answer = json.loads(text)
+    errors = [error for error in (answer.get("send_err"), answer.get("receive_err")) if error]
+    if errors:
+        raise Failed(f"irtt broke off: {json.dumps(errors)}")
     statistics = answer["stats"]
     delays = [trip["delay"] for trip in answer["round_trips"] if trip["lost"] == "false"]
 

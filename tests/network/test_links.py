@@ -69,6 +69,17 @@ def test_a_link_with_twice_the_delay_that_it_claims_is_caught(network: ClientNet
     assert any("delay_ms up is " in reason and "claimed is 30 ± " in reason for reason in found.reasons)
 
 
+def test_a_link_that_is_slow_to_let_the_first_packet_through_is_measured_all_the_same(
+    network: ClientNetwork, tmp_path: Path
+) -> None:
+    # As the first packet is where a neighbour's address must be asked for twice.
+    slow = Direction(delay_ms=450)
+    with client_links(network, _profile(down=slow, up=slow), 3, seed=1, logs=tmp_path) as group:
+        found = calibrate_links(group, network, _profile(down=Direction(delay_ms=5)), seconds=2)
+    delays = {row.direction: row.achieved for row in found.rows if row.quantity == "delay_ms"}
+    assert delays == {"down": pytest.approx(450, abs=10), "up": pytest.approx(450, abs=10)}, found.reasons
+
+
 def test_a_link_that_lets_nothing_through_is_caught(network: ClientNetwork, tmp_path: Path) -> None:
     claimed = Direction(delay_ms=5)
     actual = Direction(delay_ms=5, loss=Loss(lost_in_good=1))

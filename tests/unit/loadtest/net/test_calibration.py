@@ -17,7 +17,7 @@ from loadtest.net.calibration import (
     loss_row,
     sparse_interval_ms,
 )
-from loadtest.net.irtt import Measured, parse
+from loadtest.net.irtt import Failed, Measured, parse
 from loadtest.net.link import LinkStatistics
 
 NO_LINKS = LinkStatistics(
@@ -145,6 +145,18 @@ def test_irtts_answer_is_read() -> None:
         ],
     }
     assert parse(json.dumps(answer)) == Measured((2.5,), (1.5,), sent=3, served=2, returned=1)
+
+
+@pytest.mark.parametrize("key", ["send_err", "receive_err"])
+def test_a_measurement_that_irtt_broke_off_is_not_read_as_a_silent_link(key: str) -> None:
+    # So it ends, with exit code 0, where its first packet is answered twice.
+    answer = {
+        key: {"Code": -24, "Detail": "unexpected open flag set"},
+        "stats": {"packets_sent": 0, "server_packets_received": 0, "packets_received": 0},
+        "round_trips": [],
+    }
+    with pytest.raises(Failed, match=r"irtt broke off: .*unexpected open flag set"):
+        parse(json.dumps(answer))
 
 
 def test_a_rate_needs_more_than_two_frames() -> None:

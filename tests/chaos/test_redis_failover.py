@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from common.waiting import wait_until
+from common.waiting import NeverHappened, wait_until
 from livekit_platform.values import livekit as livekit_values
 from loadtest.client.process import ClientDied
 from loadtest.client.samples import now_ms
@@ -129,4 +129,4 @@ def _next_call(
         return hold_call(network, publisher=sends, subscriber=watches, through=Network(), logs=logs)
 
     what = "a call on the new master"
-    return wait_until(attempt, timeout=_RECOVERY_SECONDS, describe=what, tolerate=(ClientDied,))
+    return wait_until(attempt, timeout=_RECOVERY_SECONDS, describe=what, tolerate=(ClientDied, NeverHappened))

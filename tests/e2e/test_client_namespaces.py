@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from common.commands import CommandFailed, run
+from common.processes import process_of
 from common.waiting import wait_until
 from loadtest.net.bridge import ClientName, ClientNetwork, NoFreeAddress
 from loadtest.net.firewall import Endpoint, OnlyTo, UdpBlocked
@@ -45,7 +46,7 @@ ASK = """
 import socket, sys
 kind = socket.SOCK_DGRAM if sys.argv[1] == "udp" else socket.SOCK_STREAM
 client = socket.socket(socket.AF_INET, kind)
-client.settimeout(1)
+client.settimeout(3)  # a lost question for an address is asked again after one
 try:
     client.connect((sys.argv[2], int(sys.argv[3])))
     client.sendall(b"hello")
@@ -130,10 +131,7 @@ def _files(name: ClientName) -> Path:
 
 
 def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    return process_of(pid) is not None
 
 
 def _wait_until_ended(pid: int) -> None:

@@ -140,7 +140,8 @@ def kubectl(cluster: ClusterAccess) -> Kubectl:
 
 def beside_a_busy_machine(result: RunResult) -> list[str]:
     """Why a run proves nothing, but for what else runs on this machine, which carries the cluster too."""
-    return [reason for reason in result.invalid if "a machine with more processors" not in reason]
+    busy = ("a machine with more processors", "(steal)")
+    return [reason for reason in result.invalid if not any(words in reason for words in busy)]
 
 
 def what_is_left(kubectl: Kubectl, stack: RunningStack) -> list[str]:

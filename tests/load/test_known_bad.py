@@ -26,7 +26,7 @@ from loadtest.net.emulation.messages import EmulatorConfig, LaneConfig
 from loadtest.net.emulation.process import emulator
 from loadtest.net.uplink_name import UplinkName
 from loadtest.result import Outcome
-from tests.load.command import Ended, Started, run_to_its_end, started_run
+from tests.load.command import Ended, Started, run_to_its_end, started_run, valid
 from tests.load.livekit_server import LiveKitServer, livekit_server
 from tests.load.processor_share import processor_share
 
@@ -107,13 +107,7 @@ def test_a_server_that_is_held_at_a_twentieth_of_a_processor(tmp_path: Path) -> 
 
 
 def test_a_viewer_that_freezes(server: LiveKitServer, tmp_path: Path) -> None:
-    with started_run(tmp_path / "out", server, *_IDEAL, settings=_NO_LINKS) as started:
-        started.reach("measuring")
-        frozen = started.client_pid("viewers-1")
-        os.kill(frozen, signal.SIGSTOP)
-        started.reach("collecting")
-        os.kill(frozen, signal.SIGCONT)
-        ended = started.end()
+    ended = valid(lambda out: _with_a_viewer_frozen(out, server, since="measuring"), tmp_path / "out")
     assert ended.code == 1, ended.shown
     freeze = ended.missed["viewers: longest_freeze_ms ≤ 3000"]
     assert freeze.worst == "viewers-1"
@@ -126,18 +120,23 @@ def test_a_viewer_that_freezes(server: LiveKitServer, tmp_path: Path) -> None:
 @pytest.mark.long
 def test_a_viewer_that_freezes_before_the_measured_time(server: LiveKitServer, tmp_path: Path) -> None:
     """It had pictures, and has none to measure: it stood still for all of the time."""
-    with started_run(tmp_path / "out", server, *_IDEAL, settings=_NO_LINKS) as started:
-        started.reach("settling")
-        frozen = started.client_pid("viewers-1")
-        os.kill(frozen, signal.SIGSTOP)
-        started.reach("collecting")
-        os.kill(frozen, signal.SIGCONT)
-        ended = started.end()
+    ended = valid(lambda out: _with_a_viewer_frozen(out, server, since="settling"), tmp_path / "out")
     assert ended.code == 1, ended.shown
     freeze = ended.missed["viewers: longest_freeze_ms ≤ 3000"]
     assert freeze.worst == "viewers-1"
     assert freeze.value == pytest.approx(6000, abs=500)
     assert ended.missed["viewers: pictures ≥ 1"].value == 0
+
+
+def _with_a_viewer_frozen(out: Path, server: LiveKitServer, *, since: str) -> Ended:
+    """From a phase of the run on, until all else is measured."""
+    with started_run(out, server, *_IDEAL, settings=_NO_LINKS) as started:
+        started.reach(since)
+        frozen = started.client_pid("viewers-1")
+        os.kill(frozen, signal.SIGSTOP)
+        started.reach("collecting")
+        os.kill(frozen, signal.SIGCONT)
+        return started.end()
 
 
 @pytest.mark.long

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from common.commands import run
+from common.processes import process_of
 from common.waiting import wait_until
 from loadtest.definition.profile import load_profile
 from loadtest.net.bridge import ClientName, ClientNetwork, RouterName
@@ -96,10 +97,7 @@ def _left(owner: Owner, network: ClientNetwork) -> list[str]:
 
 
 def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    return process_of(pid) is not None
 
 
 def _all_of(owner: Owner) -> int:

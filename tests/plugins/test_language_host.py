@@ -61,6 +61,14 @@ def project(_engine: None, tmp_path: Path) -> Project:
     return made
 
 
+def test_what_a_program_registered_for_its_end_is_done(project: Project) -> None:
+    # So the Kubernetes client removes the files into which it wrote the key of the cluster.
+    left = project.directory / "left"
+    left.touch()
+    project.up(f"import atexit, os; atexit.register(os.remove, {str(left)!r})")
+    assert not left.exists()
+
+
 def test_a_program_gets_all_that_the_engine_says_of_the_run(project: Project) -> None:
     (project.directory / "program" / "beside.py").write_text("HERE = 'imported from beside the program'\n")
     project.pulumi("config", "set", "plain", "a value")

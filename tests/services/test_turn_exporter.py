@@ -108,6 +108,7 @@ async def test_a_killed_server_is_down_and_the_next_one_has_none_of_its_allocati
         _wait(pod, turn_up=1)
         async with AsyncExitStack() as client:
             await client.enter_async_context(allocate(pod.server("udp"), credentials(SECRET)))
+            wait_until(lambda: _allocations(pod) != _NONE, timeout=_SECONDS, describe="the allocation")
             server.kill()
             first.close()
             _wait(pod, turn_up=0)

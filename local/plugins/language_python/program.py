@@ -6,6 +6,7 @@ It imports nothing of this project, so that a program's environment needs only t
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import logging
 import os
@@ -137,6 +138,9 @@ def main() -> None:
         code = INTERRUPTED
     except SystemExit as wanted:
         code = wanted.code if isinstance(wanted.code, int) else int(wanted.code is not None)
+    # What `os._exit` leaves out: among them is who removes the files with the key of the cluster that the
+    # Kubernetes client wrote.
+    atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
     # Threads that still wait for the engine must not hold up the end.

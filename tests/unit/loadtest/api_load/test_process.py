@@ -30,7 +30,8 @@ async def test_it_makes_the_load_and_tells_each_second() -> None:
     assert result.offered_per_s == pytest.approx(20)
     assert result.achieved_per_s == pytest.approx(20, abs=1)
     assert sum(second.answers for second in seconds) == 40
-    assert [second.at_s for second in seconds][:2] == [1, 2]
+    # What ended last is told of at the end, which may come before the full second.
+    assert [second.at_s for second in seconds][:2] == [1, pytest.approx(2, abs=0.5)]
     assert result.seconds == tuple(seconds)
 
 

@@ -130,13 +130,9 @@ def _files(name: ClientName) -> Path:
     return Path("/run/livekit-platform-clients") / str(name)
 
 
-def _runs(pid: int) -> bool:
-    return process_of(pid) is not None
-
-
 def _wait_until_ended(pid: int) -> None:
     """It was killed: the kernel may take a moment on a busy machine."""
-    wait_until(lambda: not _runs(pid), timeout=10, describe=f"process {pid} to end", interval=0.05)
+    wait_until(lambda: not process_of(pid), timeout=10, describe=f"process {pid} to end", interval=0.05)
 
 
 def test_clients_reach_each_other_and_leave_nothing_behind(network: ClientNetwork) -> None:
@@ -251,7 +247,7 @@ def test_what_a_killed_owner_left_goes_with_the_next_start(network: ClientNetwor
         process.kill()
         process.wait(timeout=20)
         assert len(_left_of(name, network)) == 3
-        assert _runs(inside)
+        assert process_of(inside)
         with client_namespace(network) as mine:
             assert mine.address == name.address, "the freed address was not used again"
             _wait_until_ended(inside)

@@ -117,22 +117,12 @@ def run_to_its_end(
     out: Path, server: LiveKitServer, *words: str, settings: Mapping[str, object] = {}
 ) -> Ended:
     """The same, to its end; once more where it was invalid."""
-
-    def to_its_end(out: Path) -> Ended:
-        with started_run(out, server, *words, settings=settings) as started:
-            return started.end()
-
-    return valid(to_its_end, out)
+    return _to_its_end([*words, *server.words], settings, server.environment, out)
 
 
 def run_on_the_stack(out: Path, *words: str, settings: Mapping[str, object] = {}) -> Ended:
     """The same, against the stack of this checkout."""
-
-    def to_its_end(out: Path) -> Ended:
-        with _started(words, settings, {}, out) as started:
-            return started.end()
-
-    return valid(to_its_end, out)
+    return _to_its_end(words, settings, {}, out)
 
 
 def valid(run: Callable[[Path], Ended], out: Path) -> Ended:
@@ -141,6 +131,16 @@ def valid(run: Callable[[Path], Ended], out: Path) -> Ended:
     if ended.code == EXIT_CODES[Verdict.INVALID]:
         ended = run(out.with_name(f"{out.name}-again"))
     return ended
+
+
+def _to_its_end(
+    words: Sequence[str], settings: Mapping[str, object], environment: Mapping[str, str], out: Path
+) -> Ended:
+    def run(out: Path) -> Ended:
+        with _started(words, settings, environment, out) as started:
+            return started.end()
+
+    return valid(run, out)
 
 
 @contextmanager

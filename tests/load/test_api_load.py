@@ -53,8 +53,7 @@ def test_a_hundred_tokens_a_second(target: Target, record_property: Callable[[st
     assert result.late_ms.p99 < 250, "this machine had no processor for the generator: it proves nothing"
     assert result.requests == _TOKENS_PER_SECOND * _SECONDS
     assert result.errors == {}
-    # What was asked for in the last second may still be under way: the next line allows that.
-    assert result.achieved_per_s >= (1 - 1 / _SECONDS) * _TOKENS_PER_SECOND
+    assert result.achieved_per_s >= 0.99 * _TOKENS_PER_SECOND
     assert result.latency_ms.p99 < 1000
     assert len(seconds) >= _SECONDS
     assert not [name for name in target.rooms.list_names() if name.startswith("load_api")]

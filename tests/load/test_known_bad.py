@@ -107,7 +107,7 @@ def test_a_server_that_is_held_at_a_twentieth_of_a_processor(tmp_path: Path) -> 
 
 
 def test_a_viewer_that_freezes(server: LiveKitServer, tmp_path: Path) -> None:
-    ended = valid(lambda out: _with_a_viewer_frozen(out, server, since="measuring"), tmp_path / "out")
+    ended = valid(lambda out: _run_with_a_frozen_viewer(out, server, since="measuring"), tmp_path / "out")
     assert ended.code == 1, ended.shown
     freeze = ended.missed["viewers: longest_freeze_ms ≤ 3000"]
     assert freeze.worst == "viewers-1"
@@ -120,7 +120,7 @@ def test_a_viewer_that_freezes(server: LiveKitServer, tmp_path: Path) -> None:
 @pytest.mark.long
 def test_a_viewer_that_freezes_before_the_measured_time(server: LiveKitServer, tmp_path: Path) -> None:
     """It had pictures, and has none to measure: it stood still for all of the time."""
-    ended = valid(lambda out: _with_a_viewer_frozen(out, server, since="settling"), tmp_path / "out")
+    ended = valid(lambda out: _run_with_a_frozen_viewer(out, server, since="settling"), tmp_path / "out")
     assert ended.code == 1, ended.shown
     freeze = ended.missed["viewers: longest_freeze_ms ≤ 3000"]
     assert freeze.worst == "viewers-1"
@@ -128,7 +128,7 @@ def test_a_viewer_that_freezes_before_the_measured_time(server: LiveKitServer, t
     assert ended.missed["viewers: pictures ≥ 1"].value == 0
 
 
-def _with_a_viewer_frozen(out: Path, server: LiveKitServer, *, since: str) -> Ended:
+def _run_with_a_frozen_viewer(out: Path, server: LiveKitServer, *, since: str) -> Ended:
     """From a phase of the run on, until all else is measured."""
     with started_run(out, server, *_IDEAL, settings=_NO_LINKS) as started:
         started.reach(since)

@@ -92,12 +92,8 @@ def _left(owner: Owner, network: ClientNetwork) -> list[str]:
         *[path.name for path in Path("/run/netns").iterdir() if path.name in names],
         *[link["ifname"] for link in links if link["ifname"] in ports],
         *[path.name for path in Path("/run/livekit-platform-clients").iterdir() if path.name in names],
-        *(["emulator"] if owner.emulator and _runs(owner.emulator) else []),
+        *(["emulator"] if owner.emulator and process_of(owner.emulator) else []),
     ]
-
-
-def _runs(pid: int) -> bool:
-    return process_of(pid) is not None
 
 
 def _all_of(owner: Owner) -> int:

@@ -35,13 +35,13 @@ lint: ## ruff and mypy (strict)
 test-unit: ## what needs no stack
 	@$(LOCAL) run -- python -m pytest tests/unit
 
-test: lint ## all but the longest, on the running stack or on one of its own (JUNIT=file.xml)
+test: ## lint and all tests but the long ones, on the running stack or on one that it starts (JUNIT=file.xml)
 	@$(LOCAL) prepare-tests
-	@$(LOCAL) run -- python -m pytest -m 'not long' $(if $(JUNIT),--junitxml=$(JUNIT))
+	@$(LOCAL) run -- python -m tests.support.suite $(if $(JUNIT),--junit "$(JUNIT)")
 
-test-all: lint ## everything
+test-all: ## the same, with the long tests
 	@$(LOCAL) prepare-tests
-	@$(LOCAL) run -- python -m pytest $(if $(JUNIT),--junitxml=$(JUNIT))
+	@$(LOCAL) run -- python -m tests.support.suite --all $(if $(JUNIT),--junit "$(JUNIT)")
 
 loadtest: ## one load run: SCENARIO=livestream PROFILE=4g (OUT= BASELINE= SEED= SET="viewers.count=8" IN_CLUSTER=pods IMAGE=)
 	@$(LOCAL) prepare-loadtest

@@ -39,7 +39,7 @@ from local.outputs import stack_outputs
 from local.paths import Instance
 from local.stack import Stack
 from local.summary import print_summary, wide_console
-from local.up import NotReady, given_cluster, is_running, preview, up
+from local.up import NotReady, build_tools, given_cluster, is_running, preview, up
 
 OK, FAILED, USAGE, NOT_READY, NOT_RUNNING, CHANGES, BUSY = range(7)
 
@@ -166,8 +166,11 @@ def _check(instance: Instance, arguments: Arguments) -> int:
     return NOT_READY if problems else OK
 
 
-def _prepare_tests(_instance: Instance, _arguments: Arguments) -> int:
-    return _install_missing(machine.TEST_PACKAGES)
+def _prepare_tests(instance: Instance, _arguments: Arguments) -> int:
+    _install_missing(machine.TEST_PACKAGES)
+    with exclusive(instance):
+        build_tools(instance)
+    return OK
 
 
 def _prepare_loadtest(_instance: Instance, _arguments: Arguments) -> int:
@@ -273,7 +276,7 @@ _HELP = {
     "preview": "what `up` would change",
     "outputs": "the stack's outputs as JSON",
     "check": "whether this machine has what `up` needs",
-    "prepare-tests": "install what only tests need: a browser and its tools",
+    "prepare-tests": "install and build the programs that tests call",
     "prepare-loadtest": "install what load runs need: the tools of the link emulator",
     "images": "the digests of the images that are built here, as JSON",
     "images-push": "build our images, publish them in a registry, and print their configuration",

@@ -94,6 +94,15 @@ def up(instance: Instance) -> int:
     return code
 
 
+def build_tools(instance: Instance) -> None:
+    """Build and link the programs that tests call; they need no stack for it."""
+    steps = _tool_steps(instance)
+    progress = Progress(len(steps))
+    for step in steps:
+        with progress.step(step.title):
+            step.action()
+
+
 def preview(instance: Instance, *, expect_no_changes: bool) -> int:
     """What `up` would change, by the configuration of now; gives the exit code of `pulumi preview`.
 

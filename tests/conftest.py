@@ -1,7 +1,8 @@
-"""Order of the layers, and the one stack that all tests of a session share."""
+"""The order of the layers, the one stack that all tests of a session share, and the time per layer."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Generator
 from pathlib import Path
@@ -12,12 +13,10 @@ import pytest
 from loadtest.net.namespace import treat_sigterm_as_interrupt
 from tests import running
 from tests.running import ClusterAccess, RunningStack
+from tests.support import speed
+from tests.support.layer_times import LayerTimes
+from tests.support.layers import LAYERS, Part, layer_of, part_of
 
-# From fast and narrow to slow and wide: what is broken at the bottom is read first.
-_LAYERS = (
-    *("unit", "images", "manifests", "services", "network", "token_api", "plugins"),
-    *("deployment", "e2e", "load", "chaos", "teardown"),
-)
 _STACK = pytest.StashKey[RunningStack]()
 _STARTED_HERE = pytest.StashKey[bool]()
 
@@ -26,18 +25,43 @@ hypothesis.settings.register_profile("platform", deadline=None)
 hypothesis.settings.load_profile("platform")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    root = Path(__file__).parent
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--part",
+        choices=[part.value for part in Part],
+        help="run only the isolated tests, or only those that use the stack or measure time",
+    )
+    parser.addoption("--layer-times", type=Path, help="append the time per layer to this file of JSON lines")
 
-    def layer(item: pytest.Item) -> int:
-        return _LAYERS.index(item.path.relative_to(root).parts[0])
 
-    items.sort(key=layer)
+def pytest_configure(config: pytest.Config) -> None:
+    is_worker = hasattr(config, "workerinput")
+    if not is_worker:
+        config.pluginmanager.register(LayerTimes(config.getoption("layer_times")))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LAYERS.index(layer_of(item.nodeid)))
+    wanted = config.getoption("part")
+    if wanted is not None:
+        kept = [item for item in items if part_of(item.nodeid, _fixtures(item)) is Part(wanted)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+        items[:] = kept
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return list(getattr(item, "fixturenames", []))
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _nothing_survives_sigterm() -> None:
-    """It ends the session as Ctrl-C does: with its teardowns, and `pytest_sessionfinish` below."""
+def _machine_speed() -> None:
+    """Measure the machine's speed before the first test, and never while one is timed."""
+    speed.slowness()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sigterm_runs_teardowns() -> None:
+    """SIGTERM ends the session as Ctrl-C does: with its teardowns, and `pytest_sessionfinish` below."""
     treat_sigterm_as_interrupt()
 
 
@@ -47,12 +71,16 @@ def stack(pytestconfig: pytest.Config) -> RunningStack:
     if _STACK not in pytestconfig.stash:
         capture = pytestconfig.pluginmanager.getplugin("capturemanager")
         assert capture is not None
-        # Minutes of silence look like a hang.
-        with capture.global_and_fixture_disabled():
-            print("\nbringing the stack up …", flush=True)
-            # Noted first: a start that fails half-way is taken down, too.
-            pytestconfig.stash[_STARTED_HERE] = not running.is_running()
-            running.up()
+        by_the_suite = os.environ.get(running.STARTED_BY_THE_SUITE)
+        if by_the_suite is not None:
+            pytestconfig.stash[_STARTED_HERE] = by_the_suite == "yes"
+        else:
+            # Minutes of silence look like a hang.
+            with capture.global_and_fixture_disabled():
+                print("\nbringing the stack up …", flush=True)
+                # Set first, so that a stack whose start fails half-way is taken down too.
+                pytestconfig.stash[_STARTED_HERE] = not running.is_running()
+                running.up()
         outputs = running.read_outputs()
         pytestconfig.stash[_STACK] = RunningStack(outputs, pytestconfig.stash[_STARTED_HERE])
     return pytestconfig.stash[_STACK]

@@ -14,6 +14,8 @@ CHECKOUT = Path(__file__).parent.parent
 _UP_SECONDS = 3300.0
 _DOWN_SECONDS = 300.0
 _NOT_RUNNING = 4
+# Set by `tests.support.suite`, which brings the stack up: "yes" if it started it, "no" if it ran before.
+STARTED_BY_THE_SUITE = "LKP_TESTS_STACK_STARTED"
 
 
 @dataclass(frozen=True)

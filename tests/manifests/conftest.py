@@ -10,13 +10,7 @@ import pytest
 import yaml
 
 from tests.manifests.rendering import CASES, Case, Manifest, stack_values, template, tool
-from tests.running import ClusterAccess
 from tests.unit.infra.program import STACKS, Deployment, run, stack_config
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _tools(cluster: ClusterAccess) -> None:
-    """On a new machine helm and livekit-server are built on the way to a cluster."""
 
 
 @pytest.fixture(scope="session")

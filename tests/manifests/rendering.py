@@ -61,7 +61,9 @@ def tool(name: str) -> Path:
     found = given or shutil.which(name)
     if found is None or not Path(found).is_file():
         variable = name.upper().replace("-", "_")
-        raise FileNotFoundError(f"{name} is neither on PATH nor named by {variable}: `make up` builds it")
+        raise FileNotFoundError(
+            f"{name} is neither on PATH nor named by {variable}: `python3 -m local prepare-tests` builds it"
+        )
     return Path(found)
 
 

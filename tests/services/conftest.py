@@ -20,17 +20,11 @@ from object_store_setup.ensure import ensure_bucket
 from object_store_setup.settings import EnsureBucket
 from tests.manifests.rendering import tool
 from tests.ports import free_port
-from tests.running import ClusterAccess
 
 ORIGIN = "https://api.example.com"
 ROOT = Key("root", "root-secret-0123456789abcdef0123456789")
 # An account of the gateway without any right, beside the platform's own.
 NOBODY = "nobody"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _tools(cluster: ClusterAccess) -> None:
-    """On a new machine versitygw is built on the way to a cluster."""
 
 
 def key(account: str) -> Key:

@@ -1,0 +1,30 @@
+"""The pytest plugin that reports the time per layer at the end of each run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support import layers, speed
+from tests.support.layers import Ledger
+
+
+class LayerTimes:
+    """Adds up the time of each test's phases; prints the table, and appends it to a file if one is given."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._ledger = Ledger()
+        self._file = file
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._ledger.add(report.nodeid, report.duration)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        spent = self._ledger.spent
+        if self._file is not None:
+            # The whole suite prints one table for both of its parts.
+            layers.append(self._file, spent)
+        elif spent:
+            terminalreporter.section("time")
+            terminalreporter.write(layers.table(spent, speed.slowness()))

@@ -1,0 +1,162 @@
+"""The layers of the tests: their order, their time budgets, and what a run has spent on each.
+
+`make test` must stay within minutes, so every layer has a budget. Budgets are seconds of `make test` on the
+reference machine and are scaled by the machine's measured slowness (`tests.support.speed`).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from enum import Enum
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+# How far a layer may exceed its scaled budget before CI fails.
+TOLERANCE = 1.3
+_WIDTH = 100
+
+
+class Part(Enum):
+    """The two parts of `make test`."""
+
+    ISOLATED = "isolated"  # on two workers, while the stack starts
+    STACK = "stack"  # one test at a time: tests share the stack, or measure time
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One directory of tests.
+
+    Attributes:
+        budget: seconds for `make test` on the reference machine, without tests that are marked `long`. For an
+            isolated layer: the sum over both workers.
+        isolated: whether its tests may run next to others. Tests that use the fixture `stack` never do.
+    """
+
+    name: str
+    budget: float
+    isolated: bool = False
+
+
+# From fast and narrow to slow and wide: a reader fixes the narrowest failure first.
+LAYERS = (
+    Layer("unit", 400, isolated=True),
+    Layer("images", 60, isolated=True),
+    Layer("manifests", 120, isolated=True),
+    Layer("services", 60, isolated=True),
+    Layer("token_api", 200, isolated=True),
+    Layer("network", 90),
+    Layer("plugins", 60),
+    Layer("deployment", 300),
+    Layer("e2e", 190),
+    Layer("load", 220),
+    Layer("chaos", 60),
+    Layer("teardown", 40),
+)
+_BY_NAME = {layer.name: layer for layer in LAYERS}
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What one run has spent on one layer: seconds of set-up, calls and teardown, and the number of tests."""
+
+    layer: str
+    seconds: float
+    tests: int
+
+
+def layer_of(nodeid: str) -> Layer:
+    """The layer of a test, from its node id "tests/<layer>/...".
+
+    Raises:
+        KeyError: the test is in none.
+    """
+    return _BY_NAME[nodeid.split("/")[1]]
+
+
+def part_of(nodeid: str, fixtures: Iterable[str]) -> Part:
+    """In which part of `make test` a test runs.
+
+    Args:
+        fixtures: names of all fixtures that the test uses, directly or not.
+    """
+    return Part.ISOLATED if layer_of(nodeid).isolated and "stack" not in fixtures else Part.STACK
+
+
+class Ledger:
+    """Adds up what a run spends."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+        self._tests: dict[str, set[str]] = {}
+
+    def add(self, nodeid: str, seconds: float) -> None:
+        """One phase (set-up, call or teardown) of one test."""
+        name = layer_of(nodeid).name
+        self._seconds[name] = self._seconds.get(name, 0.0) + seconds
+        self._tests.setdefault(name, set()).add(nodeid)
+
+    @property
+    def spent(self) -> list[Spent]:
+        return [Spent(name, self._seconds[name], len(tests)) for name, tests in self._tests.items()]
+
+
+def append(file: Path, spent: Iterable[Spent]) -> None:
+    """Append to a file of JSON lines."""
+    with file.open("a") as lines:
+        lines.writelines(json.dumps(asdict(one)) + "\n" for one in spent)
+
+
+def read(file: Path) -> list[Spent]:
+    """Read such a file; entries of one layer are added up."""
+    entries = [Spent(**json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
+    return [
+        Spent(
+            layer.name,
+            sum(entry.seconds for entry in entries if entry.layer == layer.name),
+            sum(entry.tests for entry in entries if entry.layer == layer.name),
+        )
+        for layer in LAYERS
+        if any(entry.layer == layer.name for entry in entries)
+    ]
+
+
+def over_budget(spent: Iterable[Spent], slowness: float) -> list[str]:
+    """A sentence for each layer that exceeds its scaled budget by more than the tolerance."""
+    return [
+        f"layer {one.layer} took {one.seconds:.0f} s; its budget is {budget:.0f} s "
+        f"({_BY_NAME[one.layer].budget:.0f} s × {max(1.0, slowness):.2f} for this machine's speed)"
+        for one in spent
+        if one.seconds > TOLERANCE * (budget := _budget(one.layer, slowness))
+    ]
+
+
+def _budget(layer: str, slowness: float) -> float:
+    return _BY_NAME[layer].budget * max(1.0, slowness)
+
+
+def table(spent: Iterable[Spent], slowness: float, others: Mapping[str, float] | None = None) -> str:
+    """Seconds, tests and budget of each layer.
+
+    Args:
+        others: seconds of further steps that have no budget, by name.
+    """
+    shown = Table()
+    shown.add_column("layer")
+    for heading in ("seconds", "tests", "budget"):
+        shown.add_column(heading, justify="right")
+    for one in spent:
+        over = one.seconds > TOLERANCE * _budget(one.layer, slowness)
+        budget = f"{_budget(one.layer, slowness):.0f}{' exceeded' if over else ''}"
+        shown.add_row(one.layer, f"{one.seconds:.0f}", str(one.tests), budget)
+    for name, seconds in (others or {}).items():
+        shown.add_row(name, f"{seconds:.0f}", "", "")
+    text = io.StringIO()
+    Console(file=text, width=_WIDTH).print(shown)
+    lines = [f"time per layer; slowness of this machine: {slowness:.2f}", *text.getvalue().splitlines()]
+    return "\n".join(line.rstrip() for line in lines) + "\n"

@@ -1,0 +1,212 @@
+"""`make test` and `make test-all`: both parts of the suite, with the stack starting beside the first one.
+
+1. `python3 -m local up` starts in the background.
+2. Lint, types, then the isolated tests, on two workers.
+3. When the stack is up: the tests that use it or that measure time, one after another.
+4. The stack is taken down if this run started it. A table shows the time per layer.
+
+A failure in one part does not stop the next one. The exit code is 0 only if everything passed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from loadtest.net.namespace import treat_sigterm_as_interrupt
+from tests import running
+from tests.support import layers, speed
+from tests.support.layers import LAYERS, Part
+
+_WORKERS = 2
+_LINT = (
+    ("ruff", "check", "."),
+    ("ruff", "format", "--check", "."),
+    ("mypy", "."),
+)
+_NO_TESTS_COLLECTED = 5
+_SHOWN_LOG_LINES = 40
+# On the reference machine: what is printed before a step that has no budget of its own.
+_EXPECTED_LINT_SECONDS = 50.0
+_EXPECTED_STACK_SECONDS = 150.0
+
+
+@dataclass
+class Suite:
+    """One run of the suite, and what it has found so far."""
+
+    select: str
+    scratch: Path
+    failures: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    slowness: float = 1.0
+
+    @property
+    def layer_times(self) -> Path:
+        return self.scratch / "layers.jsonl"
+
+    def junit(self, part: Part) -> Path:
+        return self.scratch / f"{part.value}.xml"
+
+    def measure_speed(self) -> None:
+        """The machine is as slow as it was at its slowest: other work comes and goes."""
+        self.slowness = max(self.slowness, speed.measure())
+        os.environ[speed.VARIABLE] = f"{self.slowness:.3f}"
+
+    @contextmanager
+    def step(self, name: str, expected: float) -> Iterator[None]:
+        """Announce a step with its expected seconds, and record how long it takes."""
+        print(f"\n== {name} (about {_spoken(expected * self.slowness)}) ==", flush=True)
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
+
+    def command(self, what: str, argv: Sequence[str], accepted: Sequence[int] = (0,)) -> None:
+        """Run a command with its output shown; a wrong exit code is a failure of the suite."""
+        code = _run(argv)
+        if code not in accepted:
+            self.failures.append(f"{what} exited with {code}")
+
+    def tests(self, part: Part, *words: str) -> None:
+        """Run one part of the tests."""
+        argv = [
+            *(sys.executable, "-m", "pytest", "--part", part.value),
+            *("--layer-times", str(self.layer_times), f"--junitxml={self.junit(part)}"),
+            *(("-m", self.select) if self.select else ()),
+            *words,
+        ]
+        self.command(f"the {part.value} tests", argv, (0, _NO_TESTS_COLLECTED))
+
+
+def _run(argv: Sequence[str]) -> int:
+    with subprocess.Popen(argv, cwd=running.CHECKOUT) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            # Ctrl-C reached it as well; SIGTERM reached this process only.
+            process.terminate()
+            process.wait()
+            raise
+
+
+@contextmanager
+def _stack_in_the_background(suite: Suite) -> Iterator[subprocess.Popen[bytes]]:
+    """`up`, started now. At the end of the block the stack goes if this run started it."""
+    started_here = not running.is_running()
+    os.environ[running.STARTED_BY_THE_SUITE] = "yes" if started_here else "no"
+    log = suite.scratch / "up.log"
+    what = "start" if started_here else "update"
+    print(f"== {what} the stack in the background; log: {log} ==", flush=True)
+    with log.open("wb") as output:
+        # In a session of its own: Ctrl-C ends the tests first, and then, below, the start.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "local", "up"],
+            cwd=running.CHECKOUT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            # To the whole group, as a terminal's Ctrl-C: a compiler that it started ends too.
+            os.killpg(process.pid, signal.SIGINT)
+            process.wait()
+        if started_here and running.is_running():
+            with suite.step("take the stack down", 15):
+                running.down()
+
+
+def _wait_for_the_stack(suite: Suite, process: subprocess.Popen[bytes]) -> bool:
+    log = suite.scratch / "up.log"
+    with suite.step("wait for the stack", 0.0 if process.poll() is not None else _EXPECTED_STACK_SECONDS):
+        code = process.wait()
+    if code != 0:
+        suite.failures.append(f"`python3 -m local up` exited with {code}")
+        print("\n".join(log.read_text(errors="replace").splitlines()[-_SHOWN_LOG_LINES:]), flush=True)
+    return code == 0
+
+
+def _expected(part: Part) -> float:
+    isolated = part is Part.ISOLATED
+    seconds = sum(layer.budget for layer in LAYERS if layer.isolated is isolated)
+    return seconds / (_WORKERS if isolated else 1)
+
+
+def _spoken(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def merged_junit(reports: Sequence[Path]) -> ET.ElementTree[ET.Element]:
+    """One JUnit document with the test suites of all `reports`."""
+    root = ET.Element("testsuites")
+    for report in reports:
+        # Written by our own pytest, moments ago.
+        root.extend(ET.parse(report).getroot())  # noqa: S314
+    return ET.ElementTree(root)
+
+
+def run(suite: Suite, junit: Path | None) -> int:
+    """The whole suite; returns the exit code."""
+    started = time.monotonic()
+    suite.measure_speed()
+    with _stack_in_the_background(suite) as stack:
+        with suite.step("lint and types", _EXPECTED_LINT_SECONDS):
+            for argv in _LINT:
+                suite.command(argv[0], [sys.executable, "-m", *argv])
+        with suite.step("isolated tests", _expected(Part.ISOLATED)):
+            suite.tests(Part.ISOLATED, "-n", str(_WORKERS), "--dist", "loadfile")
+        if _wait_for_the_stack(suite, stack):
+            suite.measure_speed()
+            with suite.step("tests on the stack", _expected(Part.STACK)):
+                suite.tests(Part.STACK)
+    _report(suite, time.monotonic() - started)
+    if junit is not None:
+        reports = [suite.junit(part) for part in Part if suite.junit(part).exists()]
+        merged_junit(reports).write(junit, encoding="utf-8", xml_declaration=True)
+    return 1 if suite.failures else 0
+
+
+def _report(suite: Suite, total: float) -> None:
+    spent = layers.read(suite.layer_times)
+    over = layers.over_budget(spent, suite.slowness)
+    print("\n" + layers.table(spent, suite.slowness, {**suite.seconds, "total": total}))
+    print("\n".join(over))
+    if os.environ.get("CI"):
+        suite.failures.extend(over)
+    for failure in suite.failures:
+        print(f"FAILED: {failure}")
+    print("" if suite.failures else "everything passed", flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.support.suite", description=__doc__)
+    parser.add_argument("--all", action="store_true", help="also run the tests that are marked `long`")
+    parser.add_argument("--junit", type=Path, help="write a JUnit report of both parts to this file")
+    arguments = parser.parse_args()
+    treat_sigterm_as_interrupt()
+    with tempfile.TemporaryDirectory(prefix="livekit-platform-tests-") as scratch:
+        try:
+            return run(Suite("" if arguments.all else "not long", Path(scratch)), arguments.junit)
+        except KeyboardInterrupt:
+            print("\ninterrupted", file=sys.stderr)
+            return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from tests.support.layers import (
+    LAYERS,
+    Ledger,
+    Part,
+    Spent,
+    append,
+    layer_of,
+    over_budget,
+    part_of,
+    read,
+    table,
+)
+from tests.support.suite import merged_junit
+
+TESTS = Path(__file__).parents[2]
+
+
+def test_every_directory_with_tests_is_a_layer() -> None:
+    directories = {path.relative_to(TESTS).parts[0] for path in TESTS.rglob("test_*.py")}
+    assert directories == {layer.name for layer in LAYERS}
+
+
+def test_a_test_that_uses_the_stack_is_not_isolated() -> None:
+    nodeid = "tests/manifests/test_server_side.py::test_it"
+    assert part_of(nodeid, ["tmp_path"]) is Part.ISOLATED
+    assert part_of(nodeid, ["tmp_path", "stack"]) is Part.STACK
+
+
+def test_a_test_that_measures_time_is_not_isolated() -> None:
+    assert part_of("tests/network/test_links.py::test_it", []) is Part.STACK
+
+
+def test_an_unknown_directory_has_no_layer() -> None:
+    with pytest.raises(KeyError):
+        layer_of("tests/elsewhere/test_it.py::test_it")
+
+
+def test_the_ledger_adds_up_phases_and_counts_tests_once() -> None:
+    ledger = Ledger()
+    for seconds in (1.0, 2.0, 0.5):
+        ledger.add("tests/unit/test_it.py::test_one", seconds)
+    ledger.add("tests/unit/test_it.py::test_two", 0.25)
+    ledger.add("tests/e2e/test_it.py::test_one", 4.0)
+    assert ledger.spent == [Spent("unit", 3.75, 2), Spent("e2e", 4.0, 1)]
+
+
+def test_times_of_both_parts_are_added_up(tmp_path: Path) -> None:
+    file = tmp_path / "layers.jsonl"
+    assert read(file) == []
+    append(file, [Spent("manifests", 10.0, 3), Spent("unit", 1.0, 1)])
+    append(file, [Spent("manifests", 5.0, 2)])
+    assert read(file) == [Spent("unit", 1.0, 1), Spent("manifests", 15.0, 5)]
+
+
+def test_a_layer_may_exceed_its_budget_by_thirty_percent() -> None:
+    budget = layer_of("tests/deployment/test_it.py::t").budget
+    assert over_budget([Spent("deployment", 1.29 * budget, 9)], 1.0) == []
+    [sentence] = over_budget([Spent("deployment", 1.31 * budget, 9)], 1.0)
+    assert sentence.startswith(f"layer deployment took {1.31 * budget:.0f} s; its budget is {budget:.0f} s")
+
+
+def test_a_slow_machine_has_a_larger_budget_and_a_fast_one_none_smaller() -> None:
+    budget = layer_of("tests/e2e/test_it.py::t").budget
+    assert over_budget([Spent("e2e", 2.5 * budget, 9)], 2.0) == []
+    assert over_budget([Spent("e2e", budget, 9)], 0.5) == []
+
+
+def test_the_table_marks_a_layer_over_its_budget() -> None:
+    shown = table([Spent("unit", 1.0, 2), Spent("teardown", 9999.0, 1)], 1.0, {"total": 10000.0})
+    rows = {line.split("│")[1].strip(): line for line in shown.splitlines() if line.startswith("│")}
+    assert "exceeded" not in rows["unit"]
+    assert "exceeded" in rows["teardown"]
+    assert "10000" in rows["total"]
+
+
+def test_both_junit_reports_become_one(tmp_path: Path) -> None:
+    for name in ("isolated", "stack"):
+        document = f'<testsuites><testsuite name="{name}"><testcase name="t"/></testsuite></testsuites>'
+        (tmp_path / f"{name}.xml").write_text(document)
+    merged = merged_junit([tmp_path / "isolated.xml", tmp_path / "stack.xml"]).getroot()
+    assert [suite.get("name") for suite in merged] == ["isolated", "stack"]
+    assert len(ET.ElementTree(merged).findall(".//testcase")) == 2

@@ -326,10 +326,13 @@ def test_what_only_tests_need_is_installed_where_it_is_missing_and_only_then(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     installed: list[list[str]] = []
+    built: list[Instance] = []
     monkeypatch.setattr(machine, "install_packages", installed.append)
+    monkeypatch.setattr(cli, "build_tools", built.append)
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     assert cli.main(["prepare-tests"]) == 0
     assert installed == []
+    assert len(built) == 1, "isolated tests call tools before the stack is up"
     monkeypatch.setattr(
         shutil, "which", lambda name: None if name in ("chromium", "certutil", "nft") else name
     )

@@ -44,13 +44,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: LAYERS.index(layer_of(item.nodeid)))
     wanted = config.getoption("part")
     if wanted is not None:
-        kept = [item for item in items if part_of(item.nodeid, _fixtures(item)) is Part(wanted)]
+        kept = [item for item in items if _part(item) is Part(wanted)]
         config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
         items[:] = kept
 
 
-def _fixtures(item: pytest.Item) -> list[str]:
-    return list(getattr(item, "fixturenames", []))
+def _part(item: pytest.Item) -> Part:
+    alone = item.get_closest_marker("alone") is not None
+    return part_of(item.nodeid, getattr(item, "fixturenames", []), alone=alone)
 
 
 @pytest.fixture(scope="session", autouse=True)

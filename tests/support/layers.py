@@ -35,7 +35,7 @@ class Layer:
     Attributes:
         budget: seconds for `make test` on the reference machine, without tests that are marked `long`. For an
             isolated layer: the sum over both workers.
-        isolated: whether its tests may run next to others. Tests that use the fixture `stack` never do.
+        isolated: whether its tests may run next to others, unless they use the fixture `stack` or are marked `alone`.
     """
 
     name: str
@@ -53,7 +53,7 @@ LAYERS = (
     Layer("network", 90),
     Layer("plugins", 60),
     Layer("deployment", 300),
-    Layer("e2e", 190),
+    Layer("e2e", 190, isolated=True),
     Layer("load", 220),
     Layer("chaos", 60),
     Layer("teardown", 40),
@@ -79,13 +79,15 @@ def layer_of(nodeid: str) -> Layer:
     return _BY_NAME[nodeid.split("/")[1]]
 
 
-def part_of(nodeid: str, fixtures: Iterable[str]) -> Part:
+def part_of(nodeid: str, fixtures: Iterable[str], *, alone: bool) -> Part:
     """In which part of `make test` a test runs.
 
     Args:
         fixtures: names of all fixtures that the test uses, directly or not.
+        alone: whether the test is marked so, because it measures time.
     """
-    return Part.ISOLATED if layer_of(nodeid).isolated and "stack" not in fixtures else Part.STACK
+    isolated = layer_of(nodeid).isolated and "stack" not in fixtures and not alone
+    return Part.ISOLATED if isolated else Part.STACK
 
 
 class Ledger:

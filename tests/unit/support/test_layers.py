@@ -29,12 +29,13 @@ def test_every_directory_with_tests_is_a_layer() -> None:
 
 def test_a_test_that_uses_the_stack_is_not_isolated() -> None:
     nodeid = "tests/manifests/test_server_side.py::test_it"
-    assert part_of(nodeid, ["tmp_path"]) is Part.ISOLATED
-    assert part_of(nodeid, ["tmp_path", "stack"]) is Part.STACK
+    assert part_of(nodeid, ["tmp_path"], alone=False) is Part.ISOLATED
+    assert part_of(nodeid, ["tmp_path", "stack"], alone=False) is Part.STACK
 
 
 def test_a_test_that_measures_time_is_not_isolated() -> None:
-    assert part_of("tests/network/test_links.py::test_it", []) is Part.STACK
+    assert part_of("tests/network/test_links.py::test_it", [], alone=False) is Part.STACK
+    assert part_of("tests/e2e/test_client_life.py::test_it", [], alone=True) is Part.STACK
 
 
 def test_an_unknown_directory_has_no_layer() -> None:

@@ -143,12 +143,14 @@ def test_this_machine(busy_process: int) -> None:
         sample = sampler.sample(1.5, looked_at)
         return sample if sample and sample.own_cores > 0.02 else None
 
-    sample = wait_until(look, timeout=20, describe="processor time of the process to be seen", interval=1)
+    sample = wait_until(
+        look, timeout=scaled(20), describe="processor time of the process to be seen", interval=1
+    )
     assert sample is not None
     assert sample.at_s == 1.5
     assert 0 < sample.cpu_ratio <= 1
     assert 0 <= sample.stolen_ratio <= sample.cpu_ratio
-    assert sample.own_cores < 1
+    assert sample.own_cores < (os.cpu_count() or 1)
 
 
 def test_a_node_that_hangs_does_not_keep_the_machine_from_being_sampled() -> None:

@@ -35,7 +35,7 @@ class Emulator:
         self._log = log
         self._ready = False
         self._last: EmulatorStatistics | None = None
-        self._started_ns = time.monotonic_ns()
+        self._heard_ns = time.monotonic_ns()
         self._reader = threading.Thread(target=self._read, args=(process.stdout,), daemon=True)
         self._reader.start()
 
@@ -75,8 +75,7 @@ class Emulator:
         code = self._process.poll()
         if code is not None:
             return f"the link's emulator ended, exit code {code}"
-        reported_ns = self._last.at_ns if self._last else self._started_ns
-        silent = (time.monotonic_ns() - reported_ns) / 1e9
+        silent = (time.monotonic_ns() - self._heard_ns) / 1e9
         if silent > _SILENT_SECONDS:
             return f"the link's emulator has not reported for {silent:.0f} s, and does so each second"
         return ""
@@ -102,9 +101,10 @@ class Emulator:
         with stdout:
             for line in stdout:
                 if line == READY:
-                    self._ready = True
+                    self._heard_ns, self._ready = time.monotonic_ns(), True
                 else:
                     self._last = EmulatorStatistics.model_validate_json(line)
+                    self._heard_ns = self._last.at_ns
 
 
 @contextmanager

@@ -68,6 +68,13 @@ class Ended:
         assert self.code == EXIT_CODES[result.verdict], self.shown
         return EXIT_CODES[verdict(problem=result.problem, invalid=self.invalid, checks=result.checks)]
 
+    def shows(self, text: str) -> bool:
+        """Whether it printed this of a missed check.
+
+        An invalid run prints no checks. Where a saturated machine explains that, nothing is looked for.
+        """
+        return text in self.shown or (self.code == EXIT_CODES[Verdict.INVALID] and not self.invalid)
+
     @property
     def missed(self) -> dict[str, Check]:
         """The checks that failed, by their threshold."""

@@ -172,7 +172,8 @@ class Measured(_Message):
         from_ms, to_ms: which time it is. A longer one means that this process had no processor.
         video, audio: one per track that this client is subscribed to, silent ones too.
         transport: None outside of a room, and while there are no statistics to be had.
-        captured: pictures handed to the encoder in this second.
+        due: frames that were due in this time by the client's own clock, while the server took its tracks.
+        captured: frames handed to the encoder in this time.
         late: those of them that were handed over 30 ms after they were due, or later.
         cpu_s: processor time that the process has used since its start.
     """
@@ -183,6 +184,7 @@ class Measured(_Message):
     video: tuple[VideoSecond, ...] = ()
     audio: tuple[AudioSecond, ...] = ()
     transport: TransportSecond | None = None
+    due: int = 0
     captured: int = 0
     late: int = 0
     cpu_s: float = 0

@@ -39,8 +39,13 @@ class Publisher:
         self._microphone = wanted.microphone
 
     @property
+    def frames_due(self) -> int:
+        """Frames that were due so far, by this process's clock, while the server took its tracks."""
+        return sum(feed.due for feed in self._video)
+
+    @property
     def frames_captured(self) -> int:
-        """Pictures handed to the encoders so far."""
+        """Frames handed to the encoders so far."""
         return sum(feed.captured for feed in self._video)
 
     @property
@@ -68,6 +73,8 @@ class _VideoFeed:
         self._camera = camera
         self.captured = 0
         self.late = 0
+        self._due_before = 0
+        self._fed_since: float | None = None
         width, height = camera.width, camera.height
         self._scenery = Scenery(width, height) if source == "camera" else Text(width, height)
         picture = np.full(width * height * 3 // 2, 128, dtype=np.uint8)  # I420; grey chroma
@@ -92,16 +99,31 @@ class _VideoFeed:
         await room.local_participant.publish_track(track, options)
         return source
 
+    @property
+    def due(self) -> int:
+        """Frames that were due so far. Time counts only while the feed runs: a server that does not take
+        the track owes nobody any frames, and a process that gets no processor owes all of them."""
+        if self._fed_since is None:
+            return self._due_before
+        return self._due_before + int((time.monotonic() - self._fed_since) * self._camera.fps) + 1
+
     async def run(self, source: rtc.VideoSource) -> None:
-        period, started = 1 / self._camera.fps, time.monotonic()
-        async for tick in ticks(period):
-            self._scenery.paint(self._luma, self.captured)
-            now_ns = time.monotonic_ns()
-            stamp = Stamp(now_ns // 1_000_000 % TIME_MODULUS, self.captured % FRAME_MODULUS)
-            paint(self._luma, stamp)
-            source.capture_frame(self._frame, metadata=rtc.FrameMetadata(user_timestamp=now_ns // 1000))
-            self.captured += 1
-            self.late += time.monotonic() - (started + tick * period) >= _LATE_SECONDS
+        period = 1 / self._camera.fps
+        self._fed_since = started = time.monotonic()
+        try:
+            async for tick in ticks(period):
+                self._capture(source)
+                self.late += time.monotonic() - (started + tick * period) >= _LATE_SECONDS
+        finally:
+            self._due_before, self._fed_since = self.due, None
+
+    def _capture(self, source: rtc.VideoSource) -> None:
+        self._scenery.paint(self._luma, self.captured)
+        now_ns = time.monotonic_ns()
+        stamp = Stamp(now_ns // 1_000_000 % TIME_MODULUS, self.captured % FRAME_MODULUS)
+        paint(self._luma, stamp)
+        source.capture_frame(self._frame, metadata=rtc.FrameMetadata(user_timestamp=now_ns // 1000))
+        self.captured += 1
 
 
 async def _publish_audio(room: rtc.Room) -> rtc.AudioSource:

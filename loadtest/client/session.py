@@ -90,7 +90,7 @@ class _Client:
         self._room: rtc.Room | None = None
         self._meter = TransportMeter()
         self._measured_ms = now_ms()
-        self._captured, self._late = 0, 0
+        self._due, self._captured, self._late = 0, 0, 0
         self._will_be_sent_away = False
         self._paths: tuple[TransportPath, ...] = ()
 
@@ -211,9 +211,10 @@ class _Client:
         """Tell what came since the last time."""
         transport = await self._transport()
         from_ms, self._measured_ms = self._measured_ms, now_ms()
-        captured_before, late_before = self._captured, self._late
-        if self._publisher:
-            self._captured, self._late = self._publisher.frames_captured, self._publisher.frames_late
+        due_before, captured_before, late_before = self._due, self._captured, self._late
+        if publisher := self._publisher:
+            self._due = publisher.frames_due
+            self._captured, self._late = publisher.frames_captured, publisher.frames_late
         video, audio = self._subscriber.take_second() if self._subscriber else ((), ())
         self._tell(
             Measured(
@@ -222,6 +223,7 @@ class _Client:
                 video=video,
                 audio=audio,
                 transport=transport,
+                due=self._due - due_before,
                 captured=self._captured - captured_before,
                 late=self._late - late_before,
                 cpu_s=time.process_time(),

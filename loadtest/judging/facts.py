@@ -60,25 +60,34 @@ class Picture:
 
 @dataclass(frozen=True)
 class Captured:
-    """Pictures that a client handed to its encoder, over all its tracks, and in how many seconds.
+    """Frames that a client handed to its encoder, over all its tracks.
 
     Attributes:
-        late: those that were handed over 30 ms after they were due, or later.
+        pictures: frames that it captured.
+        due: frames that it had to capture, by its own clock, while the server took its tracks.
+        late: captured frames that were handed over 30 ms after they were due, or later.
     """
 
     pictures: int
-    seconds: float
+    due: int
     late: int = 0
 
 
 def captured_in(recording: Recording, from_ms: float, to_ms: float) -> Captured:
-    """What a publisher has captured in the whole seconds of a part of its time (CLOCK_MONOTONIC)."""
-    inside = [second for second in recording.measured if from_ms <= second.from_ms and second.to_ms <= to_ms]
-    return Captured(
-        pictures=sum(second.captured for second in inside),
-        seconds=sum(second.to_ms - second.from_ms for second in inside) / 1000,
-        late=sum(second.late for second in inside),
-    )
+    """What a publisher captured in a part of its time (CLOCK_MONOTONIC), and what it had to capture.
+
+    A report that is partly inside counts by the share of its time that is inside. A process without
+    processor time reports late, so one report may begin before that part and end after it.
+    """
+    pictures = due = late = 0.0
+    for report in recording.measured:
+        inside_ms = min(report.to_ms, to_ms) - max(report.from_ms, from_ms)
+        if inside_ms > 0:
+            share = inside_ms / (report.to_ms - report.from_ms)
+            pictures += share * report.captured
+            due += share * report.due
+            late += share * report.late
+    return Captured(pictures=round(pictures), due=round(due), late=round(late))
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,7 @@ class ClientFacts:
         window: what its figures are over.
         pictures: what it has to get of those who stay in its room.
         voices: the clients whose sound it has to get.
+        publishes: whether it sends media: video, audio or both.
         sent_fps: pictures per second that it has to capture, over all its tracks.
         down: its link, towards it.
         capacity: the changes of its link.
@@ -118,6 +128,7 @@ class ClientFacts:
     voices: tuple[str, ...]
     sent_fps: int
     down: Direction
+    publishes: bool = False
     capacity: tuple[CapacityChange, ...] = ()
     comes_and_goes: bool = False
     connected_s: float | None = None
@@ -189,6 +200,7 @@ def facts_of(
         voices=tuple(o.name for o in others if o.group.publish is not None and o.group.publish.microphone),
         sent_fps=sum(picture.camera.fps for picture in _pictures_of(member)),
         down=member.profile.down,
+        publishes=member.group.publish is not None,
         capacity=tuple(change for change in capacity if change.group == member.group.name),
         comes_and_goes=member.group.stay_s is not None,
         connected_s=connected_s,

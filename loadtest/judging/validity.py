@@ -2,8 +2,9 @@
 
 A run is invalid where the generator, the links or the clocks were at fault, whatever the thresholds say.
 What the SFU does badly is never a reason: that is what thresholds are for. So each sign here is one that
-the SFU cannot cause: a publisher hands its pictures to its encoder whether or not a network takes them, and
-a client tells of each second whether or not a picture came in it.
+the SFU cannot cause. A publisher hands its frames to its encoder whether or not a network takes them; frames
+are due only while the server takes the track. A process reports each second whatever came in it, so one that
+reports late or not at all got no processor.
 """
 
 from __future__ import annotations
@@ -65,10 +66,11 @@ def reasons(evidence: Evidence) -> tuple[str, ...]:
     return (
         *_interrupted(evidence),
         *_links_differ(evidence.links),
+        *_links_failed(evidence.links),
         *_emulators_were_late(evidence.links),
         *_machine_was_busy(evidence),
         *_host_took_processors(evidence),
-        *_pictures_were_not_made(evidence.clients),
+        *_publishers_did_not_keep_up(evidence.clients),
         *_codecs_did_not_keep_up(evidence.clients),
         *_clients_did_not_tell(evidence.clients),
         *_requests_were_late(evidence.api),
@@ -125,6 +127,12 @@ def _links_differ(links: Sequence[LinkResult]) -> Iterator[str]:
             )
 
 
+def _links_failed(links: Sequence[LinkResult]) -> Iterator[str]:
+    for link in links:
+        if link.fault:
+            yield f"The links of {link.group} failed during the run: {link.fault}. Run it again."
+
+
 def _emulators_were_late(links: Sequence[LinkResult]) -> Iterator[str]:
     for link in links:
         for_median_ms, for_last_ms = lateness_limits_ms(link.profile)
@@ -176,22 +184,27 @@ def _busy_share(samples: Sequence[GeneratorSample], windows: Sequence[Window]) -
         yield share
 
 
-def _pictures_were_not_made(clients: Sequence[JudgedClient]) -> Iterator[str]:
+def _publishers_did_not_keep_up(clients: Sequence[JudgedClient]) -> Iterator[str]:
     for client in clients:
-        # Who died or failed made fewer, and that is a failed check of its own.
-        captured = client.facts.captured
-        if client.result.outcome is not Outcome.FINISHED or captured is None:
+        # A publisher that died or failed made fewer, and that is a failed check of its own.
+        if client.result.outcome is not Outcome.FINISHED:
             continue
-        due, made = client.facts.sent_fps * captured.seconds, captured.pictures
-        if due and made < _CAPTURED_RATIO * due:
+        name, made = client.result.name, client.facts.captured
+        if made is not None and made.pictures < _CAPTURED_RATIO * made.due:
             yield (
-                f"{client.result.name} made {made} of the {due:.0f} pictures that were due: "
+                f"{name} made {made.pictures} of the {made.due} pictures that were due: "
                 f"{_NO_PROCESSOR}; {_LESS_LOAD}."
             )
-        elif made and captured.late > _LATE_RATIO * made:
-            # Its encoder is in the same process, and shows nobody when it has to wait.
+        elif made is not None and made.late > _LATE_RATIO * made.pictures:
+            # Its encoder is in the same process, and does not show when it has to wait.
             yield (
-                f"{client.result.name} made {captured.late} of its {made} pictures 30 ms late or later: "
+                f"{name} made {made.late} of its {made.pictures} pictures 30 ms late or later: "
+                f"{_NO_PROCESSOR}; {_LESS_LOAD}."
+            )
+        elif client.facts.publishes and _is_silent(client):
+            # What it sent then is not known. Of a publisher of sound alone, nothing else shows it.
+            yield (
+                f"{name}, which publishes, reported on less than {_TOLD_RATIO:.0%} of the measured seconds: "
                 f"{_NO_PROCESSOR}; {_LESS_LOAD}."
             )
 
@@ -200,7 +213,7 @@ def _codecs_did_not_keep_up(clients: Sequence[JudgedClient]) -> Iterator[str]:
     """Pictures are captured in time beside an encoder that leaves out most of them, and tells nobody."""
     for client in clients:
         facts = client.facts
-        # Who stood still is the test's finding, and its codec may have stood still with it.
+        # A viewer that stood still is the test's finding, and its decoder may have stood still with it.
         if client.result.outcome is not Outcome.FINISHED or _told_seconds(client) < _TOLD_RATIO:
             continue
         coming_per_s = max((picture.camera.fps for picture in facts.pictures), default=0)
@@ -216,18 +229,24 @@ def _codecs_did_not_keep_up(clients: Sequence[JudgedClient]) -> Iterator[str]:
 
 
 def _clients_did_not_tell(clients: Sequence[JudgedClient]) -> Iterator[str]:
-    """A client that alone falls silent is the test's finding; most of them at once is the machine's fault."""
+    """One silent viewer is the test's finding: all others got their media. Most clients at once, and it is
+    the machine's fault. One silent publisher is enough: see `_publishers_did_not_keep_up`."""
     there = [
         client
         for client in clients
         if client.result.outcome is Outcome.FINISHED and not client.facts.comes_and_goes
     ]
-    silent = [client.result.name for client in there if _told_seconds(client) < _TOLD_RATIO]
+    silent = [client.result.name for client in there if _is_silent(client)]
     if len(there) > 1 and len(silent) > len(there) / 2:
         yield (
             f"{len(silent)} of {len(there)} clients told of less than {_TOLD_RATIO:.0%} of the measured "
             f"seconds ({', '.join(silent[:3])}{', …' if len(silent) > 3 else ''}): {_LESS_LOAD}."
         )
+
+
+def _is_silent(client: JudgedClient) -> bool:
+    """Whether a client that is there all the time left out reports."""
+    return not client.facts.comes_and_goes and _told_seconds(client) < _TOLD_RATIO
 
 
 def _told_seconds(client: JudgedClient) -> float:

@@ -10,8 +10,10 @@ the kernel's bottleneck counts them.
 from __future__ import annotations
 
 import socket
+import struct
 import sys
 import time
+from contextlib import suppress
 
 from pydantic import BaseModel, ConfigDict
 
@@ -20,9 +22,12 @@ _PAYLOAD_BYTES = 1200
 _HEADER_BYTES = 14 + 20 + 8  # Ethernet, IPv4, UDP
 # Until its queue has something at all times, a link gives less than its capacity.
 _SETTLING_SECONDS = 0.5
-_FIRST_SECONDS = 5.0  # the sender is a program that has to start
+_FIRST_SECONDS = 15.0  # the sender is a program that has to start
 _SILENCE_SECONDS = 1.0  # after the last
 _SEND_INTERVAL_SECONDS = 0.002
+_SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 33, 35
+_BUFFER_BYTES = 8 * 2**20
+_TIMESPEC = struct.Struct("@qq")
 
 
 class Received(BaseModel):
@@ -47,34 +52,43 @@ class Received(BaseModel):
 
 
 def send(address: str, port: int, kbps: int, seconds: float) -> None:
-    """Send at this rate for so long. What the machine cannot send is left out."""
+    """Send at this rate for so long, or until the receiver has what it wants and is gone.
+
+    What the machine cannot send is left out.
+    """
     payload = bytes(_PAYLOAD_BYTES)
     per_second = kbps * 1000 / 8 / (_PAYLOAD_BYTES + _HEADER_BYTES)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.connect((address, port))
         started = time.monotonic()
         sent = 0
-        while (passed := time.monotonic() - started) < seconds:
-            while sent < passed * per_second:
-                sender.send(payload)
-                sent += 1
-            time.sleep(_SEND_INTERVAL_SECONDS)
+        with suppress(ConnectionRefusedError):
+            while (passed := time.monotonic() - started) < seconds:
+                while sent < passed * per_second:
+                    sender.send(payload)
+                    sent += 1
+                time.sleep(_SEND_INTERVAL_SECONDS)
 
 
 def receive(address: str, port: int, seconds: float) -> Received:
-    """What comes within so many seconds of the first datagram, from the settling on."""
+    """What comes within so many seconds of the first datagram, from the settling on.
+
+    Times are the kernel's, and what comes waits in a large buffer: a receiver that gets no processor for a
+    moment finds the same.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+        receiver.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         receiver.bind((address, port))
         print(READY, flush=True)
-        buffer = bytearray(2048)
         receiver.settimeout(_FIRST_SECONDS)
         begin = last = 0.0
         frames = frame_bytes = 0
         first: float | None = None
         try:
             while first is None or last - first < seconds:
-                length = receiver.recv_into(buffer)
-                last = time.monotonic()
+                datagram, stamps, _, _ = receiver.recvmsg(2048, socket.CMSG_SPACE(_TIMESPEC.size))
+                last = _seconds_of(stamps)
                 if first is None:
                     first = last
                     receiver.settimeout(_SILENCE_SECONDS)
@@ -84,10 +98,17 @@ def receive(address: str, port: int, seconds: float) -> Received:
                 if frames == 1:
                     begin = last
                 else:
-                    frame_bytes += length + _HEADER_BYTES
+                    frame_bytes += len(datagram) + _HEADER_BYTES
         except TimeoutError:
             pass  # it is over, or nothing comes through at all
     return Received(frames=frames, frame_bytes=frame_bytes, seconds=last - begin)
+
+
+def _seconds_of(stamps: list[tuple[int, int, bytes]]) -> float:
+    """When the kernel received a datagram, in seconds of its clock."""
+    [(_, _, stamp)] = stamps
+    seconds, nanoseconds = _TIMESPEC.unpack(stamp)
+    return float(seconds + nanoseconds / 1e9)
 
 
 def main(arguments: list[str]) -> None:

@@ -159,12 +159,21 @@ class LinkGroup:
             emulator=said,
         )
 
+    @property
+    def fault(self) -> str:
+        """Why the links do not do what they were made for, in a phrase; empty while they do."""
+        if self._emulator is not None and (fault := self._emulator.fault):
+            return fault
+        if self._failure is not None:
+            return f"a step of profile {self.profile.name} failed: {self._failure}"
+        return ""
+
     def assert_alive(self) -> None:
-        """Raise LinkDied where the links are not what they were made to be."""
+        """Raise LinkDied where the links do not do what they were made for."""
         if self._emulator is not None:
             self._emulator.assert_alive()
         if self._failure is not None:
-            raise LinkDied(f"a step of profile {self.profile.name} failed") from self._failure
+            raise LinkDied(self.fault) from self._failure
 
     def close(self) -> None:
         """End the clock. The steps that are left do not come."""

@@ -32,7 +32,7 @@ def link_result(
     calibration: Calibration | None,
     clock: RunClock,
 ) -> LinkResult:
-    """One result for all links of a group: sums, and the latest emulator's lateness."""
+    """One result for all links of a group: sums, the latest emulator's lateness, and the first fault."""
     found = [each.statistics() for each in links]
     emulators = [each.emulator for each in found if each.emulator is not None]
     backend = found[0].backend if found else None
@@ -41,6 +41,7 @@ def link_result(
         profile=profile,
         backend=backend.value if backend else "none",
         calibration=calibration,
+        fault=next((each.fault for each in links if each.fault), ""),
         lateness_p50_ms=max((each.lateness_p50_ms for each in emulators), default=None),
         lateness_p99_ms=max((each.lateness_p99_ms for each in emulators), default=None),
         dropped_by_loss=sum(each.lost_down + each.lost_up for each in found),

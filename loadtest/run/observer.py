@@ -74,7 +74,7 @@ class ActionTaken:
 
 @dataclass(frozen=True)
 class Sampled:
-    """The SFU nodes and this machine, looked at together."""
+    """A sample of this machine, with the samples of SFU nodes that came since the last one."""
 
     sfu: tuple[SfuSample, ...]
     generator: GeneratorSample

@@ -1,9 +1,10 @@
-"""Looks at the SFU nodes and at this machine every two seconds, in a thread, for as long as a run goes on."""
+"""Samples the SFU nodes and this machine every two seconds, each in a thread, while a run goes on."""
 
 from __future__ import annotations
 
+import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from loadtest.result import GeneratorSample, SfuSample
@@ -17,6 +18,9 @@ _SECONDS = 2.0
 
 class Sampler:
     """The samples so far.
+
+    A node that hangs takes seconds to not answer. The machine is sampled meanwhile, for a run whose machine
+    was not sampled is invalid, and a bad server must not make it so.
 
     Attributes:
         problems: why samples are missing; a node that does not answer is no reason to end a run.
@@ -35,32 +39,43 @@ class Sampler:
         self._generator = GeneratorSampler()
         self._clock = clock
         self._announce = announce
+        self._unannounced: queue.SimpleQueue[SfuSample] = queue.SimpleQueue()
         self._end = threading.Event()
 
-    def look(self) -> None:
-        """One look at everything."""
-        at_s = self._clock.now_s
-        mine = self._generator.sample(at_s, own_processes())
-        nodes, problems = self._sfu.sample(at_s)
+    def look_at_nodes(self) -> None:
+        """Sample the SFU nodes once."""
+        nodes, problems = self._sfu.sample(self._clock.now_s)
         self.sfu += nodes
         self.problems += [problem for problem in problems if problem not in self.problems]
+        for node in nodes:
+            self._unannounced.put(node)
+
+    def look_at_machine(self) -> None:
+        """Sample this machine once, and announce it with what came of the nodes since the last time."""
+        mine = self._generator.sample(self._clock.now_s, own_processes())
         if mine is not None:
             self.generator.append(mine)
+            nodes = tuple(self._unannounced.get() for _ in range(self._unannounced.qsize()))
             self._announce(Sampled(nodes, mine))
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Look again and again while the block runs."""
-        thread = threading.Thread(target=self._run, name="sampler", daemon=True)
-        thread.start()
+        """Sample again and again while the block runs."""
+        threads = [
+            threading.Thread(target=self._repeat, args=(look,), name=look.__name__, daemon=True)
+            for look in (self.look_at_machine, self.look_at_nodes)
+        ]
+        for thread in threads:
+            thread.start()
         try:
             yield
         finally:
             self._end.set()
-            thread.join()
+            for thread in threads:
+                thread.join()
 
-    def _run(self) -> None:
+    def _repeat(self, look: Callable[[], None]) -> None:
         while True:
-            self.look()
+            look()
             if self._end.wait(_SECONDS):
                 return

@@ -22,7 +22,8 @@ SMALL = (
     "creator.profile=ideal",
     "creator.publish.camera={width: 320, height: 180, fps: 15}",
     "viewers.count=1",
-    "duration_s=8",
+    "viewers.arrival={after_s: 0}",
+    "duration_s=5",
     "settle_s=1",
 )
 
@@ -58,7 +59,7 @@ def stack_target(stack: RunningStack) -> Iterator[Target]:
 
 @pytest.fixture
 def small_livestream() -> Scenario:
-    """One sends a small picture, one watches, for 8 s."""
+    """One sends a small picture, one watches, for 5 s."""
     return load_scenario("livestream", SMALL)
 
 

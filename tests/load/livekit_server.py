@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
+from itertools import count
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -23,6 +24,7 @@ from common.commands import run
 from common.waiting import wait_until
 from loadtest.targets.rooms import RoomService
 from loadtest.targets.tokens import ApiKey
+from tests.support.speed import scaled
 
 # TEST-NET-3: nothing that the machine reaches is there.
 _BLOCK = IPv4Network("203.0.113.0/24")
@@ -31,6 +33,7 @@ _DEVICE = "eth0"
 _KEY = "known-bad"
 _SECONDS = 10.0
 _START_SECONDS = 30.0
+_NUMBERS = count(1)
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,9 @@ def livekit_server(log: Path, *, tells_wrong_address: bool = False) -> Iterator[
         log: file for what it says.
         tells_wrong_address: its `rtc.node_ip` is an address that nobody has.
     """
-    # Both names go with the namespace.
-    netns, cable = f"lktest-livekit-{os.getpid()}", f"lktest{os.getpid()}"
+    # Both names go with the namespace. A test may have several servers.
+    number = next(_NUMBERS)
+    netns, cable = f"lktest-livekit-{os.getpid()}-{number}", f"lkt{os.getpid()}-{number}"
     subnet = _free_subnet()
     machine, address, nobody = subnet[1], subnet[2], subnet[6]
     secret = SecretStr(secrets.token_hex(32))
@@ -92,7 +96,7 @@ def livekit_server(log: Path, *, tells_wrong_address: bool = False) -> Iterator[
         with _process(netns, config, log) as process:
             wait_until(
                 lambda: _answers(process, address, log),
-                timeout=_START_SECONDS,
+                timeout=scaled(_START_SECONDS),
                 describe=f"livekit-server at {address} to listen (log: {log})",
                 interval=0.1,
                 tolerate=(OSError,),
@@ -138,7 +142,7 @@ def _process(netns: str, config: str, log: Path) -> Iterator[subprocess.Popen[by
         yield process
     finally:
         process.kill()
-        process.wait(timeout=_SECONDS)
+        process.wait(timeout=scaled(_SECONDS))
 
 
 def _answers(process: subprocess.Popen[bytes], address: IPv4Address, log: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Processes that get only a share of one processor, by a cgroup of their own (v1 or v2)."""
+"""Processes that get only a share of one processor, by a cgroup (v1 or v2)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common.waiting import wait_until
+from tests.support.speed import scaled
 
 _ROOT = Path("/sys/fs/cgroup")
 _PERIOD_US = 100_000
@@ -17,19 +18,19 @@ _IS_V2 = (_ROOT / "cgroup.controllers").exists()
 
 
 class ProcessorShare:
-    """A cgroup; it is empty at first, and holds nobody back. `processor_share` makes one."""
+    """A cgroup; it is empty at first. `processor_share` makes one."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def hold(self, pids: list[int], cores: float) -> None:
-        """From now on these processes, together, get so many processors."""
+        """From now on these processes together get at most this many processors."""
         self._set(round(cores * _PERIOD_US))
         for pid in pids:
             (self._directory / "cgroup.procs").write_text(str(pid))
 
     def lift(self) -> None:
-        """Let them have what they want again."""
+        """End the limit."""
         self._set(None)
 
     def _set(self, quota_us: int | None) -> None:
@@ -42,7 +43,7 @@ class ProcessorShare:
 
 @contextmanager
 def processor_share() -> Iterator[ProcessorShare]:
-    """A cgroup, for as long as the block runs. Whoever is held back must have ended by its end."""
+    """A cgroup, for as long as the block runs. The processes in it must have ended by then."""
     if _IS_V2:
         (_ROOT / "cgroup.subtree_control").write_text("+cpu")
     directory = (_ROOT if _IS_V2 else _ROOT / "cpu") / f"lktest-share-{os.getpid()}"
@@ -56,7 +57,7 @@ def processor_share() -> Iterator[ProcessorShare]:
         # The kernel takes a moment to see that a process that was waited for has left.
         wait_until(
             lambda: not (directory / "cgroup.procs").read_text(),
-            timeout=10,
+            timeout=scaled(10),
             describe=f"the processes in {directory} to end",
             interval=0.05,
         )

@@ -22,6 +22,7 @@ from loadtest.result import VideoResult
 from loadtest.targets.rooms import TargetUnusable
 from loadtest.targets.target import Target, target_of_url
 from tests.running import RunningStack
+from tests.support.speed import scaled
 
 _MEASURED_SECONDS = 6.0
 _FIRST_VIDEO_SECONDS = 60.0
@@ -108,11 +109,11 @@ def _call(target: Target, room: str, profile: str, logs: Path) -> VideoResult:
             receiving = held.enter_context(
                 client_process(name, config, namespace=place, log=logs / f"{name}.log")
             )
-        receiving.wait_for(FirstVideo, timeout=_FIRST_VIDEO_SECONDS)
+        receiving.wait_for(FirstVideo, timeout=scaled(_FIRST_VIDEO_SECONDS))
         assert room in target.rooms.list_names()
         started_ms = now_ms()
         receiving.run_for(_MEASURED_SECONDS)
         window = Window(started_ms, now_ms(), run_start_ms=started_ms)
-        receiving.finish()
+        receiving.finish(timeout=scaled(15))
         [video] = video_results(receiving.recording, window)
     return video

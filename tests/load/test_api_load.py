@@ -14,6 +14,7 @@ from loadtest.result import ApiResult, ApiSecond
 from loadtest.targets.target import Target, target_of_stack
 from loadtest.targets.tokens import TokenRefused
 from tests.running import RunningStack
+from tests.support.speed import scaled
 
 _TOKENS_PER_SECOND = 100
 _SECONDS = 10.0
@@ -26,7 +27,7 @@ def target(stack: RunningStack) -> Iterator[Target]:
         yield made
         wait_until(
             lambda: made.admission("load_api_after", "one", publish=False, subscribe=False),
-            timeout=30,
+            timeout=scaled(30),
             describe="the edge to let this address ask again",
             interval=1,
             tolerate=(TokenRefused,),

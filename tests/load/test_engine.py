@@ -23,6 +23,7 @@ from loadtest.run.observer import ClientEnded
 from loadtest.targets.target import Target
 from tests.load.conftest import SMALL, Notes, namespaces_of, own_namespaces
 from tests.running import CHECKOUT
+from tests.support.speed import scaled
 
 _PHASE_SECONDS = 120.0
 _RUN_SECONDS = 180.0
@@ -48,9 +49,9 @@ def run_while(
                 stop=stop,
             )
             try:
-                assert notes.in_phase.wait(_PHASE_SECONDS), f"the run came only to {notes.phases}"
+                assert notes.in_phase.wait(scaled(_PHASE_SECONDS)), f"the run came only to {notes.phases}"
                 do(stop)
-                return future.result(timeout=_RUN_SECONDS)
+                return future.result(timeout=scaled(_RUN_SECONDS))
             finally:
                 stop.set()
 
@@ -75,7 +76,8 @@ def test_a_run_measures_its_clients_and_leaves_nothing(
     creator, viewer = result.clients
     assert (creator.name, viewer.name) == ("creator-1", "viewers-1")
     assert {creator.outcome, viewer.outcome} == {Outcome.FINISHED}
-    assert viewer.metrics[Metric.PICTURES] >= 40, viewer.video
+    # A third of what was sent: 15 per second for 5 s.
+    assert viewer.metrics[Metric.PICTURES] >= 25, viewer.video
     assert viewer.join.token_ms is not None, "the stack has a token API"
     assert viewer.join.first_video_ms is not None
     assert viewer.paths
@@ -96,7 +98,7 @@ def test_a_killed_client_is_told_of_at_once_and_fails_the_run(
         os.kill(client, signal.SIGKILL)
         wait_until(
             lambda: [event for event in notes.events if isinstance(event, ClientEnded)],
-            timeout=10,
+            timeout=scaled(10),
             describe="the observer to hear of the death",
         )
         assert "collecting" not in notes.phases, "it was told of at the end only"
@@ -145,14 +147,16 @@ def test_ctrl_c_twice_ends_the_command_in_order(stack_target: Target, tmp_path: 
     try:
         wait_until(
             lambda: "measuring" in log.read_text() or process.poll() is not None,
-            timeout=_PHASE_SECONDS,
+            timeout=scaled(_PHASE_SECONDS),
             describe="the run to measure",
         )
         # As a terminal does: to every process of the group.
         os.killpg(process.pid, signal.SIGINT)
-        wait_until(lambda: "interrupted" in log.read_text(), timeout=10, describe="the first to be heeded")
+        wait_until(
+            lambda: "interrupted" in log.read_text(), timeout=scaled(10), describe="the first to be heeded"
+        )
         os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(timeout=60) == 2, log.read_text()
+        assert process.wait(timeout=scaled(60)) == 2, log.read_text()
     finally:
         process.kill()
         process.wait(timeout=10)

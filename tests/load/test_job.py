@@ -34,6 +34,7 @@ from loadtest.run.problems import CouldNotRun
 from loadtest.targets.target import target_of_stack
 from tests.deployment.kubectl import Kubectl
 from tests.running import ClusterAccess, RunningStack, local
+from tests.support.speed import scaled
 
 _IMAGE_SECONDS = 600.0
 _RUN_SECONDS = 240.0
@@ -108,12 +109,12 @@ class Running:
     def until_it_measures(self) -> None:
         wait_until(
             lambda: self.watcher.is_measuring() or self.results,
-            timeout=_RUN_SECONDS,
+            timeout=scaled(_RUN_SECONDS),
             describe="the run to measure",
         )
 
     def result(self) -> RunResult:
-        self.thread.join(timeout=_RUN_SECONDS)
+        self.thread.join(timeout=scaled(_RUN_SECONDS))
         [result] = self.results
         assert isinstance(result, RunResult), result
         return result
@@ -122,7 +123,7 @@ class Running:
 @pytest.fixture(scope="session")
 def image(stack: RunningStack) -> str:
     assert stack.outputs.client_network, "the image is loaded into nodes of local/"
-    return local("images-load", timeout=_IMAGE_SECONDS).strip()
+    return local("images-load", timeout=scaled(_IMAGE_SECONDS)).strip()
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ def running(stack: RunningStack, image: str, tmp_path: Path) -> Iterator[Running
     made = Running(stack, image, tmp_path)
     yield made
     made.stop.set()
-    made.thread.join(timeout=_RUN_SECONDS)
+    made.thread.join(timeout=scaled(_RUN_SECONDS))
 
 
 @pytest.fixture
@@ -210,13 +211,13 @@ def test_two_pods_give_one_report_and_leave_nothing(
 def test_a_pod_that_is_killed_is_a_failed_check_and_the_other_goes_on(
     running: Running, stack: RunningStack, kubectl: Kubectl, disruptive: None
 ) -> None:
-    running.start(scenario(duration_s=15))
+    running.start(scenario(duration_s=scaled(15)))
     running.until_it_measures()
     pod = pods(kubectl)["1"]
     [status] = pod["status"]["containerStatuses"]
     container = status["containerID"].rpartition("/")[2]
     kill = ["ctr", "--namespace=k8s.io", "tasks", "kill", "--signal", "SIGKILL", container]
-    local("enter", pod["spec"]["nodeName"], "--", *kill, timeout=30)
+    local("enter", pod["spec"]["nodeName"], "--", *kill, timeout=scaled(30))
     result = running.result()
     assert beside_a_busy_machine(result) == []
     assert result.verdict is (Verdict.INVALID if result.invalid else Verdict.FAILED)
@@ -229,10 +230,11 @@ def test_a_pod_that_is_killed_is_a_failed_check_and_the_other_goes_on(
     assert what_is_left(kubectl, stack) == []
 
 
+@pytest.mark.long
 def test_a_pod_that_the_cluster_ends_is_one_too_with_what_it_saw_until_then(
     running: Running, stack: RunningStack, kubectl: Kubectl
 ) -> None:
-    running.start(scenario(duration_s=15))
+    running.start(scenario(duration_s=scaled(15)))
     running.until_it_measures()
     kubectl("delete", "pod", pods(kubectl)["1"]["metadata"]["name"], "--namespace", NAMESPACE, "--wait=false")
     result = running.result()
@@ -263,7 +265,7 @@ def test_pods_without_their_image_are_no_run_and_the_reason_is_the_cluster_s(
 ) -> None:
     running.image = "docker.io/livekit-platform/loadtest:never-built"
     running.start(scenario(duration_s=10))
-    running.thread.join(timeout=_RUN_SECONDS)
+    running.thread.join(timeout=scaled(_RUN_SECONDS))
     [error] = running.results
     assert isinstance(error, CouldNotRun)
     assert re.search(r"pods do not start.*(ErrImagePull|ImagePullBackOff)", str(error), re.DOTALL)

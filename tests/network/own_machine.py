@@ -13,6 +13,7 @@ from pathlib import Path
 
 from common.commands import run
 from loadtest.net.bridge import ClientNetwork
+from tests.support.speed import scaled
 
 _CHECKOUT = Path(__file__).parents[2]
 # TEST-NET-2: meets no network that this machine is in.
@@ -66,11 +67,11 @@ class Machine:
 
     def run(self, argv: Sequence[str], *, check: bool = True, input: str | None = None) -> str:
         """On the machine; gives what it printed."""
-        return run([*_in(self.netns), *argv], timeout=_SECONDS, check=check, input=input).stdout
+        return run([*_in(self.netns), *argv], timeout=scaled(_SECONDS), check=check, input=input).stdout
 
     def run_around(self, argv: Sequence[str], *, check: bool = True) -> str:
         """At the server, which is the machine's neighbour."""
-        return run([*_in(self.around), *argv], timeout=_SECONDS, check=check).stdout
+        return run([*_in(self.around), *argv], timeout=scaled(_SECONDS), check=check).stdout
 
     def state(self) -> str:
         """All that an uplink may change."""
@@ -91,20 +92,23 @@ def own_machine() -> Iterator[Machine]:
     machine = Machine(f"lktest-machine-{os.getpid()}", f"lktest-around-{os.getpid()}")
     try:
         for netns in (machine.netns, machine.around):
-            run(["ip", "netns", "add", netns], timeout=_SECONDS)
-            run(["ip", "-n", netns, "link", "set", "lo", "up"], timeout=_SECONDS)
+            run(["ip", "netns", "add", netns], timeout=scaled(_SECONDS))
+            run(["ip", "-n", netns, "link", "set", "lo", "up"], timeout=scaled(_SECONDS))
         peer = ["peer", "name", "eth0", "netns", machine.around]
-        run(["ip", "link", "add", "eth0", "netns", machine.netns, "type", "veth", *peer], timeout=_SECONDS)
+        run(
+            ["ip", "link", "add", "eth0", "netns", machine.netns, "type", "veth", *peer],
+            timeout=scaled(_SECONDS),
+        )
         for netns, address in ((machine.netns, MACHINE), (machine.around, SERVER)):
-            run(["ip", "-n", netns, "addr", "add", f"{address}/24", "dev", "eth0"], timeout=_SECONDS)
-            run(["ip", "-n", netns, "link", "set", "eth0", "up"], timeout=_SECONDS)
+            run(["ip", "-n", netns, "addr", "add", f"{address}/24", "dev", "eth0"], timeout=scaled(_SECONDS))
+            run(["ip", "-n", netns, "link", "set", "eth0", "up"], timeout=scaled(_SECONDS))
         machine.run(["ip", "route", "add", "default", "via", str(SERVER)])
         machine.run(["sh", "-c", "echo 0 >/proc/sys/net/ipv4/conf/all/forwarding"])
         with mirror(_in(machine.around)):
             yield machine
     finally:
         for netns in (machine.netns, machine.around):
-            run(["ip", "netns", "del", netns], timeout=_SECONDS, check=False)
+            run(["ip", "netns", "del", netns], timeout=scaled(_SECONDS), check=False)
 
 
 @contextmanager
@@ -119,7 +123,7 @@ def holder(machine: Machine, *, server: IPv4Address = SERVER) -> Iterator[Holder
             assert process.stdout is not None
             yield Holder(process, process.stdout.readline().strip())
             process.stdin.close()
-            process.wait(timeout=_SECONDS)
+            process.wait(timeout=scaled(_SECONDS))
         finally:
             process.kill()
 
@@ -139,7 +143,7 @@ class Holder:
         """Let it end by itself."""
         assert self.process.stdin is not None
         self.process.stdin.close()
-        assert self.process.wait(timeout=_SECONDS) == 0
+        assert self.process.wait(timeout=scaled(_SECONDS)) == 0
 
 
 @contextmanager

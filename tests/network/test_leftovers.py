@@ -21,6 +21,7 @@ from loadtest.definition.profile import load_profile
 from loadtest.net.bridge import ClientName, ClientNetwork, RouterName
 from loadtest.net.link import client_links
 from loadtest.net.namespace import reap_dead_owners
+from tests.support.speed import scaled
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -80,14 +81,14 @@ def _owner(network: ClientNetwork | None) -> Iterator[Owner]:
             yield Owner(process, router, tuple(name for name in clients if name), int(emulator))
         finally:
             process.terminate()
-            process.wait(timeout=30)
+            process.wait(timeout=scaled(30))
 
 
 def _left(owner: Owner, network: ClientNetwork) -> list[str]:
     """What there is of an owner's links: namespaces, ports of the bridge, files, the emulator."""
     names = {str(owner.router), *map(str, owner.clients)}
     ports = {client.port_device for client in owner.clients}
-    links = json.loads(run(["ip", "-j", "-n", network.netns, "link"], timeout=10).stdout)
+    links = json.loads(run(["ip", "-j", "-n", network.netns, "link"], timeout=scaled(10)).stdout)
     return [
         *[path.name for path in Path("/run/netns").iterdir() if path.name in names],
         *[link["ifname"] for link in links if link["ifname"] in ports],
@@ -124,17 +125,17 @@ def test_sigterm_takes_all_of_it_away(network: ClientNetwork) -> None:
     with _owner(network) as owner:
         assert len(_left(owner, network)) == _all_of(owner)
         owner.process.send_signal(signal.SIGTERM)
-        owner.process.wait(timeout=30)
+        owner.process.wait(timeout=scaled(30))
         assert _left(owner, network) == []
 
 
 def test_what_a_killed_owner_left_goes_with_the_next_start(network: ClientNetwork, tmp_path: Path) -> None:
     with _owner(network) as owner:
         owner.process.kill()
-        owner.process.wait(timeout=10)
+        owner.process.wait(timeout=scaled(10))
         assert len(_left(owner, network)) >= _all_of(owner) - 1  # the emulator may have seen the end itself
         with client_links(network, load_profile("4g"), 1, seed=1, logs=tmp_path) as group:
-            wait_until(lambda: not _namespaces_of(owner), timeout=10, describe="leftovers to go")
+            wait_until(lambda: not _namespaces_of(owner), timeout=scaled(10), describe="leftovers to go")
             assert group.clients[0].address in {name.address for name in (owner.router, *owner.clients)}
         assert _left(owner, network) == []
 
@@ -158,9 +159,9 @@ def test_two_checkouts_leave_each_others_links_alone(network: ClientNetwork, tmp
 def test_what_another_checkouts_killed_owner_left_goes_too(network: ClientNetwork, tmp_path: Path) -> None:
     with _owner(None) as other:
         other.process.kill()
-        other.process.wait(timeout=10)
+        other.process.wait(timeout=scaled(10))
         try:
             with client_links(network, load_profile("4g"), 1, seed=1, logs=tmp_path):
                 assert _namespaces_of(other) == []
         finally:  # its bridge is not ours to reap, and nobody else's
-            run(["ip", "netns", "del", f"lktest-switch-{other.process.pid}"], timeout=10)
+            run(["ip", "netns", "del", f"lktest-switch-{other.process.pid}"], timeout=scaled(10))

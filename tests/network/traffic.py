@@ -10,7 +10,9 @@ from ipaddress import IPv4Address
 
 from common.commands import run
 from loadtest.net.burst import READY, Received
+from loadtest.net.irtt import SOON
 from loadtest.net.namespace import ClientNamespace
+from tests.support.speed import scaled
 
 ECHO = """
 import socket, sys
@@ -34,7 +36,7 @@ ASK = """
 import socket, sys
 kind = socket.SOCK_DGRAM if sys.argv[1] == "udp" else socket.SOCK_STREAM
 client = socket.socket(socket.AF_INET, kind)
-client.settimeout(2)
+client.settimeout(float(sys.argv[3]))
 try:
     client.connect((sys.argv[2], 5000))
     client.sendall(b"hello")
@@ -48,7 +50,7 @@ COLLECT = """
 import socket, sys
 receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 receiver.bind(("0.0.0.0", 5000))
-receiver.settimeout(5)
+receiver.settimeout(float(sys.argv[2]))
 print("ready", flush=True)
 for _ in range(int(sys.argv[1])):
     print(int.from_bytes(receiver.recv(100), "big"))
@@ -72,15 +74,17 @@ def echo(at: ClientNamespace, protocol: str) -> Iterator[None]:
 
 
 def ask(at: ClientNamespace, protocol: str, address: IPv4Address) -> str:
-    """What an echo server there answers: `answer`, or `silence` after two seconds."""
-    return run(at.command([sys.executable, "-c", ASK, protocol, str(address)]), timeout=15).stdout.strip()
+    """What an echo server there answers: `answer`, or `silence` after two seconds, more on a slow machine."""
+    argv = at.command([sys.executable, "-c", ASK, protocol, str(address), str(scaled(2))])
+    return run(argv, timeout=scaled(15)).stdout.strip()
 
 
 def numbers_as_received(sender: ClientNamespace, receiver: ClientNamespace, count: int) -> list[int]:
     """Numbered datagrams, 2 ms apart, in the order in which they came. None may be lost."""
-    with _started(receiver, [sys.executable, "-c", COLLECT, str(count)]) as process:
-        run(sender.command([sys.executable, "-c", NUMBERS, str(receiver.address), str(count)]), timeout=30)
-        return [int(line) for line in process.communicate(timeout=30)[0].split()]
+    with _started(receiver, [sys.executable, "-c", COLLECT, str(count), str(scaled(5))]) as process:
+        send = sender.command([sys.executable, "-c", NUMBERS, str(receiver.address), str(count)])
+        run(send, timeout=scaled(30))
+        return [int(line) for line in process.communicate(timeout=scaled(30))[0].split()]
 
 
 @contextmanager
@@ -88,7 +92,7 @@ def burst(
     sender: ClientNamespace, receiver: ClientNamespace, *, kbps: int, seconds: float
 ) -> Iterator[subprocess.Popen[str]]:
     """Datagrams at a rate; `received` of what is given tells how many came."""
-    program = [sys.executable, "-m", "loadtest.net.burst"]
+    program = [*SOON, sys.executable, "-m", "loadtest.net.burst"]
     where = [str(receiver.address), "5003"]
     with (
         _started(receiver, [*program, "receive", *where, str(seconds)]) as listening,
@@ -101,7 +105,7 @@ def burst(
 
 
 def received(listening: subprocess.Popen[str]) -> Received:
-    return Received.model_validate_json(listening.communicate(timeout=30)[0])
+    return Received.model_validate_json(listening.communicate(timeout=scaled(30))[0])
 
 
 @contextmanager

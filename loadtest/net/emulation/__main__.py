@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 
-from loadtest.net.emulation.core import Lane, Lateness, Waiting
+from loadtest.net.emulation.core import Lane, Lateness, Waiting, believable_age_ns
 from loadtest.net.emulation.messages import READY, EmulatorConfig, EmulatorStatistics, LaneStatistics
 from loadtest.net.emulation.nfqueue import Packet, Queue
 
@@ -23,7 +23,6 @@ _QUEUE_LENGTH = 65536
 _BATCH = 64  # packets read before those that are due go
 _REPORT_NS = 1_000_000_000
 _SO_TIMESTAMPNS = 35
-_OLDEST_STAMP_NS = 100_000_000  # an older one is of a clock that was set meanwhile
 _PRIORITY = 10
 _LONGEST_WITHOUT_REST_US = 1_000_000
 
@@ -83,10 +82,8 @@ class _Emulator:
     def _arrival_ns(self, packet: Packet) -> int:
         """When it came to the router, of CLOCK_MONOTONIC: what it waited for us is part of its delay."""
         now_ns = time.monotonic_ns()
-        if packet.stamp_ns is None:
-            return now_ns
-        age_ns = time.time_ns() - packet.stamp_ns
-        if not 0 <= age_ns <= _OLDEST_STAMP_NS:
+        age_ns = None if packet.stamp_ns is None else believable_age_ns(time.time_ns() - packet.stamp_ns)
+        if age_ns is None:
             return now_ns
         self._stamped = True
         return now_ns - age_ns

@@ -13,6 +13,7 @@ from random import Random
 from loadtest.definition.profile import Direction
 
 _NS_PER_MS = 1_000_000
+_OLDEST_NS = 5_000_000_000
 
 
 class Lane:
@@ -79,6 +80,15 @@ class Waiting:
             release_ns, _, packet = heapq.heappop(self._heap)
             due.append((packet, release_ns))
         return due
+
+
+def believable_age_ns(age_ns: int) -> int | None:
+    """How long ago a packet came, by the kernel's time stamp; None where the clock was set meanwhile.
+
+    Packets of up to five seconds are believed: they waited because the emulator got no processor, and that
+    is lateness, which must be counted.
+    """
+    return age_ns if 0 <= age_ns <= _OLDEST_NS else None
 
 
 class Lateness:

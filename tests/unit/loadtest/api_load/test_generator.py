@@ -33,10 +33,11 @@ async def test_each_request_asks_for_a_new_viewer_at_its_time() -> None:
 async def test_a_server_that_stalls_shows_in_the_latency_of_all_that_was_due_meanwhile() -> None:
     """Coordinated omission: measured from the sending, or in a closed loop, a few of 100 would be slow."""
     async with token_server() as server:
-        started = time.monotonic()
+        first: list[float] = []
 
-        async def stall() -> None:  # from 0.5 s to 1.5 s nothing is answered
-            now = time.monotonic() - started
+        async def stall() -> None:  # from 0.5 s to 1.5 s after the first request nothing is answered
+            first.append(time.monotonic())
+            now = time.monotonic() - first[0]
             if 0.5 <= now < 1.5:
                 await asyncio.sleep(1.5 - now)
 
@@ -75,7 +76,7 @@ async def test_a_timeout_is_an_error_that_counts_with_its_full_time() -> None:
     assert result.achieved_per_s == 0
     assert result.latency_ms is not None
     assert result.latency_ms.minimum >= 400
-    assert result.latency_ms.maximum < 5000
+    assert result.latency_ms.maximum < 30_000 / 2, "it did not wait for the answer"
 
 
 async def test_a_timeout_counts_from_when_the_request_was_due() -> None:
@@ -84,7 +85,7 @@ async def test_a_timeout_counts_from_when_the_request_was_due() -> None:
         server.before_answer = lambda: asyncio.sleep(30)
         answers = await answers_of(server.config(per_s=10, duration_s=0.3, timeout_s=0.5, connections=1))
     assert [answer.error for answer in answers] == ["timeout"] * 3
-    assert all(500 <= answer.latency_ms < 5000 for answer in answers)
+    assert all(500 <= answer.latency_ms < 30_000 / 2 for answer in answers)
 
 
 @pytest.mark.parametrize(
@@ -180,10 +181,10 @@ async def test_told_to_stop_it_gives_up_what_is_under_way() -> None:
             answered += 1
             if answered > 5:
                 stop.set()
-                await asyncio.sleep(10)
+                await asyncio.sleep(60)
 
         server.before_answer = five_then_none
         began = time.monotonic()
         answers = await answers_of(server.config(per_s=20, duration_s=30), stop)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30 / 2, "it did not go on to its end"
     assert [answer.error for answer in answers] == [""] * 5

@@ -12,6 +12,7 @@ from loadtest.job.following import Follower
 from loadtest.job.framing import Encoder
 from loadtest.job.manifests import Plan
 from loadtest.job.messages import Acted, PodMessage, Ready
+from tests.support.speed import scaled
 from tests.unit.loadtest.job.test_manifests import PLAN
 
 
@@ -40,9 +41,9 @@ def _said(*messages: PodMessage) -> list[list[str]]:
 def _follow(log: Log, tmp_path: Path) -> tuple[Follower, list[PodMessage]]:
     heard: list[PodMessage] = []
     follower = Follower(log, PLAN, "pod", on_message=heard.append, text=tmp_path / "pod.log")
-    wait_until(lambda: len(log.asked) > 1, timeout=10, describe="a second reading", interval=0.05)
+    wait_until(lambda: len(log.asked) > 1, timeout=scaled(10), describe="a second reading", interval=0.05)
     follower.end()
-    follower.join(timeout=10)
+    follower.join(timeout=scaled(10))
     return follower, heard
 
 

@@ -100,10 +100,13 @@ def viewer(
 
 
 def publisher(
-    name: str = "creator-1", *, pictures: int = 450, in_seconds: float = 30, late: int = 0
+    name: str = "creator-1",
+    *,
+    captured: Captured | None = Captured(pictures=450, due=450),  # noqa: B008 - frozen
+    **changed: Any,
 ) -> JudgedClient:
-    own = facts(pictures=(), voices=(), sent_fps=15, captured=Captured(pictures, in_seconds, late))
-    return JudgedClient(result(name, video=(), audio=()), own)
+    own = facts(pictures=(), voices=(), publishes=True, sent_fps=15, captured=captured)
+    return JudgedClient(result(name, video=(), audio=(), **changed), own)
 
 
 def replaced(base: Sequence[Second], *others: Second) -> tuple[Second, ...]:

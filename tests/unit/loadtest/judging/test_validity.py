@@ -23,6 +23,7 @@ from loadtest.result import (
     Outcome,
     RampResult,
     RampStep,
+    Second,
 )
 from tests.unit.loadtest.judging.judged import WINDOW, facts, milliseconds, publisher, seconds, track, viewer
 
@@ -76,6 +77,14 @@ def test_a_link_that_is_not_what_it_claims() -> None:
     assert "viewers are not what profile 4g claims: down: delay_ms 60.1 instead of 30" in reason
 
 
+def test_links_that_failed_during_the_run() -> None:
+    """Nothing passes any more, and what viewers miss then is not the server's fault."""
+    dead = link(fault="the link's emulator ended, exit code -9")
+    assert "links of viewers failed during the run: the link's emulator ended" in only_reason(
+        evidence(viewer(video=()), links=(dead,))
+    )
+
+
 def test_an_emulator_that_was_late() -> None:
     """4g is delayed by 30 ms each way, ± 5 and ± 15: 0.75 + 0.6 + 5 may one packet of a hundred be late."""
     reason = only_reason(evidence(links=(link(lateness_p99_ms=6.4),)))
@@ -126,18 +135,56 @@ def test_a_machine_that_nobody_looked_at() -> None:
 
 
 def test_a_publisher_that_does_not_make_its_pictures() -> None:
-    starved = publisher(pictures=400)
+    starved = publisher(captured=Captured(pictures=400, due=450))
     assert only_reason(evidence(starved, viewer())).startswith("creator-1 made 400 of the 450 pictures")
-    assert reasons(evidence(publisher(pictures=406), viewer())) == ()
+    assert reasons(evidence(publisher(captured=Captured(pictures=406, due=450)), viewer())) == ()
+
+
+def test_a_publisher_whose_track_the_server_does_not_take_owes_no_pictures() -> None:
+    waiting = tuple(Measured(from_ms=at * 1000, to_ms=at * 1000 + 1000) for at in range(40))
+    captured = captured_in(Recording(waiting), 10_000, 40_000)
+    assert reasons(evidence(publisher(captured=captured), viewer(video=()))) == ()
+
+
+@pytest.mark.parametrize(
+    ("begin_s", "end_s"), [(10, 40), (2, 44), (12, 31)], ids=["window", "around it", "inside it"]
+)
+def test_a_publisher_without_processor_reports_once_for_all_of_that_time(begin_s: int, end_s: int) -> None:
+    reports = (
+        *(report(at, at + 1, captured=15) for at in range(begin_s)),
+        report(begin_s, end_s, captured=4),
+        *(report(at, at + 1, captured=15) for at in range(end_s, 46)),
+    )
+    captured = captured_in(Recording(reports), 10_000, 40_000)
+    assert captured.due == 450
+    told = tuple(Second(at_s=each.to_ms / 1000) for each in reports)
+    reason = only_reason(evidence(publisher(captured=captured, seconds=told), viewer()))
+    assert reason.startswith(f"creator-1 made {captured.pictures} of the 450 pictures that were due")
+
+
+def test_a_publisher_that_has_not_reported_at_the_end_of_a_ramps_step() -> None:
+    """Steps are judged while clients run: what happened in the silence, it reports later or never."""
+    silent = publisher(captured=captured_in(Recording(), 10_000, 40_000), seconds=seconds(5, 9))
+    assert "creator-1, which publishes, reported on less than 90%" in only_reason(evidence(silent, viewer()))
+
+
+def test_a_publisher_of_sound_alone_that_falls_silent_for_a_part_of_the_time() -> None:
+    reported = publisher(captured=None, seconds=seconds(5, 36))
+    assert reasons(evidence(reported, viewer())) == ()
+    silent = publisher(captured=None, seconds=seconds(5, 35))
+    assert "creator-1, which publishes, reported on less than 90%" in only_reason(evidence(silent, viewer()))
+    dead = JudgedClient(silent.result.model_copy(update={"outcome": Outcome.DIED}), silent.facts)
+    assert reasons(evidence(dead, viewer())) == ()
 
 
 def test_a_publisher_that_makes_its_pictures_late() -> None:
     """Its encoder is then late too, and drops some: what did not come is not the server's fault."""
-    starved = publisher(pictures=450, late=46)
+    starved = publisher(captured=Captured(pictures=450, due=450, late=46))
     assert only_reason(evidence(starved, viewer())).startswith(
         "creator-1 made 46 of its 450 pictures 30 ms late"
     )
-    assert reasons(evidence(publisher(pictures=450, late=45), viewer())) == ()
+    in_time = publisher(captured=Captured(pictures=450, due=450, late=45))
+    assert reasons(evidence(in_time, viewer())) == ()
 
 
 def test_an_encoder_that_does_not_keep_up_beside_a_capture_that_does() -> None:
@@ -160,8 +207,7 @@ def test_a_decoder_that_does_not_keep_up() -> None:
 
 @pytest.mark.parametrize("outcome", [Outcome.DIED, Outcome.FAILED])
 def test_a_dead_publisher_is_the_tests_finding_and_no_reason(outcome: Outcome) -> None:
-    dead = publisher(pictures=20)
-    dead = JudgedClient(dead.result.model_copy(update={"outcome": outcome}), dead.facts)
+    dead = publisher(captured=Captured(pictures=20, due=450), outcome=outcome, seconds=seconds(5, 12))
     assert reasons(evidence(dead, viewer(video=()))) == ()
 
 
@@ -289,9 +335,17 @@ def test_sharing_the_machine_is_worth_a_note() -> None:
     assert "run on the machine that makes the load" in note
 
 
-def test_captured_pictures_are_those_of_whole_seconds_within() -> None:
-    told = tuple(
-        Measured(from_ms=at * 1000, to_ms=at * 1000 + 1000, captured=15 if at < 4 else 3, late=1)
-        for at in range(6)
+def report(from_s: float, to_s: float, *, captured: int, late: int = 0) -> Measured:
+    """What a publisher of 15 frames per second reports of this time."""
+    due = round(15 * (to_s - from_s))
+    return Measured(from_ms=from_s * 1000, to_ms=to_s * 1000, due=due, captured=captured, late=late)
+
+
+def test_a_report_that_is_partly_inside_counts_by_its_share() -> None:
+    reports = (
+        report(0, 1, captured=15, late=2),
+        report(1, 3, captured=10, late=10),
+        report(3, 4, captured=9),
     )
-    assert captured_in(Recording(told), 1000, 5500) == Captured(pictures=48, seconds=4, late=4)
+    assert captured_in(Recording(reports), 500, 2000) == Captured(pictures=12, due=22, late=6)
+    assert captured_in(Recording(reports), 4000, 9000) == Captured(pictures=0, due=0)

@@ -34,9 +34,10 @@ def camera(stamps: tuple[Stamp, ...]) -> tuple[av.VideoFrame, ...]:
     return tuple(pictures)
 
 
+@cache  # encoding is most of what these tests cost
 def coded(
-    codec: str, pictures: Sequence[av.VideoFrame], width: int, height: int, bitrate: int
-) -> list[bytes]:
+    codec: str, pictures: tuple[av.VideoFrame, ...], width: int, height: int, bitrate: int
+) -> tuple[bytes, ...]:
     """One packet per picture, scaled to a layer's size, at its bitrate."""
     encoder = av.CodecContext.create(codec, "w")
     assert isinstance(encoder, av.VideoCodecContext)
@@ -53,10 +54,10 @@ def coded(
         scaled = picture.reformat(width=width, height=height)
         scaled.pts = number
         packets += encoder.encode(scaled)
-    return [bytes(packet) for packet in packets + encoder.encode(None)]
+    return tuple(bytes(packet) for packet in packets + encoder.encode(None))
 
 
-def decoded(codec: str, packets: list[bytes], height: int) -> list[Plane]:
+def decoded(codec: str, packets: Sequence[bytes], height: int) -> list[Plane]:
     """Luma of what a decoder makes of these coded pictures; what it refuses is left out."""
     decoder = av.CodecContext.create(_DECODERS[codec], "r")
     assert isinstance(decoder, av.VideoCodecContext)

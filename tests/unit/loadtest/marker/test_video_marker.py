@@ -89,6 +89,7 @@ def test_elapsed_time_survives_the_wrap_of_the_clock(stamped: int, passed: float
 
 # LiveKit's usual layers.
 LAYERS = [(1280, 720), (640, 360), (320, 180)]
+_PICTURES = 30
 
 
 def _stamps(count: int) -> list[Stamp]:
@@ -107,7 +108,7 @@ def _stamps(count: int) -> list[Stamp]:
 def test_stamps_survive_each_layer_and_codec_at_the_usual_bitrate(
     codec: str, width: int, height: int
 ) -> None:
-    sent = _stamps(40)
+    sent = _stamps(_PICTURES)
     bitrate = usual_kbps(height) * 1000
     packets = coded(codec, camera(tuple(sent)), width, height, bitrate)
     settled = [len(packet) for packet in packets[len(packets) // 2 :]]
@@ -122,7 +123,7 @@ def test_stamps_survive_each_layer_and_codec_at_the_usual_bitrate(
 def test_lost_and_damaged_coded_pictures_hide_stamps_and_never_change_one(
     codec: str, width: int, height: int
 ) -> None:
-    sent = _stamps(30)
+    sent = _stamps(_PICTURES)
     whole = coded(codec, camera(tuple(sent)), width, height, usual_kbps(height) * 1000)
     rng = np.random.default_rng(height)
     unreadable = 0

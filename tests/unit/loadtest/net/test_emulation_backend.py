@@ -12,13 +12,6 @@ from loadtest.net.emulation.backend import Backend, NoBackend, choose
 from loadtest.net.emulation.traffic_control import bottleneck, drops, netem, netem_link
 
 
-def test_a_bottleneck_has_the_profiles_rate_and_queue() -> None:
-    direction = load_profile("3g").down
-    assert bottleneck("dn0", direction, below_netem=False) == [
-        "qdisc replace dev dn0 root handle 10: tbf rate 1600kbit burst 3028 latency 300ms"
-    ]
-
-
 def test_a_fast_bottleneck_has_a_bucket_of_a_millisecond() -> None:
     direction = Direction(rate_kbps=100_000, queue_ms=50)
     assert bottleneck("dn0", direction, below_netem=False) == [

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.definition.profile import Direction, Loss, load_profile
-from loadtest.net.emulation.core import Lane, Lateness, Waiting
+from loadtest.net.emulation.core import Lane, Lateness, Waiting, believable_age_ns
 
 MS = 1_000_000
 PACKETS = 200_000
@@ -165,6 +165,11 @@ def test_waiting_packets_leave_by_time_and_those_of_one_time_as_they_came() -> N
     assert (len(waiting), waiting.next_release_ns()) == (1, 30)
     assert waiting.due(1000) == [(1, 30)]
     assert waiting.next_release_ns() is None
+
+
+def test_a_packet_that_waited_for_a_starved_emulator_is_late_and_a_clock_that_was_set_is_noticed() -> None:
+    assert [believable_age_ns(age) for age in (0, 100 * MS + 1, 4000 * MS)] == [0, 100 * MS + 1, 4000 * MS]
+    assert [believable_age_ns(age) for age in (-1, 6000 * MS)] == [None, None]
 
 
 def test_lateness_is_counted_in_percentiles() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from common.processes import Process
 from loadtest.net.bridge import ClientName, ClientNetwork, RouterName
-from loadtest.net.router import device_settings, links, queue_rule, routes
+from loadtest.net.router import device_settings, links
 
 NETWORK = ClientNetwork(
     netns="switch",
@@ -29,28 +29,12 @@ def test_a_client_has_a_cable_of_its_own_to_the_bridge_and_no_offloads() -> None
     ]
 
 
-def test_a_client_is_reached_by_its_one_address_and_leaves_by_a_table_of_its_own() -> None:
-    assert routes(CLIENT, NETWORK, 2) == [
-        "link set dn0a630082 up",
-        "link set up0a630082 up",
-        "route add 10.99.0.130/32 dev dn0a630082",
-        "route add 10.99.0.0/24 dev up0a630082 table 1002",
-        "route add default via 10.99.0.1 dev up0a630082 onlink table 1002",
-        "rule add iif dn0a630082 lookup 1002 pref 1002",
-        "neigh add proxy 10.99.0.130 dev up0a630082",
-    ]
-
-
 def test_the_router_answers_for_all_others_towards_the_client_and_at_once() -> None:
     assert device_settings(CLIENT) == [
         "net.ipv4.conf.dn0a630082.proxy_arp=1",
         "net.ipv4.neigh.dn0a630082.proxy_delay=0",
         "net.ipv4.neigh.up0a630082.proxy_delay=0",
     ]
-
-
-def test_a_dead_emulator_lets_nothing_through() -> None:
-    assert queue_rule() == ["iptables", "-A", "FORWARD", "-j", "NFQUEUE", "--queue-num", "0"]
 
 
 def test_a_routers_name_says_whose_it_is_and_is_none_of_a_client() -> None:

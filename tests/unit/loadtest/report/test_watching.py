@@ -25,6 +25,7 @@ from loadtest.run.observer import (
     RunStarted,
     Sampled,
 )
+from tests.support.speed import scaled
 from tests.unit.loadtest.report import results
 
 STARTED = RunStarted(results.livestream(), "4g", "stack local")
@@ -114,7 +115,9 @@ def test_a_display_draws_by_itself_and_nothing_after_it_is_closed() -> None:
     with LiveDisplay(Console(file=text, force_terminal=True, width=80), clock) as display:
         for event in everything():
             display(event)
-        wait_until(lambda: "measuring" in text.getvalue(), timeout=10, describe="a drawing", interval=0.05)
+        wait_until(
+            lambda: "measuring" in text.getvalue(), timeout=scaled(10), describe="a drawing", interval=0.05
+        )
     written = text.getvalue()
     assert written.count("30→31.0 ±1.9") == 1, "a calibration is written once, above"
     display(Calibrated(results.calibration()))

@@ -10,13 +10,14 @@ import pytest
 from common.waiting import NeverHappened
 from loadtest.run.beat import Beat
 from loadtest.run.problems import Interrupted
+from tests.support.speed import scaled
 
 
 def test_chores_are_done_while_time_passes() -> None:
     beat = Beat(threading.Event())
     done: list[float] = []
     beat.chores.append(lambda: done.append(time.monotonic()))
-    beat.until(lambda: len(done) >= 3, timeout=30, what="the chore to be done again and again")
+    beat.until(lambda: len(done) >= 3, timeout=scaled(30), what="the chore to be done again and again")
     assert done == sorted(set(done)), "each time anew"
 
 
@@ -27,7 +28,7 @@ def test_an_order_to_stop_ends_a_long_wait_at_once() -> None:
     began = time.monotonic()
     with pytest.raises(Interrupted, match="settling"):
         beat.hold(60, what="settling")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30, "it was heeded long before the end of the wait"
 
 
 def test_what_does_not_come_is_said() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from loadtest.run.interrupting import interruptibly
+from tests.support.speed import scaled
 
 
 @pytest.fixture(autouse=True)
@@ -29,12 +30,12 @@ def test_a_signal_tells_the_run_to_stop_and_a_second_one_changes_nothing(number:
 
     def work(stop: threading.Event) -> str:
         os.kill(os.getpid(), number)
-        assert stop.wait(10), "the signal did not arrive"
+        assert stop.wait(scaled(10)), "the signal did not arrive"
         os.kill(os.getpid(), number)
         # What is started from here on is in the same group, as an `ip` that takes a namespace away.
         child = subprocess.Popen(["sleep", "0.5"])
         child.send_signal(signal.SIGINT)
-        assert child.wait(timeout=10) == 0, "the clean-up's program was ended by Ctrl-C"
+        assert child.wait(timeout=scaled(10)) == 0, "the clean-up's program was ended by Ctrl-C"
         return "cleaned up"
 
     assert interruptibly(work, on_stop=lambda: told.append("stop")) == "cleaned up"
@@ -58,13 +59,14 @@ class SignalsAtTheVeryEnd:
 
 def work(stop):
     os.kill(os.getpid(), {int(number)})
-    assert stop.wait(10), "the first signal did not arrive"
+    assert stop.wait({scaled(10)}), "the first signal did not arrive"
 
 last = SignalsAtTheVeryEnd()
 interruptibly(work, on_stop=lambda: None)
 sys.exit(2)
 """
-    ended = subprocess.run([sys.executable, "-c", program], check=False, stderr=subprocess.PIPE, timeout=30)
+    argv = [sys.executable, "-c", program]
+    ended = subprocess.run(argv, check=False, stderr=subprocess.PIPE, timeout=scaled(30))
     assert ended.returncode == 2, ended.stderr
 
 
@@ -81,4 +83,4 @@ def test_what_the_run_raises_is_raised() -> None:
     began = time.monotonic()
     with pytest.raises(LookupError, match="no stack"):
         interruptibly(work, on_stop=lambda: None)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < scaled(5)

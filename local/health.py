@@ -39,7 +39,7 @@ class Kubectl(Protocol):
 class Repairs:
     """Decides which pods in a crash loop to replace, and when that is of no use any more."""
 
-    _others: frozenset[str] = frozenset()
+    _others: frozenset[tuple[str, str]] = frozenset()
     _settled_since: float = 0.0
     _count: Counter[str] = field(default_factory=Counter)
     _last: dict[str, float] = field(default_factory=dict)
@@ -52,9 +52,13 @@ class Repairs:
             now: seconds of any clock that goes forward.
         """
         in_loops = {f"{loop.namespace}/{loop.pod}" for loop in loops}
-        others = frozenset(part.name for part in unhealthy if part.name.rpartition("/")[0] not in in_loops)
+        others = frozenset(
+            (part.name, part.detail) for part in unhealthy if part.name.rpartition("/")[0] not in in_loops
+        )
         if others != self._others:
+            # Another situation: what did not help before may help now.
             self._others, self._settled_since = others, now
+            self._count.clear()
         if others and now - self._settled_since < _SETTLED_SECONDS:
             return []
         chosen = [loop for loop in loops if self._may_repair(loop.owner, now)]

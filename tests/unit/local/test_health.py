@@ -44,6 +44,7 @@ class _Platform:
     behave: Callable[[_Platform], Observation]
     now: float = 0.0
     deleted: list[str] = field(default_factory=list)
+    last_deletion: float = 0.0
     logs: str = "first line\nlast line\n"
 
     def observe(self) -> Observation:
@@ -54,6 +55,7 @@ class _Platform:
         if "delete" in words:
             assert words[:3] == ("-n", "livekit", "delete")
             self.deleted.append(words[4])
+            self.last_deletion = self.now
         elif "--previous" not in words:
             raise CommandFailed(["kubectl"], "exited with 1")
         return self.logs
@@ -93,8 +95,10 @@ def test_what_crashed_is_replaced_once_what_it_needs_is_there(platform: _Make) -
 
     def behave(now: _Platform) -> Observation:
         starting = {"waiting": {"reason": "ContainerCreating"}}
-        redis = _pod("redis-0", owner="StatefulSet", state=starting, ready=now.now >= 20)
-        return Observation(pods=(redis, _pod("sfu-1", ready="sfu-1" in now.deleted)))
+        init = {"waiting": {"reason": "PodInitializing"}}  # it makes progress
+        state = init if now.now % 8 < 4 else starting
+        redis = _pod("redis-0", owner="StatefulSet", state=state, ready=now.now >= 20)
+        return Observation(pods=(redis, _pod("sfu-1", ready=now.last_deletion >= 20)))
 
     made = platform(behave)
     made.wait()
@@ -177,3 +181,17 @@ def test_an_api_server_that_is_away_meanwhile_is_waited_for(platform: _Make) -> 
         raise CommandFailed(["kubectl"], "exited with 1", "", "connection refused")
 
     wait_until_healthy(made.observe, refuses, lambda: made.now)
+
+
+def test_a_new_situation_is_worth_new_repairs(platform: _Make) -> None:
+    """What the crashed one needs takes longer than three replacements."""
+
+    def behave(now: _Platform) -> Observation:
+        starting = {"waiting": {"reason": "ContainerCreating"}}
+        redis = _pod("redis-0", owner="StatefulSet", state=starting, ready=now.now >= 120)
+        return Observation(pods=(redis, _pod("sfu-1", ready=now.last_deletion >= 120)))
+
+    made = platform(behave)
+    made.wait()
+    assert len(made.deleted) == 4
+    assert made.now <= 130

@@ -1,7 +1,7 @@
 # Every target is one command of `python3 -m local`, or one run of pytest in its environment.
 # make only says pass or fail; `python3 -m local --help` has exit codes and --json.
 .DEFAULT_GOAL := help
-.PHONY: help up down status preview outputs check test test-all test-unit loadtest loadtest-all lint lock docs \
+.PHONY: help up down status preview outputs hosts check test test-all test-unit loadtest loadtest-all lint lock lock-debian docs \
 	images-push
 
 LOCAL := python3 -m local
@@ -23,6 +23,9 @@ preview: ## what `up` would change (EXPECT_NO_CHANGES=1: fail where there is a c
 
 outputs: ## the stack's outputs as JSON on stdout (SECRETS=1: secret ones too)
 	@$(LOCAL) outputs $(if $(SECRETS),--secrets)
+
+hosts: ## lead the stack's names to it on this machine, by a line in /etc/hosts (`make down` removes it)
+	@$(LOCAL) hosts
 
 check: ## whether this machine has what `up` needs
 	@$(LOCAL) check
@@ -68,6 +71,9 @@ lock: ## compile the requirements.in files anew
 		$(LOCAL) run -- uv pip compile $(LOCK_FLAGS) $(IMAGE_LOCK_FLAGS) $$part/requirements.in \
 			-o $$part/requirements.txt || exit; \
 	done
+
+lock-debian: ## record the Debian packages that the tests passed with, in local/images/debian.lock
+	@$(LOCAL) lock-debian
 
 # No index is recorded: pip takes the one that the machine is configured for.
 LOCK_FLAGS := --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-# Enough to see a Go panic's head or a kubeadm failure's reason; a whole build log helps nobody.
+# Enough for the head of a Go panic or the reason of a kubeadm failure; nobody reads a whole build log.
 _SHOWN_OUTPUT_CHARACTERS = 4000
 
 
@@ -28,10 +33,10 @@ class Completed:
 
 
 class CommandFailed(Exception):
-    """A command exited non-zero, was not found, or ran past its time.
+    """A command exited non-zero, was not found, or exceeded its time limit.
 
-    The message holds the command as one can paste it into a shell, why it failed, and the end of
-    what it printed.
+    The message has the command in a form that can be pasted into a shell, the reason, and the end of its
+    output.
     """
 
     def __init__(self, argv: Sequence[str], reason: str, stdout: str = "", stderr: str = "") -> None:
@@ -41,6 +46,106 @@ class CommandFailed(Exception):
         self.stderr = stderr
         printed = (stderr.strip() or stdout.strip())[-_SHOWN_OUTPUT_CHARACTERS:]
         super().__init__(f"`{shlex.join(argv)}` {reason}" + (f":\n{printed}" if printed else ""))
+
+
+class Interrupted(Exception):
+    """The command's `Children` were ended: it was stopped, or it was not started any more."""
+
+
+class Children:
+    """The commands that several threads run for one job, so that all of them can be ended at once.
+
+    A signal reaches only the main thread, and a command that another thread runs would outlive it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: dict[int, signal.Signals] = {}
+        self._ended = False
+
+    @property
+    def ended(self) -> bool:
+        return self._ended
+
+    def adopt_thread(self) -> None:
+        """From now on, commands that the calling thread starts belong to these."""
+        _CHILDREN.set(self)
+
+    def end(self) -> None:
+        """Ask every running command to end, with all its processes; no further one starts."""
+        with self._lock:
+            self._ended = True
+            for group, interrupt in self._running.items():
+                _signal_group(group, interrupt)
+
+    def kill(self) -> None:
+        """End those at once that did not do what `end` asked for."""
+        with self._lock:
+            self._ended = True
+            for group in self._running:
+                _signal_group(group, signal.SIGKILL)
+
+    @contextmanager
+    def _started(
+        self, argv: Sequence[str], interrupt: signal.Signals, options: dict[str, Any]
+    ) -> Iterator[Any]:
+        # In a process group of its own, a command gets signals from here only, a terminal's Ctrl-C too.
+        with self._lock:
+            if self._ended:
+                raise Interrupted(f"`{shlex.join(argv)}` was not started")
+            process = subprocess.Popen(argv, **{**options, "process_group": 0})
+            self._running[process.pid] = interrupt
+        try:
+            with process:
+                yield process
+        finally:
+            with self._lock:
+                del self._running[process.pid]
+        if self._ended:
+            raise Interrupted(f"`{shlex.join(argv)}` was ended")
+
+
+_CHILDREN: ContextVar[Children | None] = ContextVar("children", default=None)
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, number)
+
+
+@contextmanager
+def started(
+    argv: Sequence[str], *, interrupt: signal.Signals = signal.SIGTERM, **options: Any
+) -> Iterator[subprocess.Popen[Any]]:
+    """A running command for a caller that `run` does not suit: it streams input, or shows output.
+
+    At the end of the block the command is waited for.
+
+    Args:
+        interrupt: how it is asked to end, where its thread belongs to `Children`.
+        options: for `subprocess.Popen`.
+
+    Raises:
+        Interrupted: the thread's `Children` were ended.
+    """
+    children = _CHILDREN.get()
+    if children is None:
+        with subprocess.Popen(argv, **options) as process:
+            yield process
+    else:
+        with children._started(argv, interrupt, options) as process:
+            yield process
+
+
+def check_interrupted() -> None:
+    """For a thread that works or waits without running commands.
+
+    Raises:
+        Interrupted: the thread's `Children` were ended.
+    """
+    children = _CHILDREN.get()
+    if children is not None and children.ended:
+        raise Interrupted("the job was ended")
 
 
 def run(
@@ -53,7 +158,7 @@ def run(
     check: bool = True,
     show_stderr: bool = False,
 ) -> Completed:
-    """Run `argv` to its end and give back its output.
+    """Run `argv` to its end and return its output.
 
     Args:
         timeout: seconds after which the command is killed.
@@ -64,34 +169,38 @@ def run(
 
     Raises:
         CommandFailed: not found, out of time, or (with `check`) a non-zero exit code.
+        Interrupted: as `started`.
     """
     words = [str(word) for word in argv]
     try:
-        done = subprocess.run(
+        with started(
             words,
             cwd=cwd,
             env={**os.environ, **(env or {})},
-            input=input if input is not None else "",
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if show_stderr else subprocess.PIPE,
             text=True,
             errors="replace",
-            timeout=timeout,
-            check=False,
-        )
+        ) as process:
+            try:
+                stdout, stderr = process.communicate(input or "", timeout=timeout)
+            except BaseException:  # KeyboardInterrupt too: the command must not outlive its caller
+                process.kill()
+                raise
     except FileNotFoundError as error:
         raise CommandFailed(words, f"could not start: {error.filename} was not found") from error
     except subprocess.TimeoutExpired as error:
         raise CommandFailed(
             words, f"did not end within {timeout:g} s", _text(error.stdout), _text(error.stderr)
         ) from error
-    if check and done.returncode != 0:
-        raise CommandFailed(words, f"exited with {done.returncode}", done.stdout, done.stderr or "")
-    return Completed(tuple(words), done.returncode, done.stdout, done.stderr or "")
+    if check and process.returncode != 0:
+        raise CommandFailed(words, f"exited with {process.returncode}", stdout or "", stderr or "")
+    return Completed(tuple(words), process.returncode, stdout or "", stderr or "")
 
 
 def _text(output: str | bytes | None) -> str:
-    """`TimeoutExpired` carries bytes even where text was asked for."""
+    """`TimeoutExpired` has bytes even where text was asked for."""
     if output is None:
         return ""
     return output.decode(errors="replace") if isinstance(output, bytes) else output

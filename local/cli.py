@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Mapping
@@ -24,22 +25,26 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from rich.table import Table
+from rich.text import Text
 
 from common.commands import CommandFailed
 from common.waiting import NeverHappened
-from local import machine, status
+from local import debian_lock, hosts, machine, status
 from local.cluster.cluster import Cluster
 from local.cluster.topology import UnreadableRecord
 from local.extra_images import bring
+from local.given import NotReady, given_cluster
 from local.images.build import stored_digests
 from local.images.catalog import loadtest
-from local.images.push import WrongRegistry, checked, configuration, images_to_push, publish
+from local.images.push import WrongRegistry, checked, configuration, images_to_push
 from local.lock import Busy, exclusive
+from local.observing import observe
 from local.outputs import stack_outputs
 from local.paths import Instance
+from local.publishing import publish
 from local.stack import Stack
 from local.summary import print_summary, wide_console
-from local.up import NotReady, build_tools, given_cluster, is_running, preview, up
+from local.up import build_tools, is_running, preview, up
 
 OK, FAILED, USAGE, NOT_READY, NOT_RUNNING, CHANGES, BUSY = range(7)
 
@@ -59,8 +64,9 @@ class Arguments:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; gives its exit code."""
+    """Run one command; returns its exit code."""
     arguments = _parse(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what runs ends in good order, as by Ctrl-C
     try:
         instance = Instance.current()
     except ValueError as error:
@@ -84,10 +90,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _up(instance: Instance, arguments: Arguments) -> int:
     with exclusive(instance):
-        code = up(instance)
-        if code != 0:
-            print(f"\npulumi up exited with {code}; `make status` says what is not healthy", file=sys.stderr)
-            return FAILED
+        up(instance)
         print_summary(instance, as_json=arguments.json)
     return OK
 
@@ -110,35 +113,38 @@ def _down(instance: Instance, _arguments: Arguments) -> int:
             print(f"{error.path} cannot be read: removing what carries this instance's name", file=sys.stderr)
             cluster = Cluster.by_name(instance)
         if cluster is not None:
-            # The whole cluster goes, and the stack with it: nothing of it lies outside.
+            # The whole cluster goes, and the stack with it: nothing else of it lies outside.
+            hosts.remove_entry(instance)
             cluster.remove()
             return OK
         if stack.exists and stack.destroy() != 0:
             return FAILED
+        hosts.remove_entry(instance)
         shutil.rmtree(instance.root, ignore_errors=True)
     return OK
 
 
 def _status(instance: Instance, arguments: Arguments) -> int:
-    cluster = Cluster.recorded(instance)
-    if cluster is not None:
-        parts = status.of_cluster(cluster)
-    elif given_cluster() and Stack(instance).exists:
-        parts = status.of_stack(stack_outputs(instance, show_secrets=False))
-    else:
+    seen = observe(instance, origins=True)
+    if seen is None:
         print("nothing runs: `make up` starts it", file=sys.stderr)
         return NOT_RUNNING
+    parts = status.parts(seen)
     healthy = all(part.healthy for part in parts) and Stack(instance).exists
+    warnings = list(filter(None, [debian_lock.warning()]))
     if arguments.json:
-        print(json.dumps({"healthy": healthy, "parts": [part.to_json() for part in parts]}, indent=2))
+        document = {"healthy": healthy, "parts": [part.to_json() for part in parts], "warnings": warnings}
+        print(json.dumps(document, indent=2))
     else:
         table = Table("", box=None, pad_edge=False)
         for heading in ("what", "node", "version", "origin", ""):
             table.add_column(heading, overflow="fold")
         for part in parts:
             mark = "[green]ok[/]" if part.healthy else "[red]not healthy[/]"
-            table.add_row(mark, part.name, part.node, part.version, part.origin, part.detail)
+            table.add_row(mark, part.name, part.node, part.version, part.origin, Text(part.detail))
         wide_console().print(table)
+        for warning in warnings:
+            print(f"warning: {warning}", file=sys.stderr)
     return OK if healthy else FAILED
 
 
@@ -152,6 +158,16 @@ def _preview(instance: Instance, arguments: Arguments) -> int:
 def _outputs(instance: Instance, arguments: Arguments) -> int:
     _require_stack(instance)
     print(json.dumps(stack_outputs(instance, show_secrets=arguments.secrets), indent=2, sort_keys=True))
+    return OK
+
+
+def _hosts(instance: Instance, _arguments: Arguments) -> int:
+    _require_stack(instance)
+    outputs = stack_outputs(instance, show_secrets=False)
+    if not outputs.get("edge_addresses"):
+        print("this stack has no edge on nodes: its names are those of your Ingress", file=sys.stderr)
+        return FAILED
+    print(f"{hosts.HOSTS_FILE}: {hosts.add_entry(outputs, instance)}", file=sys.stderr)
     return OK
 
 
@@ -182,6 +198,13 @@ def _install_missing(wanted: Mapping[str, str]) -> int:
     if missing:
         print(f"installing {', '.join(missing)}", file=sys.stderr)
         machine.install_packages(missing)
+    return OK
+
+
+def _lock_debian(_instance: Instance, _arguments: Arguments) -> int:
+    before = debian_lock.warning()
+    count = debian_lock.write()
+    print(f"{count} packages; before: {before or 'no difference'}", file=sys.stderr)
     return OK
 
 
@@ -260,9 +283,11 @@ _COMMANDS: dict[str, Callable[[Instance, Arguments], int]] = {
     "status": _status,
     "preview": _preview,
     "outputs": _outputs,
+    "hosts": _hosts,
     "check": _check,
     "prepare-tests": _prepare_tests,
     "prepare-loadtest": _prepare_loadtest,
+    "lock-debian": _lock_debian,
     "images": _images,
     "images-push": _images_push,
     "images-load": _images_load,
@@ -275,9 +300,11 @@ _HELP = {
     "status": "what runs, from where, and whether it is healthy",
     "preview": "what `up` would change",
     "outputs": "the stack's outputs as JSON",
+    "hosts": "lead the stack's names to it, by a line in /etc/hosts",
     "check": "whether this machine has what `up` needs",
     "prepare-tests": "install and build the programs that tests call",
     "prepare-loadtest": "install what load runs need: the tools of the link emulator",
+    "lock-debian": "write local/images/debian.lock from what was built here",
     "images": "the digests of the images that are built here, as JSON",
     "images-push": "build our images, publish them in a registry, and print their configuration",
     "images-load": "have the load generator's image on the local cluster's nodes, and print its reference",

@@ -5,29 +5,41 @@ They are no part of `make up`: hundreds of megabytes that no call needs.
 
 from __future__ import annotations
 
+from functools import partial
+
+from local.build_steps import build_steps, image_steps
 from local.cluster.cluster import Cluster
 from local.cluster.load import load
+from local.cluster.node import Node
 from local.images.build import store
 from local.images.catalog import Image
 from local.images.source import ImageSource
-from local.progress import Progress
+from local.run_steps import run_steps
+from local.steps import Step
 
 
 def bring(cluster: Cluster, image: Image) -> str:
-    """Have `image` on every node; gives its reference. What is there already is left as it is.
+    """Have `image` on every node; returns its reference. What is there already is left as it is.
 
     Raises:
-        CommandFailed: it could not be built, or a node refused it.
+        StepFailed: it could not be built, or a node refused it.
     """
     source = ImageSource([image])
-    bases = [rootfs for rootfs in source.rootfs_to_build() if not rootfs.tar.exists()]
-    progress = Progress(len(bases) + 1 + len(cluster.nodes))
-    for rootfs in bases:
-        with progress.step(f"make root file system {rootfs.name}"):
-            rootfs.build()
-    with progress.step(f"{source.verb(image)} {image.reference}"):
-        manifest = source.get(image)
-    for node in cluster.nodes:
-        with progress.step(f"load it into {node.name}"):
-            load(node, {image.reference: manifest}, store())
+    made = [*build_steps(source.tools_to_build()), *image_steps(source, [image])]
+
+    def load_into(node: Node) -> None:
+        load(node, {image.reference: source.get(image)}, store())
+
+    run_steps(
+        *made,
+        *(
+            Step(
+                f"load it into {node.name}",
+                partial(load_into, node),
+                tuple(step.name for step in made),
+                timed_as=f"load {image.repository}",
+            )
+            for node in cluster.nodes
+        ),
+    )
     return image.reference

@@ -1,4 +1,4 @@
-"""One command at a time on an instance."""
+"""One command at a time on an instance, and one piece of shared work at a time on this machine."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
 
-from local.paths import Instance
+from common.commands import check_interrupted
+from common.waiting import wait_until
+from local.paths import Instance, cache_dir
+
+# As long as the longest work that is done under a lock, a compilation on a slow machine.
+_CACHE_LOCK_SECONDS = 3600.0
 
 
 class Busy(Exception):
@@ -23,12 +29,49 @@ def exclusive(instance: Instance) -> Iterator[None]:
     """
     instance.lock.parent.mkdir(parents=True, exist_ok=True)
     with instance.lock.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _taken(file):
             file.seek(0)
-            raise Busy(f"process {file.read().strip()} works on this stack: wait until it ends") from error
+            raise Busy(f"process {file.read().strip()} works on this stack: wait until it ends")
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+@contextmanager
+def cache_lock(work: str) -> Iterator[None]:
+    """Held by one thread of one process on this machine: for work whose result goes into the shared cache.
+
+    After the wait, look again whether the work is still to be done. The kernel releases the lock when its
+    process ends.
+
+    Args:
+        work: what is done, as a file name.
+
+    Raises:
+        NeverHappened: another one held it for an hour.
+        Interrupted: as `common.commands.check_interrupted`.
+    """
+    directory = cache_dir() / "locks"
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / f"{work}.lock").open("w") as file:
+
+        def taken() -> bool:
+            check_interrupted()
+            return _taken(file)
+
+        wait_until(
+            taken,
+            timeout=_CACHE_LOCK_SECONDS,
+            describe=f"another process or thread to finish its work on {work}",
+            interval=0.2,
+        )
+        yield
+
+
+def _taken(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -6,9 +6,9 @@ from typing import Any
 
 from local.browser import browser_urls
 from local.cluster.cluster import Cluster
+from local.given import given_cluster
 from local.paths import Instance
 from local.stack import Stack
-from local.up import given_cluster
 
 
 def stack_outputs(instance: Instance, *, show_secrets: bool) -> dict[str, Any]:

@@ -1,100 +1,129 @@
-"""Says what is being done, how far it is, and how long it took the last time."""
+"""Shows what is being done, what remains, and how long that should take. On stderr: stdout is for results."""
 
 from __future__ import annotations
 
-import json
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from types import TracebackType
 
-from rich.console import Console
-from rich.markup import escape
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
 
-from local.paths import cache_dir
+from local import durations
+from local.durations import spoken
+from local.steps import Plan, Step
 
-# Without a terminal, a line now and then shows a CI log's reader that a build still runs.
+# Without a terminal, a line now and then shows the reader of a CI log that a build still runs.
 _HEARTBEAT_SECONDS = 60.0
-# Below this, a step's duration tells nobody anything.
+_REDRAW_SECONDS = 1.0
+# Shorter steps are listed without their durations.
 _WORTH_SAYING_SECONDS = 2.0
+# The user is told before a step starts that he will wait longer than this.
+_LONG_SECONDS = 5.0
 
 
 class Progress:
-    """A numbered sequence of steps on stderr; stdout stays for results."""
+    """The display of one run of a plan. All methods are called from one thread."""
 
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._done = 0
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._numbers: dict[str, int] = {}
+        self._started: dict[str, float] = {}
+        self._done: list[str] = []
         self._console = Console(file=sys.stderr, highlight=False)
+        self._live: Live | None = None
+        self._last_beat = time.monotonic()
 
-    @contextmanager
-    def step(self, title: str) -> Iterator[None]:
-        """Show `title` while the body runs, and what it took when it has ended well."""
-        self._done += 1
-        head = f"[{self._done:>2}/{self._total}] {title}"
-        last = _Durations.read().get(title)
-        expected = f" (last time {_spoken(last)})" if last and last > _WORTH_SAYING_SECONDS else ""
-        started = time.monotonic()
-        with self._running(head, expected, started):
-            yield
-        took = time.monotonic() - started
-        _Durations.record(title, took)
-        self._console.print(
-            f"{head}: {_spoken(took)}" if took > _WORTH_SAYING_SECONDS else head,
-            markup=False,
-            soft_wrap=True,
-        )
+    @property
+    def beat_seconds(self) -> float:
+        """How often `beat` wants to be called while nothing else happens."""
+        return _REDRAW_SECONDS if self._console.is_terminal else _HEARTBEAT_SECONDS
 
-    @contextmanager
-    def _running(self, head: str, expected: str, started: float) -> Iterator[None]:
-        terminal = self._console.is_terminal
-        if not terminal:
-            self._console.print(f"{head} …{expected}", markup=False, soft_wrap=True)
-        ended = threading.Event()
+    def __enter__(self) -> Progress:
+        expected = self._plan.remaining_seconds()
+        if expected > _LONG_SECONDS:
+            self._print(f"{len(self._plan.steps)} steps, about {spoken(expected)}")
+        return self
 
-        def tell() -> None:
-            with self._console.status(escape(head)) as status:
-                while not ended.wait(1.0 if terminal else _HEARTBEAT_SECONDS):
-                    line = escape(f"{head}: {_spoken(time.monotonic() - started)}{expected}")
-                    if terminal:
-                        status.update(line)
-                    else:
-                        self._console.print(line, soft_wrap=True)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._hide()
 
-        teller = threading.Thread(target=tell, daemon=True)
-        teller.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            teller.join()
+    def step_started(self, step: Step) -> None:
+        self._numbers[step.name] = len(self._numbers) + 1
+        self._started[step.name] = time.monotonic()
+        expected = self._plan.expected(step) or 0.0
+        if not self._console.is_terminal or expected > _LONG_SECONDS:
+            told = f" (about {spoken(expected)})" if expected > _LONG_SECONDS else ""
+            self._print(f"{self._head(step.name)} …{told}")
+        self._show()
 
+    def step_ended(self, step: Step) -> None:
+        """It is done; a step that failed is no longer running, but not done."""
+        took = self._forget(step)
+        self._done.append(step.name)
+        durations.record(step.key, took)
+        head = self._head(step.name)
+        self._print(f"{head}: {spoken(took)}" if took > _WORTH_SAYING_SECONDS else head)
+        self._show()
 
-class _Durations:
-    """Seconds per step title, kept in the cache."""
+    def step_failed(self, step: Step) -> None:
+        took = self._forget(step)
+        self._print(f"{self._head(step.name)}: failed after {spoken(took)}")
+        self._show()
 
-    @staticmethod
-    def _path() -> Path:
-        return cache_dir() / "durations.json"
+    def beat(self) -> None:
+        """Time has passed."""
+        if self._console.is_terminal:
+            self._show()
+        elif self._started:
+            self._print(f"        {self._running()}; {self._rest()}")
 
-    @classmethod
-    def read(cls) -> dict[str, float]:
-        try:
-            return dict(json.loads(cls._path().read_text()))
-        except (FileNotFoundError, ValueError):
-            return {}
+    def _forget(self, step: Step) -> float:
+        return time.monotonic() - self._started.pop(step.name)
 
-    @classmethod
-    def record(cls, title: str, seconds: float) -> None:
-        cls._path().parent.mkdir(parents=True, exist_ok=True)
-        known = {**cls.read(), title: round(seconds, 1)}
-        scratch = cls._path().with_suffix(".new")
-        scratch.write_text(json.dumps(known, indent=2, sort_keys=True))
-        scratch.rename(cls._path())
+    def _head(self, name: str) -> str:
+        return f"[{self._numbers[name]:>2}/{len(self._plan.steps)}] {name}"
 
+    def _running(self) -> str:
+        return ", ".join(self._line(step) for step in self._running_steps())
 
-def _spoken(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    def _running_steps(self) -> list[Step]:
+        return [step for step in self._plan.steps if step.name in self._started]
+
+    def _line(self, step: Step) -> str:
+        taken = time.monotonic() - self._started[step.name]
+        expected = self._plan.expected(step) or 0.0
+        of = f" of about {spoken(expected)}" if expected > _LONG_SECONDS else ""
+        return f"{step.name}: {spoken(taken)}{of}"
+
+    def _rest(self) -> str:
+        now = time.monotonic()
+        running = {name: now - started for name, started in self._started.items()}
+        left = len(self._plan.steps) - len(self._done) - len(running)
+        more = f"{left} more to come" if left else "nothing more to come"
+        return f"{more}, about {spoken(self._plan.remaining_seconds(self._done, running))} left"
+
+    def _print(self, line: str) -> None:
+        self._console.print(Text(line), soft_wrap=True)
+
+    def _show(self) -> None:
+        """On a terminal, a block below the printed lines; away while a command writes there itself."""
+        if not self._console.is_terminal:
+            return
+        if not self._started or any(step.shows_output for step in self._running_steps()):
+            self._hide()
+            return
+        if self._live is None:
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live.start()
+        lines = [*(f"  {self._line(step)}" for step in self._running_steps()), f"  {self._rest()}"]
+        block = Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in lines))
+        self._live.update(block, refresh=True)
+
+    def _hide(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from common.commands import Completed, run
+from common.commands import Completed, run, started
 from common.files import write_whole
 from local import variables
 from local.paths import CHECKOUT, Instance, cache_dir, state_root
@@ -33,6 +34,7 @@ _SALT = "encryptionsalt"
 # `env` looks on the PATH that it is given, not on ours. A passphrase that the user has for another
 # stack would win over this one's file.
 _PULUMI = ("env", "-u", "PULUMI_CONFIG_PASSPHRASE", "pulumi")
+_NAMESPACE_TYPE = "kubernetes:core/v1:Namespace"
 _UP_SECONDS = 1800.0
 _DOWNLOAD_SECONDS = 300.0
 
@@ -111,7 +113,21 @@ class Stack:
 
     @property
     def exists(self) -> bool:
-        return (self._instance.pulumi_backend / ".pulumi" / "stacks" / _PROJECT / f"{NAME}.json").exists()
+        return self._state_file.exists()
+
+    @property
+    def _state_file(self) -> Path:
+        return self._instance.pulumi_backend / ".pulumi" / "stacks" / _PROJECT / f"{NAME}.json"
+
+    @property
+    def namespaces(self) -> list[str]:
+        """Namespaces of the cluster that this stack made, also where an `up` failed half-way."""
+        try:
+            checkpoint = json.loads(self._state_file.read_text())["checkpoint"]["latest"]
+        except FileNotFoundError:
+            return []
+        resources = (checkpoint or {}).get("resources") or []
+        return [str(one["id"]) for one in resources if one.get("type") == _NAMESPACE_TYPE and one.get("id")]
 
     @property
     def others(self) -> list[str]:
@@ -247,22 +263,23 @@ class Stack:
         """Run with the engine's display going to stderr as it comes."""
         file = config or self._instance.stack_config
         where = ["--stack", NAME, "--config-file", str(file), "--cwd", str(CHECKOUT)]
-        process = subprocess.Popen(
+        with started(
             [*_PULUMI, *words, "--non-interactive", *where],
+            interrupt=signal.SIGINT,  # the engine ends what it has begun and keeps its state
+            process_group=0,  # a Ctrl-C reaches it by us only: a second one would cut it short
             env={**os.environ, **self.environment()},
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr,
             stderr=sys.stderr,
-        )
-        try:
-            return process.wait(timeout=_UP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.terminate()  # the engine ends what it has begun and keeps its state
-            process.wait()
-            return 1
-        except KeyboardInterrupt:
-            process.wait()  # it has had the same Ctrl-C, and finishes in good order
-            raise
+        ) as process:
+            try:
+                return process.wait(timeout=_UP_SECONDS)
+            except (subprocess.TimeoutExpired, KeyboardInterrupt) as error:
+                process.send_signal(signal.SIGINT)
+                process.wait()
+                if isinstance(error, KeyboardInterrupt):
+                    raise
+                return 1
 
     def _release_stale_lock(self) -> None:
         """A killed run leaves its lock; under the instance's own lock no other run can hold it."""

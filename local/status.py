@@ -1,25 +1,35 @@
-"""What runs, at which version, from where, on which node, and whether it is healthy."""
+"""What runs, at which version, from where, on which node, and whether it is healthy.
+
+`observe_cluster` and `observe_stack` ask; everything else is pure. `make status` and the end of `make up`
+judge by the same `parts`.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from common.commands import CommandFailed, run
-from local.cluster.cluster import Cluster
+from common.commands import CommandFailed
+from local.cluster.cluster import SYSTEM_NAMESPACES, Cluster
 from local.cluster.doors import Door, recorded_doors
-from local.cluster.load import manifest_labels
+from local.cluster.load import manifest_labels, running_containers
 from local.cluster.node import Node
 from local.images.catalog import BUILT_HERE_LABEL
+
+_WORKLOADS = "deployments.apps,statefulsets.apps,daemonsets.apps"
+_CRASH_LOOP = "CrashLoopBackOff"
+_SECONDS = 15.0
+
+_Object = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Part:
     """One line of the table."""
 
-    kind: str  # "node", "door" or "container"
+    kind: str  # "node", "door", "workload" or "container"
     name: str
     node: str
     version: str
@@ -31,40 +41,72 @@ class Part:
         return asdict(self)
 
 
-def of_cluster(cluster: Cluster) -> list[Part]:
-    """Nodes first, then the doors for browsers, then every container of every pod."""
-    down = [
-        Part(
-            "node", node.name, node.name, "", "", False, "its processes are not there: `make up` starts them"
-        )
+@dataclass(frozen=True)
+class Observation:
+    """What was seen at one moment.
+
+    Attributes:
+        broken: what prevented further questions: then everything else is empty.
+        running: ids of the containers that run on each node, as containerd has them; None where that cannot
+            be asked. What the API server has may be older: pods of a node that died stay ready there until
+            the node's kubelet reports again.
+    """
+
+    broken: tuple[Part, ...] = ()
+    nodes: tuple[_Object, ...] = ()
+    doors: tuple[Door, ...] = ()
+    workloads: tuple[_Object, ...] = ()
+    jobs: tuple[_Object, ...] = ()
+    pods: tuple[_Object, ...] = ()
+    running: Mapping[str, Collection[str]] | None = None
+    built_here: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+
+def observe_cluster(cluster: Cluster, namespaces: Collection[str], *, origins: bool = True) -> Observation:
+    """A local cluster: its nodes, the doors for browsers, and the pods of Kubernetes itself and of the stack.
+
+    Pods of other namespaces, such as a test's, do not count.
+
+    Args:
+        namespaces: those of the stack.
+        origins: ask as well whether images were built here, which takes seconds.
+    """
+    down = tuple(
+        _broken(node.name, "its processes are not there: `make up` starts them")
         for node in cluster.nodes
         if node.pid() is None
-    ]
+    )
     if down:
-        return down
+        return Observation(broken=down)
     try:
-        nodes = json.loads(cluster.kubectl("get", "nodes", "-o", "json", timeout=15))["items"]
-        pods = json.loads(cluster.kubectl("get", "pods", "-A", "-o", "json", timeout=15))["items"]
+        asked = ["get", f"nodes,pods,jobs.batch,{_WORKLOADS}", "-A", "-o", "json"]
+        items = json.loads(cluster.kubectl(*asked, timeout=_SECONDS))["items"]
+        running = {node.name: running_containers(node) for node in cluster.nodes}
     except CommandFailed as error:
-        return [
-            Part("node", cluster.control_plane.name, cluster.control_plane.name, "", "", False, str(error))
-        ]
-    built_here = {node.name: images_built_here(node) for node in cluster.nodes}
-    return [
-        *map(_node_part, nodes),
-        *map(door_part, recorded_doors(cluster.instance)),
-        *(part for pod in pods for part in pod_parts(pod, built_here)),
-    ]
+        return Observation(broken=(_broken(cluster.control_plane.name, str(error)),))
+    known = {*SYSTEM_NAMESPACES, *namespaces}
+    return _observation(
+        [item for item in items if item["metadata"].get("namespace", "") in {"", *known}],
+        doors=tuple(recorded_doors(cluster.instance)),
+        running=running,
+        built_here={node.name: images_built_here(node) for node in cluster.nodes} if origins else {},
+    )
 
 
-def of_stack(outputs: Mapping[str, Any]) -> list[Part]:
-    """Every container of the platform's namespace, on a cluster that local/ did not make."""
-    command = ["kubectl", f"--kubeconfig={outputs['kubeconfig_path']}", "-n", outputs["namespace"]]
+def observe_stack(kubectl: Callable[..., str], namespaces: Collection[str]) -> Observation:
+    """The stack's namespaces on a cluster that local/ did not make.
+
+    Args:
+        kubectl: leads to the cluster; takes words and a timeout, returns its output, raises CommandFailed.
+    """
+    items: list[_Object] = []
     try:
-        printed = run([*command, "get", "pods", "-o", "json"], timeout=15).stdout
+        for namespace in namespaces:
+            asked = ["-n", namespace, "get", f"pods,jobs.batch,{_WORKLOADS}", "-o", "json"]
+            items += json.loads(kubectl(*asked, timeout=_SECONDS))["items"]
     except CommandFailed as error:
-        return [Part("node", "cluster", "", "", "", False, str(error))]
-    return [part for pod in json.loads(printed)["items"] for part in pod_parts(pod, {})]
+        return Observation(broken=(_broken("cluster", str(error), node=""),))
+    return _observation(items)
 
 
 def images_built_here(node: Node) -> set[str]:
@@ -72,11 +114,40 @@ def images_built_here(node: Node) -> set[str]:
     return {ref for ref, labels in manifest_labels(node).items() if labels.get(BUILT_HERE_LABEL) == "true"}
 
 
-def _node_part(node: Mapping[str, Any]) -> Part:
+def _observation(items: list[_Object], **others: Any) -> Observation:
+    def of(*kinds: str) -> tuple[_Object, ...]:
+        return tuple(item for item in items if item["kind"] in kinds)
+
+    return Observation(
+        nodes=of("Node"),
+        pods=of("Pod"),
+        jobs=of("Job"),
+        workloads=of("Deployment", "StatefulSet", "DaemonSet"),
+        **others,
+    )
+
+
+def _broken(name: str, detail: str, *, node: str | None = None) -> Part:
+    return Part("node", name, name if node is None else node, "", "", False, detail)
+
+
+def parts(seen: Observation) -> list[Part]:
+    """Nodes, then the doors for browsers, workloads that lack pods, and every container of every pod."""
+    if seen.broken:
+        return list(seen.broken)
+    return [
+        *map(_node_part, seen.nodes),
+        *map(door_part, seen.doors),
+        *(part for workload in seen.workloads for part in _workload_parts(workload, seen.pods)),
+        *(part for pod in seen.pods for part in pod_parts(pod, seen)),
+    ]
+
+
+def _node_part(node: _Object) -> Part:
     name = node["metadata"]["name"]
     ready = next((c for c in node["status"]["conditions"] if c["type"] == "Ready"), None)
     healthy = ready is not None and ready["status"] == "True"
-    detail = "" if healthy else (ready or {}).get("message", "it has not reported")
+    detail = "" if healthy else f"NotReady: {(ready or {}).get('message', 'it has not reported')}"
     return Part("node", name, name, node["status"]["nodeInfo"]["kubeletVersion"], "", healthy, detail)
 
 
@@ -87,42 +158,151 @@ def door_part(door: Door) -> Part:
     return Part("door", door.name, "", "", "", healthy, detail)
 
 
-def pod_parts(pod: Mapping[str, Any], built_here: Mapping[str, set[str]]) -> list[Part]:
-    """A part per container; one that has ended well (a Job's) is healthy. Pure."""
+def _workload_parts(workload: _Object, pods: tuple[_Object, ...]) -> Iterator[Part]:
+    """A line only where pods are missing: those that are there have lines of their own."""
+    wanted = _wanted_pods(workload)
+    labels = workload["spec"]["selector"].get("matchLabels", {})
+    there = [
+        pod
+        for pod in pods
+        if pod["metadata"]["namespace"] == workload["metadata"]["namespace"]
+        and labels.items() <= pod["metadata"].get("labels", {}).items()
+        and not _is_ending(pod)
+    ]
+    if len(there) < wanted:
+        name = f"{workload['metadata']['namespace']}/{workload['metadata']['name']}"
+        detail = f"{len(there)} of {wanted} pods of this {workload['kind']} are there"
+        yield Part("workload", name, "", "", "", False, detail)
+
+
+def _wanted_pods(workload: _Object) -> int:
+    if workload["kind"] == "DaemonSet":
+        return int(workload.get("status", {}).get("desiredNumberScheduled", 0))
+    return int(workload["spec"].get("replicas", 1))
+
+
+def _is_ending(pod: _Object) -> bool:
+    """A pod that was deleted: another one has taken its place, or nothing should."""
+    return "deletionTimestamp" in pod["metadata"]
+
+
+def pod_parts(pod: _Object, seen: Observation) -> list[Part]:
+    """A part per container; one that has ended well (a Job's) is healthy."""
     metadata, status = pod["metadata"], pod["status"]
     node = pod["spec"].get("nodeName", "")
-    known = {
-        entry["name"]: entry
-        for kind in ("initContainerStatuses", "containerStatuses")
-        for entry in status.get(kind, [])
-    }
-    # Those that go on beside the others; what only comes before them has ended.
+    known = _container_states(pod)
+    # Those that go on beside the others; other init containers have ended.
     sidecars = [one for one in pod["spec"].get("initContainers", []) if one.get("restartPolicy") == "Always"]
-    parts = []
+    made = []
     for container in [*pod["spec"]["containers"], *sidecars]:
         image = container["image"]
         entry = known.get(container["name"])
-        done = status.get("phase") == "Succeeded"
-        healthy = done or bool(entry and entry["ready"])
-        parts.append(
+        if _is_ending(pod) or _of_a_completed_job(pod, seen.jobs) or status.get("phase") == "Succeeded":
+            detail = ""
+        elif entry is None or not entry["ready"]:
+            detail = _why_unhealthy(pod, entry)
+        else:
+            detail = "" if _runs(entry, node, seen) else "it ended with its node and has not started again"
+        made.append(
             Part(
                 kind="container",
                 name=f"{metadata['namespace']}/{metadata['name']}/{container['name']}",
                 node=node,
                 version=image.rpartition(":")[2],
-                origin="built here" if image in built_here.get(node, set()) else "official",
-                healthy=healthy,
-                detail="" if healthy else _why_unhealthy(pod, entry),
+                origin="built here" if image in seen.built_here.get(node, ()) else "official",
+                healthy=not detail,
+                detail=detail,
             )
         )
-    return parts
+    return made
 
 
-def _why_unhealthy(pod: Mapping[str, Any], entry: Mapping[str, Any] | None) -> str:
+def _container_states(pod: _Object) -> dict[str, _Object]:
+    return {
+        entry["name"]: entry
+        for kind in ("initContainerStatuses", "containerStatuses")
+        for entry in pod["status"].get(kind, [])
+    }
+
+
+def _of_a_completed_job(pod: _Object, jobs: tuple[_Object, ...]) -> bool:
+    """Whether another pod of the same Job has succeeded: an attempt that failed no longer matters."""
+    owners = {owner["uid"] for owner in pod["metadata"].get("ownerReferences", [])}
+    return any(
+        job["metadata"]["uid"] in owners
+        and any(
+            one["type"] == "Complete" and one["status"] == "True"
+            for one in job.get("status", {}).get("conditions", [])
+        )
+        for job in jobs
+    )
+
+
+def _runs(entry: _Object, node: str, seen: Observation) -> bool:
+    """Whether the node has the container, too, if the node can be asked."""
+    if seen.running is None or node not in seen.running:
+        return True
+    return entry.get("containerID", "").rpartition("://")[2] in seen.running[node]
+
+
+def _why_unhealthy(pod: _Object, entry: _Object | None) -> str:
     if entry is None:
         conditions = pod["status"].get("conditions", [])
         return next((c["message"] for c in conditions if c.get("message")), "not scheduled yet")
     state = entry["state"]
     waiting = state.get("waiting") or state.get("terminated") or {}
     reason = ": ".join(filter(None, [waiting.get("reason"), waiting.get("message")]))
-    return reason or "running, and its readiness probe fails"
+    ended = (entry.get("lastState") or {}).get("terminated")
+    last = f"; it ended last with {_ending(ended)}" if ended and not state.get("terminated") else ""
+    return (reason or "running, and its readiness probe fails") + last
+
+
+def _ending(terminated: _Object) -> str:
+    """
+    >>> _ending({"exitCode": 137, "reason": "OOMKilled"})
+    'exit code 137 (OOMKilled)'
+    """
+    reason = f" ({terminated['reason']})" if terminated.get("reason") else ""
+    return f"exit code {terminated.get('exitCode')}{reason}"
+
+
+@dataclass(frozen=True)
+class CrashLoop:
+    """A pod whose containers Kubernetes starts again later and later, up to five minutes.
+
+    Attributes:
+        owner: the id of what would replace the pod.
+    """
+
+    namespace: str
+    pod: str
+    owner: str
+
+
+def crash_loops(seen: Observation) -> list[CrashLoop]:
+    """Pods in a crash loop, or failed for good, that a controller replaces when they are deleted."""
+    return [
+        CrashLoop(pod["metadata"]["namespace"], pod["metadata"]["name"], owner)
+        for pod in seen.pods
+        if (owner := _replacing_owner(pod)) and not _is_ending(pod) and (_in_crash_loop(pod) or _failed(pod))
+    ]
+
+
+def _replacing_owner(pod: _Object) -> str | None:
+    """None for a pod that would not come back, and for a Job's: a deleted one counts as a failure."""
+    for owner in pod["metadata"].get("ownerReferences", []):
+        if owner.get("controller") and owner["kind"] in {"ReplicaSet", "StatefulSet", "DaemonSet"}:
+            return str(owner["uid"])
+    return None
+
+
+def _in_crash_loop(pod: _Object) -> bool:
+    return any(
+        (entry["state"].get("waiting") or {}).get("reason") == _CRASH_LOOP
+        for entry in _container_states(pod).values()
+    )
+
+
+def _failed(pod: _Object) -> bool:
+    """It ended with its node, say, and never starts again."""
+    return bool(pod["status"].get("phase") == "Failed")

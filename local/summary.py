@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from local import hosts
 from local.browser import ca_file
 from local.machine import TEST_PACKAGES
 from local.outputs import stack_outputs
@@ -29,17 +30,25 @@ def print_summary(instance: Instance, *, as_json: bool) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column()
     table.add_column(overflow="fold")
-    for name, lines in rows(outputs, ca_file(instance)):
+    for name, lines in rows(outputs, ca_file(instance), resolve=_names_are_fine(outputs)):
         # As it is: an address may have brackets, which mean something to rich.
         table.add_row(Text(name), Text("\n".join(lines)))
     wide_console().print(table)
 
 
-def rows(outputs: Mapping[str, Any], ca: Path) -> Iterator[tuple[str, list[str]]]:
+def _names_are_fine(outputs: Mapping[str, Any]) -> bool:
+    """On a given cluster, names are for its owner to set up."""
+    return (
+        outputs.get("client_network") is None or not outputs["edge_addresses"] or hosts.all_resolve(outputs)
+    )
+
+
+def rows(outputs: Mapping[str, Any], ca: Path, *, resolve: bool) -> Iterator[tuple[str, list[str]]]:
     """The table, each row with its lines. The README shows it. Pure.
 
     Args:
         ca: where the certificate of the stack's own CA is, if it has one.
+        resolve: whether the stack's names lead to it on this machine.
     """
     if outputs["browser_urls"]:
         own_ca = _trust(ca) if outputs.get("ca_certificate") else []
@@ -49,6 +58,14 @@ def rows(outputs: Mapping[str, Any], ca: Path) -> Iterator[tuple[str, list[str]]
     yield "token API", [outputs["api_url"]]
     yield "S3", [f"{outputs['s3_endpoint']}/{outputs['s3_bucket']}"]
     yield "kubeconfig", [outputs["kubeconfig_path"]]
+    if not resolve:
+        yield (
+            "names",
+            [
+                f"*.{outputs['domain']} resolves in browsers only; for other programs on this machine:",
+                "  make hosts     adds one line to /etc/hosts; `make down` removes it",
+            ],
+        )
     yield "", [""]
     yield (
         "next",

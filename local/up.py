@@ -2,73 +2,50 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
-import yaml
-
-from local import machine
+from local import machine, observing
 from local.browser import open_for_browsers
+from local.build_steps import build_steps, builds_of, image_steps, rootfs_steps
 from local.cluster import node_files
 from local.cluster.cluster import Cluster
 from local.cluster.load import load
+from local.given import GivenCluster, NotReady, given_cluster
 from local.images import catalog
 from local.images.build import store
 from local.images.catalog import Image
-from local.images.debian import Rootfs
-from local.images.oci import Descriptor
 from local.images.source import ImageSource
-from local.paths import CHECKOUT, Instance
-from local.progress import Progress
+from local.paths import Instance
+from local.run_steps import run_steps
 from local.stack import ClusterFacts, Stack, overlay_file
+from local.steps import Step
 from local.toolchain import go_tools, tools
-from local.toolchain.go_tools import GoTool
 
 NODE_COUNT = 2
 
-
-class NotReady(Exception):
-    """The machine lacks something; the message is one line per problem."""
-
-
-@dataclass(frozen=True)
-class GivenCluster:
-    """A cluster that the user names; never the ambient default context."""
-
-    kubeconfig: Path
-    context: str | None
-
-
-def given_cluster() -> GivenCluster | None:
-    """From LKP_KUBECONFIG and LKP_CONTEXT, or from Pulumi.local.yaml; None where neither names one.
-
-    Raises:
-        NotReady: the named file is not there.
-    """
-    config = yaml.safe_load((CHECKOUT / "Pulumi.local.yaml").read_text()).get("config", {})
-    path = os.environ.get("LKP_KUBECONFIG") or config.get("livekit-platform:kubeconfig")
-    if not path:
-        return None
-    context = os.environ.get("LKP_CONTEXT") or config.get("livekit-platform:context")
-    kubeconfig = Path(path).expanduser().absolute()
-    if not kubeconfig.is_file():
-        raise NotReady(f"kubeconfig: given {path!r}, which is no file; allowed is the path of a kubeconfig.")
-    return GivenCluster(kubeconfig, context)
+_LINK_TOOLS = "link tools"
+_UNPACK = "unpack the nodes' root file system"
+_START = "start nodes"
+_LOAD_CLUSTER = "load the cluster's images"
+_LOAD_PLATFORM = "load the platform's images"
+_INITIALISE = "initialise the cluster"
+_JOIN = "join nodes"
+_CONNECT = "connect pods"
+_ADDONS = "install network policies and storage"
+_READY = "wait until the cluster is ready"
+_BEFORE_PULUMI = (_LINK_TOOLS, _READY, _LOAD_PLATFORM)
+_PULUMI = "pulumi up"
+_DOORS = "open doors for browsers"
+_HEALTHY = "wait until everything is healthy"
 
 
-@dataclass(frozen=True)
-class _Step:
-    title: str
-    action: Callable[[], object]
-
-
-def up(instance: Instance) -> int:
-    """Bring everything up; gives the exit code of `pulumi up`.
+def up(instance: Instance) -> None:
+    """Bring everything up; returns once everything is healthy.
 
     Raises:
         NotReady: the machine lacks something.
+        StepFailed: a step failed; the last one does where something is not healthy.
     """
     given = given_cluster()
     _refuse_two_clusters(instance, given)
@@ -76,31 +53,17 @@ def up(instance: Instance) -> int:
     problems = machine.problems(cluster=given is None, running=is_running(instance))
     if problems:
         raise NotReady("\n".join(map(str, problems)))
-    planned = [*_tool_steps(instance), *([] if given else _cluster_steps(instance))]
-    # A program may be wanted as a tool and for an image: it is built once.
-    steps = list({step.title: step for step in planned}.values())
-    cluster = Cluster.plan(instance, NODE_COUNT) if given is None else None
-    progress = Progress(len(steps) + (2 if cluster else 1))
-    for step in steps:
-        with progress.step(step.title):
-            step.action()
-    with progress.step("pulumi up"):
-        stack = Stack(instance)
-        stack.prepare(_facts(instance, given))
-        code = stack.up()
-    if cluster and code == 0:
-        with progress.step("open doors for browsers"):
-            open_for_browsers(cluster, stack.outputs(show_secrets=False))
-    return code
+    run_steps(*_once([*_tool_steps(instance), *(_given_steps if given else _local_steps)(instance)]))
+
+
+def _once(steps: Iterable[Step]) -> list[Step]:
+    """A program may be wanted as a tool and for an image: it is built once."""
+    return list({step.name: step for step in steps}.values())
 
 
 def build_tools(instance: Instance) -> None:
     """Build and link the programs that tests call; they need no stack for it."""
-    steps = _tool_steps(instance)
-    progress = Progress(len(steps))
-    for step in steps:
-        with progress.step(step.title):
-            step.action()
+    run_steps(*_once(_tool_steps(instance)))
 
 
 def preview(instance: Instance, *, expect_no_changes: bool) -> int:
@@ -159,54 +122,83 @@ def _facts(instance: Instance, given: GivenCluster | None) -> ClusterFacts:
     )
 
 
-def _tool_steps(instance: Instance) -> list[_Step]:
-    missing = machine.missing_packages()
-    steps = (
-        [_Step(f"install {', '.join(missing)}", lambda: machine.install_packages(missing))] if missing else []
-    )
+def _tool_steps(instance: Instance) -> list[Step]:
     needed = [tool.build for tool in tools.TOOLS if tool.on_path() is None]
-    return [*steps, *map(_build, _not_built(needed)), _Step("link tools", lambda: tools.link(instance))]
-
-
-def _not_built(wanted: list[GoTool]) -> list[GoTool]:
-    return [tool for tool in dict.fromkeys(wanted) if not tool.built]
-
-
-def _build(tool: GoTool) -> _Step:
-    return _Step(f"build {tool.name} {tool.version}", tool.build)
-
-
-def _cluster_steps(instance: Instance) -> list[_Step]:
-    source = ImageSource(catalog.all_images())
-    # The nodes themselves run the kubelet, whatever registry answers.
-    programs = [go_tools.KUBERNETES, *source.tools_to_build()]
-    cluster = Cluster.plan(instance, NODE_COUNT)
-    known: dict[str, Descriptor] = {}
-
-    def resolve(image: Image) -> Callable[[], None]:
-        return lambda: known.update({image.reference: source.get(image)})
-
-    def load_all() -> None:
-        for node in cluster.nodes:
-            load(node, known, store())
-
     return [
-        *map(_build, _not_built(programs)),
-        *(
-            _rootfs(rootfs)
-            for rootfs in (node_files.ROOTFS, *source.rootfs_to_build())
-            if not rootfs.tar.exists()
-        ),
-        *(_Step(f"{source.verb(image)} {image.reference}", resolve(image)) for image in source.images),
-        _Step("start nodes", cluster.start_nodes),
-        _Step("load images", load_all),
-        _Step("initialise the cluster", cluster.initialise),
-        _Step("join nodes", cluster.join),
-        _Step("connect pods", cluster.connect_pods),
-        _Step("install network policies and storage", cluster.install_addons),
-        _Step("wait until the cluster is ready", cluster.wait_ready),
+        *_install_step(),
+        *build_steps(needed),
+        Step(_LINK_TOOLS, lambda: tools.link(instance), needs=builds_of(needed)),
     ]
 
 
-def _rootfs(rootfs: Rootfs) -> _Step:
-    return _Step(f"make root file system {rootfs.name}", rootfs.build)
+def _install_step() -> list[Step]:
+    missing = machine.missing_packages()
+    if not missing:
+        return []
+    return [
+        Step(f"install {', '.join(missing)}", lambda: machine.install_packages(missing), timed_as="install")
+    ]
+
+
+def _local_steps(instance: Instance) -> list[Step]:
+    """The cluster on this machine and what is deployed on it."""
+    cluster = Cluster.plan(instance, NODE_COUNT)
+    stack = Stack(instance)
+    source = ImageSource(catalog.all_images())
+    installed = tuple(step.name for step in _install_step())
+    kubernetes = [go_tools.KUBERNETES]  # the nodes run the kubelet, whatever registry answers
+    unpack = [] if node_files.ROOTFS.directory.exists() else [Step(_UNPACK, node_files.ROOTFS.unpack)]
+    again = " (again)" if stack.exists else ""
+
+    def step(name: str, action: Callable[[], object], *needs: str, shows_output: bool = False) -> Step:
+        return Step(name, action, needs, timed_as=f"{name}{again}", shows_output=shows_output)
+
+    def load_steps(name: str, images: list[Image]) -> list[Step]:
+        def load_all() -> None:
+            manifests = {image.reference: source.get(image) for image in images}
+            for node in cluster.nodes:
+                load(node, manifests, store())
+
+        made = image_steps(source, images, installed)
+        return [*made, step(name, load_all, _START, *(one.name for one in made))]
+
+    return [
+        *build_steps([*kubernetes, *source.tools_to_build()]),
+        *(rootfs := rootfs_steps([node_files.ROOTFS], installed)),
+        *(replace(one, needs=tuple(each.name for each in rootfs)) for one in unpack),
+        step(_START, cluster.start_nodes, *installed, *builds_of(kubernetes), *(one.name for one in unpack)),
+        *load_steps(_LOAD_CLUSTER, catalog.cluster_images()),
+        step(_INITIALISE, cluster.initialise, _LOAD_CLUSTER),
+        step(_JOIN, cluster.join, _INITIALISE),
+        step(_CONNECT, cluster.connect_pods, _JOIN),
+        step(_ADDONS, cluster.install_addons, _CONNECT),
+        step(_READY, cluster.wait_ready, _ADDONS),
+        *load_steps(_LOAD_PLATFORM, catalog.platform_images()),
+        step(
+            _PULUMI, lambda: _deploy(instance, None), _LINK_TOOLS, _READY, _LOAD_PLATFORM, shows_output=True
+        ),
+        step(_DOORS, lambda: open_for_browsers(cluster, stack.outputs(show_secrets=False)), _PULUMI),
+        step(_HEALTHY, lambda: observing.wait(instance), _DOORS),
+    ]
+
+
+def _given_steps(instance: Instance) -> list[Step]:
+    """What is deployed on a cluster that the user names."""
+    return [
+        Step(
+            _PULUMI,
+            lambda: _deploy(instance, given_cluster()),
+            (_LINK_TOOLS,),
+            timed_as=f"{_PULUMI} (given cluster)",
+            shows_output=True,
+        ),
+        Step(_HEALTHY, lambda: observing.wait(instance), (_PULUMI,), timed_as=f"{_HEALTHY} (given cluster)"),
+    ]
+
+
+def _deploy(instance: Instance, given: GivenCluster | None) -> None:
+    stack = Stack(instance)
+    stack.prepare(_facts(instance, given))
+    code = stack.up()
+    if code != 0:
+        raise RuntimeError(f"exited with {code}; its output says why, and `make status` what is not healthy")

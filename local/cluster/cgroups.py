@@ -120,3 +120,23 @@ def remove(cgroup: str) -> None:
             return True
 
         wait_until(gone, timeout=20, describe=f"{top} to be removed", tolerate=(OSError,))
+
+
+def cpu_seconds(cgroup: str) -> dict[str, float]:
+    """Processor time that each cgroup below one of ours has used since it was made, by its relative path.
+
+    A cgroup's time includes that of those below it; "." is the whole.
+
+    Raises:
+        RuntimeError: no hierarchy counts processor time.
+    """
+    for hierarchy in hierarchies():
+        name, per_second = ("cpu.stat", 1e6) if is_v2() else ("cpuacct.usage", 1e9)
+        top = hierarchy / cgroup
+        if (top / name).exists():
+            return {
+                str(path.parent.relative_to(top)): int(content.split()[1 if is_v2() else 0]) / per_second
+                for path in top.rglob(name)
+                if (content := _read(path))
+            }
+    raise RuntimeError(f"no cgroup hierarchy counts the processor time of {cgroup}")

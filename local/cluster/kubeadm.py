@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,14 @@ from local.cluster.topology import POD_CIDR, SERVICE_CIDR, NodeSpec, Topology
 
 _API = "kubeadm.k8s.io/v1beta4"
 API_SERVER_PORT = 6443
+
+# An unused cluster should take next to no processor time. There is one control plane, and no other one could
+# take over: without this, two components write to etcd every 2 s that they still lead, and etcd wakes up
+# every 100 ms for members that it does not have.
+_ALONE = {"leader-elect": "false"}
+_ALONE_ETCD = {"heartbeat-interval": "1000", "election-timeout": "10000"}
+# Figures of containers are needed for evictions only.
+_HOUSEKEEPING = {"housekeeping-interval": "30s"}
 
 # Each for a reason; anything else that kubeadm's preflight finds still stops it.
 IGNORED_PREFLIGHT = (
@@ -81,7 +90,15 @@ def init_config(topology: Topology, versions: Versions) -> str:
                 "kubernetesVersion": versions.kubernetes,
                 "controlPlaneEndpoint": f"{node.address}:{API_SERVER_PORT}",
                 "networking": {"podSubnet": POD_CIDR, "serviceSubnet": SERVICE_CIDR},
-                "etcd": {"local": {"dataDir": "/var/lib/etcd/data", "imageTag": versions.etcd}},
+                "etcd": {
+                    "local": {
+                        "dataDir": "/var/lib/etcd/data",
+                        "imageTag": versions.etcd,
+                        "extraArgs": _arguments(_ALONE_ETCD),
+                    }
+                },
+                "controllerManager": {"extraArgs": _arguments(_ALONE)},
+                "scheduler": {"extraArgs": _arguments(_ALONE)},
                 "dns": {"imageRepository": "docker.io/coredns", "imageTag": versions.coredns},
             },
             {
@@ -103,6 +120,8 @@ def init_config(topology: Topology, versions: Versions) -> str:
                 "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
                 "kind": "KubeProxyConfiguration",
                 "mode": "iptables",
+                # Rules are written when something changes. This only finds out what others did to them.
+                "iptables": {"syncPeriod": "5m"},
                 "clusterCIDR": POD_CIDR,
                 # These limits belong to the host's network namespace; a node may not set them.
                 "conntrack": {
@@ -146,8 +165,13 @@ def _registration(topology: Topology, node: NodeSpec) -> dict[str, Any]:
         "kubeletExtraArgs": [
             {"name": "cgroup-root", "value": f"/{topology.cgroup}/{node.name}"},
             {"name": "node-ip", "value": node.address},
+            *_arguments(_HOUSEKEEPING),
         ],
     }
+
+
+def _arguments(values: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in values.items()]
 
 
 def cni_config(pod_cidr: str) -> str:

@@ -6,9 +6,10 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import IO, Any, cast
 
-from common.commands import CommandFailed
+from common.commands import CommandFailed, started
 from local.cluster.node import Node
 from local.images.oci import Descriptor, Store
 
@@ -35,16 +36,12 @@ def load(node: Node, images: Mapping[str, Descriptor], store: Store) -> list[str
         return []
     command = node.command([*_CTR, "import", "-"])
     with tempfile.TemporaryFile() as printed:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=printed, stderr=subprocess.STDOUT)
-        try:
-            # A closed pipe means that the import has failed; its own words say why.
-            store.write_archive(missing, cast("IO[bytes]", process.stdin))
-        except BrokenPipeError:
-            pass
-        finally:
-            if process.stdin:
-                process.stdin.close()
-            process.wait()
+        with started(command, stdin=subprocess.PIPE, stdout=printed, stderr=subprocess.STDOUT) as process:
+            # A closed pipe means that the import has failed; its output says why.
+            with suppress(BrokenPipeError):
+                store.write_archive(missing, cast("IO[bytes]", process.stdin))
+            with suppress(BrokenPipeError):
+                cast("IO[bytes]", process.stdin).close()
         if process.returncode != 0:
             printed.seek(0)
             raise CommandFailed(
@@ -73,3 +70,9 @@ def _blob(node: Node, digest: str) -> dict[str, Any]:
     return dict(
         json.loads(node.run(["ctr", "--namespace=k8s.io", "content", "get", digest], timeout=30).stdout)
     )
+
+
+def running_containers(node: Node) -> frozenset[str]:
+    """Ids of the containers whose processes run on the node now."""
+    lines = node.run(["ctr", "--namespace=k8s.io", "tasks", "list"], timeout=30).stdout.splitlines()[1:]
+    return frozenset(fields[0] for fields in map(str.split, lines) if fields and fields[-1] == "RUNNING")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from common.commands import run
+from common.files import write_whole
 from local.images import record
 from local.images.catalog import (
     Certificates,
@@ -23,6 +24,7 @@ from local.images.catalog import (
 )
 from local.images.debian import Rootfs, extract_from_package
 from local.images.oci import Descriptor, Store, add_directory, add_file, add_link, add_tree, copy_tar
+from local.lock import cache_lock
 from local.paths import cache_dir
 from local.toolchain.venv import PIP_TIMEOUT_SECONDS, python
 
@@ -42,7 +44,7 @@ def build(image: Image) -> Descriptor:
         FileNotFoundError: a tool of the recipe is not built yet.
     """
     target = store()
-    layers = [_layer(target, part) for part in image.parts]
+    layers = [layer(part) for part in image.parts]
     return target.image(image.config(), layers)
 
 
@@ -68,14 +70,20 @@ def is_built(image: Image) -> bool:
     return all(record.read(_record_path(part.key), target) is not None for part in image.parts)
 
 
-def _layer(target: Store, part: Part) -> Descriptor:
+def layer(part: Part) -> Descriptor:
+    """The part as a layer in the store, made once."""
+    target = store()
     path = _record_path(part.key)
     known = record.read(path, target)
     if known is not None:
         return known
-    with tempfile.TemporaryDirectory() as scratch:
-        made = target.put_layer(_writer(part, Path(scratch)))
-    record.write(path, made)
+    with cache_lock(f"layer-{part.key}"):
+        known = record.read(path, target)
+        if known is not None:  # another thread or checkout made it during the wait
+            return known
+        with tempfile.TemporaryDirectory() as scratch:
+            made = target.put_layer(_writer(part, Path(scratch)))
+        record.write(path, made)
     return made
 
 
@@ -87,13 +95,14 @@ def _writer(part: Part, scratch: Path) -> Callable[[tarfile.TarFile], None]:
     """What puts a part's files into a layer."""
     match part:
         case Rootfs():
-            source = part.tar if part.tar.exists() else part.build()
+            source = part.build()
             return lambda tar: _write_rootfs(tar, source, part.without)
         case Program():
             return lambda tar: _write_file(tar, part.tool.path, part.path, part.links)
         case DebianFile():
-            file = extract_from_package(part.package, part.member, scratch / "file")
-            return lambda tar: _write_file(tar, file, part.path, part.links)
+            version = extract_from_package(part.package, part.member, scratch / "file")
+            write_whole(part.packages_record, json.dumps({part.package: version}))
+            return lambda tar: _write_file(tar, scratch / "file", part.path, part.links)
         case Certificates():
             return lambda tar: add_file(tar, part.path, Path("/", part.path).read_bytes())
         case PythonPackages():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from local.images.debian import Rootfs
 from local.images.oci import ImageConfig
-from local.paths import CHECKOUT
+from local.paths import CHECKOUT, cache_dir
 from local.toolchain import go_tools
 from local.toolchain.go_tools import GoTool
 
@@ -43,7 +43,12 @@ class DebianFile:
 
     @property
     def key(self) -> str:
-        return _hash(self.package, self.member, self.path, *self.links)
+        return _hash(self.package, self.member, self.path, *self.links, "with a record of the version")
+
+    @property
+    def packages_record(self) -> Path:
+        """Which version of the package the file is of; see `debian_lock`."""
+        return cache_dir() / "images" / "packages" / f"{self.package}-{self.key}.json"
 
 
 @dataclass(frozen=True)
@@ -354,3 +359,10 @@ def all_images() -> list[Image]:
 def suites() -> set[str]:
     """The Debian suites that images are made of."""
     return {part.suite for image in all_images() for part in image.parts if isinstance(part, Rootfs)}
+
+
+def debian_parts() -> list[Rootfs | DebianFile]:
+    """What images are made of that comes from Debian; those of tests and of the load generator too."""
+    images = [*all_images(), postgres(), loadtest()]
+    parts = [part for image in images for part in image.parts]
+    return list(dict.fromkeys(part for part in parts if isinstance(part, Rootfs | DebianFile)))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from common.commands import run
 from local.images.oci import EPOCH
+from local.lock import cache_lock
 from local.paths import cache_dir
 
 SUITE = "bookworm"
@@ -52,16 +53,27 @@ class Rootfs:
         return cache_dir() / "rootfs" / f"{self.name}-{self._tar_key}.tar"
 
     @property
+    def packages_record(self) -> Path:
+        """Which versions of which packages are in the tar file; see `debian_lock`."""
+        return self.tar.with_suffix(".packages.json")
+
+    @property
     def directory(self) -> Path:
         """The unpacked tree, for what is entered in place; see `unpack`."""
         return cache_dir() / "rootfs" / f"{self.name}-{self._tar_key}"
 
     def build(self) -> Path:
-        """Make the tar file in the cache, all or nothing.
+        """Make the tar file in the cache, all or nothing; what another thread or checkout made is taken.
 
         Raises:
-            CommandFailed: with mmdebstrap's words (a package that is not there, a dead mirror).
+            CommandFailed: with mmdebstrap's output (no such package, a mirror that does not answer).
         """
+        with cache_lock(f"rootfs-{self.name}-{self._tar_key}"):
+            if not self.tar.exists():
+                self._build()
+        return self.tar
+
+    def _build(self) -> None:
         self.tar.parent.mkdir(parents=True, exist_ok=True)
         lists = sources() if self.suite == SUITE else []
         with tempfile.TemporaryDirectory(dir=self.tar.parent) as scratch:
@@ -82,13 +94,13 @@ class Rootfs:
                 timeout=_BOOTSTRAP_SECONDS,
             )
             made.rename(self.tar)
-        return self.tar
 
     def unpack(self) -> Path:
-        """The tree on disk, read only by agreement: nodes lay overlays over it."""
-        if not self.directory.exists():
-            if not self.tar.exists():
-                self.build()
+        """The tree on disk; nobody writes into it, for nodes lay overlays over it."""
+        self.build()
+        with cache_lock(f"unpack-{self.name}-{self._tar_key}"):
+            if self.directory.exists():
+                return self.directory
             scratch = Path(tempfile.mkdtemp(dir=self.tar.parent))
             with tarfile.open(self.tar) as tar:
                 files = (member for member in tar if not (member.ischr() or member.isblk()))
@@ -178,8 +190,8 @@ def _lines(text: str) -> Iterator[_Entry]:
             yield _Entry([found[1]], [found[2]], [found[3]], found[4].split())
 
 
-def extract_from_package(package: str, member: str, destination: Path) -> Path:
-    """Take one file out of a Debian package without installing it.
+def extract_from_package(package: str, member: str, destination: Path) -> str:
+    """Take one file out of a Debian package without installing it; returns the package's version.
 
     Args:
         member: path in the package, such as "bin/busybox".
@@ -192,4 +204,4 @@ def extract_from_package(package: str, member: str, destination: Path) -> Path:
         (archive,) = Path(scratch).glob("*.deb")
         run(["dpkg-deb", "-x", archive, Path(scratch) / "tree"], timeout=60)
         (Path(scratch) / "tree" / member).rename(destination)
-    return destination
+        return run(["dpkg-deb", "-f", archive, "Version"], timeout=60).stdout.strip()

@@ -9,11 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.commands import run
-from local.images.build import store
 from local.images.catalog import Image, platform_images
 from local.images.oci import Descriptor, Store
-from local.images.source import ImageSource
-from local.progress import Progress
 from local.toolchain.go_tools import CRANE
 
 _PUSH_SECONDS = 1800.0
@@ -60,29 +57,6 @@ def checked(registry: str) -> str:
 def images_to_push(*, everything: bool) -> list[Image]:
     """Ours, or all that the program deploys: for networks that reach no other registry."""
     return [image for image in platform_images() if everything or image.ours]
-
-
-def publish(registry: str, images: list[Image]) -> list[Pushed]:
-    """Have every image in the store, then in the registry. Again uploads only what is not there.
-
-    Raises:
-        CommandFailed: an image could not be had, or the registry refuses it, in its own words.
-    """
-    source = ImageSource(images)
-    tools = [tool for tool in dict.fromkeys([CRANE, *source.tools_to_build()]) if not tool.built]
-    progress = Progress(len(tools) + 2 * len(images))
-    for tool in tools:
-        with progress.step(f"build {tool.name} {tool.version}"):
-            tool.build()
-    manifests = []
-    for image in images:
-        with progress.step(f"{source.verb(image)} {image.reference}"):
-            manifests.append(source.get(image))
-    pushed = []
-    for image, manifest in zip(images, manifests, strict=True):
-        with progress.step(f"push {registry}/{name_of(image)}"):
-            pushed.append(push(registry, image, manifest, store()))
-    return pushed
 
 
 def push(registry: str, image: Image, manifest: Descriptor, blobs: Store) -> Pushed:

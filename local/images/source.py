@@ -52,24 +52,31 @@ class ImageSource:
     def is_official(self, image: Image) -> bool:
         return not image.ours and (image.reference in self._to_pull or self._known_official(image))
 
+    def is_stored(self, image: Image) -> bool:
+        """Whether `get` would neither pull nor build anything."""
+        return build.is_built(image) if not self.is_official(image) else self._known_official(image)
+
     def verb(self, image: Image) -> str:
         return "pull" if self.is_official(image) else "build image"
 
+    def tools_of(self, image: Image) -> list[GoTool]:
+        """Programs that this image contains, if it is built here, or crane, if it is to be pulled."""
+        if self.is_official(image):
+            return [] if self._known_official(image) else [CRANE]
+        return [part.tool for part in image.parts if isinstance(part, Program)]
+
+    def rootfs_of(self, image: Image) -> list[Rootfs]:
+        """Root file systems that this image is made of, if it is built here."""
+        if self.is_official(image):
+            return []
+        return [part for part in image.parts if isinstance(part, Rootfs)]
+
     def tools_to_build(self) -> list[GoTool]:
         """Programs that the images to be built here contain, and crane where one is to be pulled."""
-        programs = [
-            part.tool
-            for image in self.images
-            if not self.is_official(image)
-            for part in image.parts
-            if isinstance(part, Program)
-        ]
-        pulled = any(self.is_official(image) and not self._known_official(image) for image in self.images)
-        return [*programs, *([CRANE] if pulled else [])]
+        return list(dict.fromkeys(tool for image in self.images for tool in self.tools_of(image)))
 
     def rootfs_to_build(self) -> list[Rootfs]:
-        parts = [part for image in self.images if not self.is_official(image) for part in image.parts]
-        return list(dict.fromkeys(part for part in parts if isinstance(part, Rootfs)))
+        return list(dict.fromkeys(part for image in self.images for part in self.rootfs_of(image)))
 
     def get(self, image: Image) -> Descriptor:
         """The image's manifest in the store.

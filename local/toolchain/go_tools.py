@@ -7,7 +7,6 @@ go.mod of ours does not, and its go.sum fixes what is built.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import tempfile
@@ -15,11 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.commands import run
+from local.lock import cache_lock
 from local.paths import cache_dir
 
 _SOURCES = Path(__file__).parent / "go"
 # The largest, Kubernetes, takes about 5 minutes on two cores; a machine may be much slower.
 _BUILD_SECONDS = 3600.0
+_DOWNLOAD_SECONDS = 1800.0
+_ENVIRONMENT = {"CGO_ENABLED": "0"}
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,33 @@ class GoTool:
     def build(self) -> Path:
         """Build it into the cache, all or nothing. Static, and the same bytes for the same inputs.
 
+        Only one compilation runs on this machine at a time, whichever checkout it is for: two would take
+        twice the memory, and each twice the time.
+
         Raises:
-            CommandFailed: with the compiler's or the module proxy's words.
+            CommandFailed: with the output of the compiler or the module proxy.
+            NeverHappened: another compilation did not end within an hour.
         """
+        built = self.built
+        with cache_lock("compilation"):
+            if built or not self.built:  # another checkout may have built it during the wait
+                self._build()
+        return self.path
+
+    def download(self) -> None:
+        """Have the modules of its packages in Go's module cache: the compiler need not wait for them.
+
+        Raises:
+            CommandFailed: with the output of the module proxy.
+        """
+        run(
+            ["go", "list", "-mod=readonly", "-deps", self.package],
+            cwd=self.sources,
+            env=_ENVIRONMENT,
+            timeout=_DOWNLOAD_SECONDS,
+        )
+
+    def _build(self) -> None:
         self.path.parent.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.path.parent.parent) as scratch:
             made = Path(scratch) / "out" / self.name
@@ -95,13 +121,12 @@ class GoTool:
                     *("-ldflags", self.ldflags, "-o", made, self.package),
                 ],
                 cwd=self.sources,
-                env={"CGO_ENABLED": "0", "GOFLAGS": os.environ.get("GOFLAGS", "")},
+                env=_ENVIRONMENT,
                 timeout=_BUILD_SECONDS,
             )
             if self.path.parent.exists():
                 shutil.rmtree(self.path.parent)
             made.parent.rename(self.path.parent)
-        return self.path
 
 
 KUBERNETES = GoTool(

@@ -17,8 +17,10 @@ from common.commands import CommandFailed, run
 from local.images import build
 from local.images.catalog import Image, Source
 from local.images.oci import Descriptor, Store
-from local.images.push import publish, push
+from local.images.push import push
 from local.images.source import pull
+from local.publishing import publish
+from local.run_steps import StepFailed
 from tests.images.conftest import serving
 
 
@@ -91,7 +93,7 @@ def test_a_push_that_broke_off_publishes_nothing_and_goes_on(
 
 
 def test_a_registry_that_is_not_there_is_told_by_crane(image: Image) -> None:
-    with pytest.raises(CommandFailed, match=r"(?s)push.*127\.0\.0\.1:1.*connection refused"):
+    with pytest.raises(StepFailed, match=r"(?s)push.*127\.0\.0\.1:1.*connection refused"):
         publish("127.0.0.1:1/lkp", [image])
 
 
@@ -138,7 +140,7 @@ def test_credentials_are_docker_s_and_a_refusal_is_the_registry_s(
         login = base64.b64encode(b"someone:their-password").decode()
         (tmp_path / "config.json").write_text(json.dumps({"auths": {host: {"auth": login}}}))
         monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-        with pytest.raises(CommandFailed, match=r"UNAUTHORIZED|401") as failed:
+        with pytest.raises(StepFailed, match=r"UNAUTHORIZED|401") as failed:
             publish(f"{host}/lkp", [image])
         assert f"Basic {login}" in asked
         assert "their-password" not in str(failed.value)

@@ -176,3 +176,27 @@ def test_a_cgroup_that_stays_busy_is_named(v2: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(cgroups, "wait_until", shortly)
     with pytest.raises(NeverHappened, match=f"{_CLUSTER} to be removed; last seen: OSError"):
         cgroups.remove(_CLUSTER)
+
+
+def test_processor_time_is_read_from_either_version(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(hierarchy: Path, file: str, values: dict[str, str]) -> None:
+        for path, content in values.items():
+            directory = hierarchy / _CLUSTER / path
+            directory.mkdir(parents=True, exist_ok=True)
+            (directory / file).write_text(content)
+
+    first = root / "cpuacct"
+    write(first, "cpuacct.usage", {".": "3500000000\n", "node1": "2000000000\n", "node1/init": "0\n"})
+    (first / "cgroup.procs").write_text("")
+    expected = {".": 3.5, "node1": 2.0, "node1/init": 0.0}
+    assert cgroups.cpu_seconds(_CLUSTER) == expected
+
+    second = tmp_path / "unified"
+    write(second, "cpu.stat", {".": "usage_usec 3500000\nuser_usec 1\n", "node1": "usage_usec 2000000\n"})
+    (second / "cgroup.controllers").write_text("cpu\n")
+    monkeypatch.setattr(cgroups, "_ROOT", second)
+    assert cgroups.cpu_seconds(_CLUSTER) == {".": 3.5, "node1": 2.0}
+    with pytest.raises(RuntimeError, match="no cgroup hierarchy counts the processor time of other"):
+        cgroups.cpu_seconds("other")

@@ -13,7 +13,7 @@ import pytest
 
 from common.commands import CommandFailed, Completed, run
 from common.waiting import NeverHappened
-from local import cli, machine
+from local import cli, debian_lock, machine
 from local.cluster import network
 from local.cluster.cluster import Cluster
 from local.cluster.topology import Topology
@@ -21,6 +21,7 @@ from local.lock import exclusive
 from local.machine import Problem
 from local.paths import CHECKOUT, Instance
 from local.stack import Stack
+from local.status import Observation, Part
 from tests.unit.local.conftest import Home
 
 
@@ -236,13 +237,46 @@ def test_a_preview_tells_changes_from_failures_as_far_as_the_engine_does(
     assert asked == [len(words) > 1]
 
 
-def test_a_failed_engine_is_a_failure(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("healthy", [True, False])
+def test_a_status_has_parts_and_warnings(
+    healthy: bool, stack_exists: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "up", lambda _: 255)
-    assert cli.main(["up"]) == 1
+    part = Part("node", "node1", "node1", "v1.35.4", "", healthy, "" if healthy else "NotReady: [no] word")
+    monkeypatch.setattr(cli, "observe", lambda _instance, **_: Observation(broken=(part,)))
+    monkeypatch.setattr(debian_lock, "warning", lambda: "1 Debian package differs")
+    assert cli.main(["status"]) == (0 if healthy else 1)
     printed = capsys.readouterr()
-    assert (printed.out, "pulumi up exited with 255" in printed.err) == ("", True)
+    assert part.detail in printed.out  # brackets are printed as they are
+    assert printed.err == "warning: 1 Debian package differs\n"
+    assert cli.main(["status", "--json"]) == (0 if healthy else 1)
+    assert json.loads(capsys.readouterr().out) == {
+        "healthy": healthy,
+        "parts": [part.to_json()],
+        "warnings": ["1 Debian package differs"],
+    }
+
+
+def test_sigterm_ends_a_command_as_ctrl_c_does(home: Home, tmp_path: Path) -> None:
+    """What it has begun is ended in good order; the default would leave it behind."""
+    script = (
+        "import sys, time\nfrom local import cli\n"
+        "def up(instance):\n    print('works', flush=True)\n    time.sleep(600)\n"
+        "cli.up = up\nsys.exit(cli.main(['up']))\n"
+    )
+    environment = {**os.environ, "XDG_STATE_HOME": str(home.state)}
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=CHECKOUT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "works\n"
+        process.terminate()
+        _, said = process.communicate(timeout=20)
+    assert (process.returncode, said) == (130, "\ninterrupted; `make up` goes on from here\n")
 
 
 @pytest.mark.parametrize(

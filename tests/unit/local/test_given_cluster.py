@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from local import up
-from local.up import GivenCluster, NotReady, given_cluster
+from local import given
+from local.given import GivenCluster, NotReady, given_cluster
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "checkout"
     root.mkdir()
     (root / "Pulumi.local.yaml").write_text("config:\n  livekit-platform:domain: a.test\n")
-    monkeypatch.setattr(up, "CHECKOUT", root)
+    monkeypatch.setattr(given, "CHECKOUT", root)
     return root
 
 

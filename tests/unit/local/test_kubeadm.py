@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -70,7 +71,11 @@ def test_every_node_has_its_own_name_address_and_cgroup() -> None:
     assert found == [
         (
             f"node{number}",
-            {"cgroup-root": f"/{_TOPOLOGY.cgroup}/node{number}", "node-ip": f"10.213.7.1{number}"},
+            {
+                "cgroup-root": f"/{_TOPOLOGY.cgroup}/node{number}",
+                "node-ip": f"10.213.7.1{number}",
+                "housekeeping-interval": "30s",
+            },
         )
         for number in (1, 2)
     ]
@@ -132,3 +137,17 @@ def test_pods_get_addresses_of_their_nodes_network_and_are_routed() -> None:
     # A bridge would carry packets past the chain in which network policies are enforced.
     assert (first["type"], first["ipMasq"]) == ("ptp", False)
     assert (second["type"], second["capabilities"]) == ("portmap", {"portMappings": True})
+
+
+def test_nothing_on_the_only_control_plane_works_for_others_that_it_does_not_have() -> None:
+    """Leases and heartbeats between members are a tenth of what an unused cluster takes."""
+    cluster = _documents()["ClusterConfiguration"]
+
+    def arguments(component: Mapping[str, Any]) -> dict[str, str]:
+        return {entry["name"]: entry["value"] for entry in component["extraArgs"]}
+
+    assert arguments(cluster["controllerManager"]) == {"leader-elect": "false"}
+    assert arguments(cluster["scheduler"]) == {"leader-elect": "false"}
+    etcd = arguments(cluster["etcd"]["local"])
+    # etcd itself asks for at least five times the heartbeat.
+    assert int(etcd["election-timeout"]) >= 5 * int(etcd["heartbeat-interval"])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from local.lock import Busy, exclusive
+from local.lock import Busy, cache_lock, exclusive
 from local.paths import CHECKOUT, Instance
 
 # Takes the lock, says so, and keeps it until its input ends. With a word more, it leaves behind a
@@ -95,3 +96,54 @@ def test_it_outlives_the_state_that_down_removes(instance: Instance) -> None:
     with exclusive(instance):
         instance.root.rmdir()
         assert instance.lock.exists()
+
+
+# Does a piece of shared work under the lock, as long as its input is open.
+_WORKER = """
+import sys
+from local.lock import cache_lock
+
+with cache_lock("compilation"):
+    print("works", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_another_checkout_waits_for_the_same_piece_of_shared_work() -> None:
+    taken = threading.Event()
+
+    def wait() -> None:
+        with cache_lock("compilation"):
+            taken.set()
+
+    command = [sys.executable, "-c", _WORKER]
+    with subprocess.Popen(
+        command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "works\n"
+        with cache_lock("rootfs-python"):  # other work need not wait
+            pass
+        thread = threading.Thread(target=wait)
+        thread.start()
+        assert not taken.wait(0.5)
+        process.kill()
+        thread.join(20)
+    assert taken.is_set()
+
+
+def test_threads_of_one_process_wait_for_each_other_too() -> None:
+    inside = threading.Lock()
+    overlapped: list[bool] = []
+
+    def work() -> None:
+        with cache_lock("layer-a"):
+            overlapped.append(not inside.acquire(blocking=False))
+            inside.release()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert overlapped == [False] * 4

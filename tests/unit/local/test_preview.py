@@ -9,9 +9,10 @@ import yaml
 
 from local import stack
 from local.cluster.topology import Topology
+from local.given import NotReady
 from local.paths import CHECKOUT, Instance
 from local.toolchain import tools
-from local.up import NotReady, preview
+from local.up import preview
 
 _SALT = "v1:c2FsdA==:v1:abc:def"
 _OF_THE_LAST_UP = f"config:\n  livekit-platform:domain: old.test\nencryptionsalt: {_SALT}\n"

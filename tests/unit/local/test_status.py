@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from local.status import Part, pod_parts
+from common.processes import Process
+from local.cluster.doors import Door
+from local.status import CrashLoop, Observation, Part, crash_loops, parts, pod_parts
 
 _IMAGE = "docker.io/livekit/livekit-server:v1.13.5"
 
@@ -29,7 +31,7 @@ def _container(name: str = "app", *, ready: bool, **state: Any) -> dict[str, Any
 
 
 def _only(pod: Any) -> Part:
-    (part,) = pod_parts(pod, {})
+    (part,) = pod_parts(pod, Observation())
     return part
 
 
@@ -49,7 +51,8 @@ def test_a_ready_container_is_healthy() -> None:
 def test_where_an_image_comes_from_is_a_matter_of_the_pods_own_node() -> None:
     running = {"phase": "Running", "containerStatuses": [_container(ready=True, running={})]}
     built_here = {"node1": {_IMAGE}, "node2": {"docker.io/library/redis:7"}}
-    origins = [pod_parts(_pod(running, node=node), built_here)[0].origin for node in ("node1", "node2")]
+    seen = Observation(built_here=built_here)
+    origins = [pod_parts(_pod(running, node=node), seen)[0].origin for node in ("node1", "node2")]
     assert origins == ["built here", "official"]
 
 
@@ -107,7 +110,7 @@ def test_every_container_is_a_line_of_its_own() -> None:
             _container("web", ready=True, running={}),
         ],
     }
-    parts = pod_parts(_pod(status, containers=("web", "log")), {})
+    parts = pod_parts(_pod(status, containers=("web", "log")), Observation())
     assert [(part.name, part.healthy, part.detail) for part in parts] == [
         ("livekit/pod-0/web", True, ""),
         ("livekit/pod-0/log", False, "CrashLoopBackOff"),
@@ -128,7 +131,7 @@ def test_a_sidecar_is_a_line_too_and_what_only_comes_first_is_none() -> None:
         {"name": "prepare", "image": _IMAGE},
         {"name": "exporter", "image": _IMAGE, "restartPolicy": "Always"},
     ]
-    assert [(part.name, part.healthy, part.detail) for part in pod_parts(pod, {})] == [
+    assert [(part.name, part.healthy, part.detail) for part in pod_parts(pod, Observation())] == [
         ("livekit/pod-0/app", True, ""),
         ("livekit/pod-0/exporter", False, "CrashLoopBackOff"),
     ]
@@ -137,3 +140,137 @@ def test_a_sidecar_is_a_line_too_and_what_only_comes_first_is_none() -> None:
 def test_a_line_can_be_given_as_json() -> None:
     running = {"phase": "Running", "containerStatuses": [_container(ready=True, running={})]}
     assert _only(_pod(running)).to_json()["name"] == "livekit/pod-0/app"
+
+
+def test_why_it_ended_last_is_said_of_one_that_waits_to_be_started_again() -> None:
+    crashed = _container(ready=False, waiting={"reason": "CrashLoopBackOff", "message": "back-off 40s"})
+    crashed["lastState"] = {"terminated": {"reason": "Completed", "exitCode": 0}}
+    part = _only(_pod({"phase": "Running", "containerStatuses": [crashed]}))
+    assert part.detail == "CrashLoopBackOff: back-off 40s; it ended last with exit code 0 (Completed)"
+
+
+def _ready_pod(node: str = "node1", container_id: str = "containerd://aaa") -> Any:
+    ready = {**_container(ready=True, running={}), "containerID": container_id}
+    return _pod({"phase": "Running", "containerStatuses": [ready]}, node=node)
+
+
+@pytest.mark.parametrize(
+    ("running", "healthy"),
+    [
+        ({"node1": {"aaa", "bbb"}}, True),
+        ({"node1": {"bbb"}}, False),
+        ({"node1": set()}, False),
+        ({"node2": set()}, True),  # its node cannot be asked
+        (None, True),
+    ],
+)
+def test_a_container_that_the_node_does_not_run_is_not_healthy_whatever_the_api_server_has(
+    running: dict[str, set[str]] | None, healthy: bool
+) -> None:
+    (part,) = parts(Observation(pods=(_ready_pod(),), running=running))
+    assert part.healthy is healthy
+    assert part.detail == ("" if healthy else "it ended with its node and has not started again")
+
+
+def _node(status: str, message: str = "") -> Any:
+    condition = {"type": "Ready", "status": status, "message": message}
+    return {
+        "metadata": {"name": "node1"},
+        "status": {"conditions": [condition], "nodeInfo": {"kubeletVersion": "v1.35.4"}},
+    }
+
+
+@pytest.mark.parametrize("status", ["False", "Unknown"])
+def test_a_node_that_is_not_ready_says_why(status: str) -> None:
+    (part,) = parts(Observation(nodes=(_node(status, "Kubelet stopped posting node status."),)))
+    assert (part.kind, part.name, part.healthy) == ("node", "node1", False)
+    assert part.detail == "NotReady: Kubelet stopped posting node status."
+    (ready,) = parts(Observation(nodes=(_node("True"),)))
+    assert ready.healthy
+
+
+def _workload(kind: str, spec: dict[str, Any], status: dict[str, Any] | None = None) -> Any:
+    return {
+        "kind": kind,
+        "metadata": {"namespace": "livekit", "name": "sfu"},
+        "spec": {"selector": {"matchLabels": {"app": "sfu"}}, **spec},
+        "status": status or {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("workload", "wanted"),
+    [
+        (_workload("Deployment", {"replicas": 2}), 2),
+        (_workload("StatefulSet", {}), 1),
+        (_workload("DaemonSet", {}, {"desiredNumberScheduled": 3}), 3),
+        (_workload("Deployment", {"replicas": 0}), 0),
+    ],
+)
+def test_a_workload_without_all_its_pods_is_not_healthy(workload: Any, wanted: int) -> None:
+    """The moment between the deletion of a pod and the next pod has no pod that is not healthy."""
+
+    def lines(*pods: Any) -> list[str]:
+        seen = Observation(workloads=(workload,), pods=pods)
+        return [part.detail for part in parts(seen) if part.kind == "workload"]
+
+    pod = _ready_pod()
+    pod["metadata"]["labels"] = {"app": "sfu", "more": "labels"}
+    ending = {**pod, "metadata": {**pod["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+    other = {**pod, "metadata": {**pod["metadata"], "namespace": "elsewhere"}}
+    assert lines(*[pod] * wanted) == []
+    if wanted:
+        missing = f"{wanted - 1} of {wanted} pods of this {workload['kind']} are there"
+        assert lines(ending, other, *[pod] * (wanted - 1)) == [missing]
+
+
+def test_a_pod_that_was_deleted_no_longer_counts() -> None:
+    pod = _pod({"phase": "Running", "containerStatuses": [_container(ready=False, running={})]})
+    pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert _only(pod).healthy
+
+
+@pytest.mark.parametrize(("status", "healthy"), [("True", True), ("False", False)])
+def test_a_failed_attempt_of_a_job_counts_until_another_one_succeeds(status: str, healthy: bool) -> None:
+    failed = _container(ready=False, terminated={"reason": "Error", "exitCode": 1})
+    pod = _pod({"phase": "Failed", "containerStatuses": [failed]})
+    pod["metadata"]["ownerReferences"] = [{"kind": "Job", "uid": "j1", "controller": True}]
+    job = {"metadata": {"uid": "j1"}, "status": {"conditions": [{"type": "Complete", "status": status}]}}
+    assert pod_parts(pod, Observation(jobs=(job,)))[0].healthy is healthy
+
+
+def test_what_prevents_further_questions_is_all_there_is_to_say() -> None:
+    down = Part("node", "node1", "node1", "", "", False, "its processes are not there")
+    assert parts(Observation(broken=(down,), doors=(_DOOR,), pods=(_ready_pod(),))) == [down]
+
+
+_DOOR = Door("https", 443, "10.213.0.11:443", Process(2**22 + 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [("ReplicaSet", True), ("StatefulSet", True), ("DaemonSet", True), ("Node", False), ("Job", False)],
+)
+def test_only_a_pod_that_would_be_replaced_is_a_loop_to_repair(kind: str, found: bool) -> None:
+    waiting = _container(ready=False, waiting={"reason": "CrashLoopBackOff"})
+    pod = _pod({"phase": "Running", "containerStatuses": [waiting]})
+    assert crash_loops(Observation(pods=(pod,))) == []
+    pod["metadata"]["ownerReferences"] = [{"kind": kind, "uid": "u1", "controller": True}]
+    loop = CrashLoop("livekit", "pod-0", "u1")
+    assert crash_loops(Observation(pods=(pod,))) == ([loop] if found else [])
+    pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert crash_loops(Observation(pods=(pod,))) == []
+
+
+@pytest.mark.parametrize(
+    ("phase", "state", "found"),
+    [
+        ("Running", {"waiting": {"reason": "ContainerCreating"}}, False),
+        ("Running", {"running": {}}, False),
+        ("Failed", {"terminated": {"reason": "ContainerStatusUnknown", "exitCode": 137}}, True),
+    ],
+)
+def test_a_pod_that_is_about_to_start_is_left_alone(phase: str, state: dict[str, Any], found: bool) -> None:
+    pod = _pod({"phase": phase, "containerStatuses": [_container(ready=False, **state)]})
+    pod["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "uid": "u1", "controller": True}]
+    assert bool(crash_loops(Observation(pods=(pod,)))) is found

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from local import summary
+from local import hosts, summary
 from local.paths import CHECKOUT, Instance
 from local.summary import print_summary, rows
 
@@ -27,6 +27,9 @@ _OUTPUTS: dict[str, Any] = {
     "s3_bucket": "recordings",
     "kubeconfig_path": "<state>/kubeconfig",
     "namespace": "livekit",
+    "domain": "lk.localhost",
+    "edge_addresses": ["10.213.0.11", "10.213.0.12"],
+    "client_network": {},
 }
 _CA = Path("<state>/ca.pem")
 
@@ -45,6 +48,7 @@ def test_the_readme_shows_what_is_printed(
 ) -> None:
     monkeypatch.setattr(summary, "stack_outputs", lambda *_, **__: _OUTPUTS)
     monkeypatch.setattr(summary, "ca_file", lambda _: _CA)
+    monkeypatch.setattr(hosts, "all_resolve", lambda _: True)
     print_summary(instance, as_json=False)
     printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     shown = _shown_in_the_readme()
@@ -56,7 +60,7 @@ def test_the_readme_shows_what_is_printed(
 
 
 def test_who_opens_a_browser_is_told_how_it_comes_to_trust() -> None:
-    (name, lines), *_ = rows(_OUTPUTS, _CA)
+    (name, lines), *_ = rows(_OUTPUTS, _CA, resolve=True)
     assert (name, lines[:2]) == ("browser", ["https://lk.localhost", "http://localhost"])
     told = "\n".join(lines[2:])
     assert all(word in told for word in ("<state>/ca.pem", "certutil", "libnss3-tools")), told
@@ -66,13 +70,13 @@ def test_who_opens_a_browser_is_told_how_it_comes_to_trust() -> None:
 def test_a_public_authority_is_not_spoken_of(certificate: str | None) -> None:
     outputs = {name: value for name, value in _OUTPUTS.items() if name != "ca_certificate"}
     given = outputs if certificate is None else {**outputs, "ca_certificate": certificate}
-    table = dict(rows(given, _CA))
+    table = dict(rows(given, _CA, resolve=True))
     assert table["browser"] == ["https://lk.localhost", "http://localhost"]
     assert "ca.pem" not in str(table)
 
 
 def test_without_doors_there_is_nothing_for_a_browser() -> None:
-    assert [name for name, _ in rows({**_OUTPUTS, "browser_urls": None}, _CA)] == [
+    assert [name for name, _ in rows({**_OUTPUTS, "browser_urls": None}, _CA, resolve=True)] == [
         *("signalling", "TURN", "token API", "S3", "kubeconfig", "", "next")
     ]
 
@@ -80,7 +84,33 @@ def test_without_doors_there_is_nothing_for_a_browser() -> None:
 def test_an_address_in_brackets_is_printed_as_it_is(
     instance: Instance, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = {**_OUTPUTS, "signal_urls": ["ws://[fe80::1]:7880"]}
+    given = {**_OUTPUTS, "signal_urls": ["ws://[fe80::1]:7880"], "client_network": None}
     monkeypatch.setattr(summary, "stack_outputs", lambda *_, **__: given)
     print_summary(instance, as_json=False)
     assert "ws://[fe80::1]:7880  past the edge" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("resolve", "client_network"), [(True, {}), (False, None)])
+def test_names_that_resolve_or_are_another_s_are_not_spoken_of(
+    resolve: bool,
+    client_network: object,
+    instance: Instance,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = {**_OUTPUTS, "client_network": client_network}
+    monkeypatch.setattr(summary, "stack_outputs", lambda *_, **__: given)
+    monkeypatch.setattr(hosts, "all_resolve", lambda _: resolve)
+    print_summary(instance, as_json=False)
+    assert "make hosts" not in capsys.readouterr().out
+
+
+def test_names_that_do_not_resolve_come_with_the_command_that_adds_them(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(summary, "stack_outputs", lambda *_, **__: _OUTPUTS)
+    monkeypatch.setattr(hosts, "all_resolve", lambda _: False)
+    print_summary(instance, as_json=False)
+    printed = capsys.readouterr().out
+    assert "names       *.lk.localhost resolves in browsers only" in printed
+    assert "make hosts" in printed

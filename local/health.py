@@ -1,0 +1,164 @@
+"""The end of `make up`: waits until everything is healthy, or fails and says what is not, and why."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from common.commands import CommandFailed
+from common.waiting import NeverHappened, wait_until
+from local.status import CrashLoop, Observation, Part, crash_loops, parts
+
+# A slow machine makes slow progress: the wait ends when nothing more becomes healthy. Longer than a node
+# takes to be marked as not ready (50 s) and a pod on it to start.
+_STALLED_SECONDS = 180.0
+_LIMIT_SECONDS = 1200.0
+# Kubernetes waits up to 300 s before it starts a crashed container again; a new pod starts at once. It is
+# made when what the container needs may be there: when nothing else has changed for this long.
+_SETTLED_SECONDS = 5.0
+_BETWEEN_REPAIRS_SECONDS = 15.0
+_REPAIRS = 3
+_SHOWN_LOGS = 4
+_LOG_LINES = 5
+
+
+class NotHealthy(RuntimeError):
+    """Not everything is healthy; the message names each part that is not, with the reason."""
+
+
+class Kubectl(Protocol):
+    def __call__(self, *words: str, timeout: float) -> str:
+        """Its output; raises CommandFailed."""
+
+
+@dataclass
+class Repairs:
+    """Decides which pods in a crash loop to replace, and when that is of no use any more."""
+
+    _others: frozenset[tuple[str, str]] = frozenset()
+    _settled_since: float = 0.0
+    _count: Counter[str] = field(default_factory=Counter)
+    _last: dict[str, float] = field(default_factory=dict)
+
+    def choose(self, loops: Sequence[CrashLoop], unhealthy: Sequence[Part], now: float) -> list[CrashLoop]:
+        """The pods to delete now.
+
+        Args:
+            unhealthy: all parts that are not healthy, those of the loops included.
+            now: seconds of any clock that goes forward.
+        """
+        in_loops = {f"{loop.namespace}/{loop.pod}" for loop in loops}
+        others = frozenset(
+            (part.name, part.detail) for part in unhealthy if part.name.rpartition("/")[0] not in in_loops
+        )
+        if others != self._others:
+            # Another situation: what did not help before may help now.
+            self._others, self._settled_since = others, now
+            self._count.clear()
+        if others and now - self._settled_since < _SETTLED_SECONDS:
+            return []
+        chosen = [loop for loop in loops if self._may_repair(loop.owner, now)]
+        for loop in chosen:
+            self._count[loop.owner] += 1
+            self._last[loop.owner] = now
+        return chosen
+
+    def are_useless(self, loops: Sequence[CrashLoop], now: float) -> bool:
+        """Whether nothing else is unhealthy, and each of the loops came back after its last repair."""
+        return (
+            bool(loops)
+            and not self._others
+            and all(
+                self._count[loop.owner] >= _REPAIRS
+                and now - self._last[loop.owner] >= _BETWEEN_REPAIRS_SECONDS
+                for loop in loops
+            )
+        )
+
+    def _may_repair(self, owner: str, now: float) -> bool:
+        last = self._last.get(owner)
+        rested = last is None or now == last or now - last >= _BETWEEN_REPAIRS_SECONDS
+        return self._count[owner] < _REPAIRS and rested
+
+
+def wait_until_healthy(
+    observe: Callable[[], Observation], kubectl: Kubectl, clock: Callable[[], float] = time.monotonic
+) -> None:
+    """Return once every part is healthy; pods in a crash loop are replaced meanwhile.
+
+    Args:
+        observe: what `make status` would judge now.
+
+    Raises:
+        NotHealthy: nothing has become healthy for three minutes, or what crashes does so again and again.
+    """
+    repairs = Repairs()
+    fewest: int | None = None
+    since = clock()
+    seen = Observation()
+
+    def healthy() -> bool:
+        nonlocal fewest, since, seen
+        seen = observe()
+        unhealthy = [part for part in parts(seen) if not part.healthy]
+        if not unhealthy:
+            return True
+        now = clock()
+        if fewest is None or len(unhealthy) < fewest:
+            fewest, since = len(unhealthy), now
+        loops = crash_loops(seen)
+        for loop in repairs.choose(loops, unhealthy, now):
+            with suppress(CommandFailed):  # it may be gone, or the API server may be away again
+                words = [
+                    "-n",
+                    loop.namespace,
+                    "delete",
+                    "pod",
+                    loop.pod,
+                    "--wait=false",
+                    "--ignore-not-found",
+                ]
+                kubectl(*words, timeout=30)
+        if now - since >= _STALLED_SECONDS:
+            raise NotHealthy(_message(seen, f"for {now - since:.0f} s nothing has become healthy", kubectl))
+        if len(loops) == len({_pod(part) for part in unhealthy}) and repairs.are_useless(loops, now):
+            raise NotHealthy(_message(seen, f"replacing pods {_REPAIRS} times did not help", kubectl))
+        return False
+
+    try:
+        wait_until(healthy, timeout=_LIMIT_SECONDS, describe="everything to be healthy", interval=1.0)
+    except NeverHappened as error:
+        raise NotHealthy(_message(seen, f"waited {_LIMIT_SECONDS:.0f} s", kubectl)) from error
+
+
+def _pod(part: Part) -> str:
+    return part.name.rpartition("/")[0] if part.kind == "container" else part.name
+
+
+def _message(seen: Observation, why: str, kubectl: Kubectl) -> str:
+    unhealthy = [part for part in parts(seen) if not part.healthy]
+    lines = [f"not everything is healthy ({why}):"]
+    logs = 0
+    for part in unhealthy:
+        where = f" on {part.node}" if part.node and part.node != part.name else ""
+        lines.append(f"  {part.kind} {part.name}{where}: {part.detail}")
+        if part.kind == "container" and logs < _SHOWN_LOGS:
+            logs += 1
+            lines += [f"      {line}" for line in _last_lines(part, kubectl)]
+    return "\n".join([*lines, "the README's section `When something is wrong` says how to go on"])
+
+
+def _last_lines(part: Part, kubectl: Kubectl) -> list[str]:
+    """Of the container that ended last, else of the one that runs."""
+    namespace, pod, container = part.name.split("/")
+    for flags in (["--previous"], []):
+        with suppress(CommandFailed):
+            words = ["-n", namespace, "logs", pod, "-c", container, f"--tail={_LOG_LINES}", *flags]
+            printed = kubectl(*words, timeout=15).strip()
+            if printed:
+                return printed.splitlines()
+    return []

@@ -1,0 +1,103 @@
+"""Runs the steps of a plan in a few threads; on a failure or an interrupt it ends all that runs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from queue import Empty, SimpleQueue
+
+from common.commands import Children, CommandFailed
+from common.waiting import NeverHappened
+from local import durations
+from local.progress import Progress
+from local.steps import Plan, Step
+
+# pulumi ends what it has begun and writes its state; everything else needs no more than seconds.
+_END_SECONDS = 120.0
+_KILL_SECONDS = 10.0
+
+_Ended = tuple[Step, BaseException | None]
+
+
+class StepFailed(RuntimeError):
+    """A step failed; the message has its name and the reason."""
+
+    def __init__(self, step: Step, reason: BaseException) -> None:
+        self.step = step
+        super().__init__(f"{step.name}: {reason}")
+
+
+def run_steps(*steps: Step) -> None:
+    """Run the steps, several at once where they do not need each other.
+
+    Raises:
+        StepFailed: for the first step that failed. No other step was started after it, and those that ran
+            were ended.
+        KeyboardInterrupt: Ctrl-C; what ran was ended.
+    """
+    _Run(Plan(steps, durations.known())).to_the_end()
+
+
+class _Run:
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._children = Children()
+        self._ended: SimpleQueue[_Ended] = SimpleQueue()
+        self._done: set[str] = set()
+        self._running: dict[str, threading.Thread] = {}
+
+    def to_the_end(self) -> None:
+        with Progress(self._plan) as progress:
+            try:
+                self._run(progress)
+            finally:
+                self._end_what_runs()
+
+    def _run(self, progress: Progress) -> None:
+        while True:
+            while (step := self._plan.next(self._done, self._running)) is not None:
+                progress.step_started(step)
+                thread = threading.Thread(target=self._work, args=(step,), name=step.name, daemon=True)
+                self._running[step.name] = thread
+                thread.start()
+            if not self._running:
+                return
+            try:
+                step, error = self._ended.get(timeout=progress.beat_seconds)
+            except Empty:
+                progress.beat()
+                continue
+            self._running.pop(step.name).join()
+            if error is None:
+                self._done.add(step.name)
+                progress.step_ended(step)
+                continue
+            progress.step_failed(step)
+            if isinstance(error, CommandFailed | NeverHappened | RuntimeError | OSError):
+                raise StepFailed(step, error) from error
+            raise error
+
+    def _work(self, step: Step) -> None:
+        self._children.adopt_thread()
+        try:
+            step.action()
+        except BaseException as error:
+            self._ended.put((step, error))
+        else:
+            self._ended.put((step, None))
+
+    def _end_what_runs(self) -> None:
+        """Whatever the threads write into the cache is written beside it and then renamed."""
+        if not self._running:
+            return
+        self._children.end()
+        try:
+            self._wait(_END_SECONDS)
+        finally:  # after a second Ctrl-C too
+            self._children.kill()
+            self._wait(_KILL_SECONDS)
+
+    def _wait(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        for thread in self._running.values():
+            thread.join(max(0.0, deadline - time.monotonic()))

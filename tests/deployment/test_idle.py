@@ -1,0 +1,68 @@
+"""How much processor time a stack takes that nobody uses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
+
+import pytest
+
+from common.waiting import wait_until
+from local.cluster import cgroups
+from local.cluster.cluster import Cluster
+from local.paths import Instance
+from tests.deployment.kubectl import Kubectl
+
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("disruptive")]
+
+_SECONDS = 60.0
+# The target is 0.20 core on the reference machine. Twice as much is no slow machine: something polls.
+_MOST_CORES = 0.40
+
+
+def _shares(before: Mapping[str, float], after: Mapping[str, float], seconds: float) -> dict[str, float]:
+    """Cores by cgroup; those that came or went meanwhile are left out."""
+    return {path: (after[path] - before[path]) / seconds for path in before.keys() & after.keys()}
+
+
+def _names(kubectl: Kubectl) -> dict[str, str]:
+    """Pods by the part of a cgroup's name that stands for them."""
+    return {
+        name: f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+        for pod in kubectl.get("pods", "-A")
+        for name in (
+            f"pod{pod['metadata']['uid']}",
+            # The kubelet's own pods are named by the hash of their file.
+            f"pod{pod['metadata'].get('annotations', {}).get('kubernetes.io/config.hash')}",
+        )
+    }
+
+
+def test_an_unused_stack_takes_little_processor_time(
+    kubectl: Kubectl, record_property: Callable[[str, object], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster = Cluster.recorded(Instance.current())
+    assert cluster is not None
+    cgroup = cluster.topology.cgroup
+    before, began = cgroups.cpu_seconds(cgroup), time.monotonic()
+    wait_until(
+        lambda: time.monotonic() - began >= _SECONDS, timeout=_SECONDS + 5, describe="a minute to pass"
+    )
+    shares = _shares(before, cgroups.cpu_seconds(cgroup), time.monotonic() - began)
+    total = shares["."]
+
+    names = _names(kubectl)
+    parts = {
+        names.get(leaf, path): cores
+        for path, cores in shares.items()
+        if (leaf := PurePosixPath(path).name).startswith("pod") or leaf == "init"
+    }
+    record_property("idle_cores", round(total, 3))
+    with capsys.disabled():
+        print(f"\nan unused stack: {total:.3f} core in {_SECONDS:.0f} s")
+        for name, cores in sorted(parts.items(), key=lambda item: -item[1]):
+            print(f"  {cores:6.3f}  {name}")
+    # What the parts have is what the whole has: a pod under another name would hide what it takes.
+    assert sum(parts.values()) == pytest.approx(total, abs=0.02)
+    assert total <= _MOST_CORES

@@ -1,0 +1,85 @@
+"""`make up` after all processes of a stack were killed, as happens when a session or a container ends.
+
+Namespaces, mounts and cgroups are left. The stack is a second one of this checkout: killing the session's own
+would break what other tests share.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+import pytest
+
+from common.commands import Completed, run
+from common.waiting import wait_until
+from local.cluster import cgroups, network
+from local.cluster.cluster import Cluster
+from local.paths import Instance, instance_id, state_root
+from tests.running import CHECKOUT
+
+pytestmark = pytest.mark.long
+
+_UP_SECONDS = 1500.0
+
+
+@dataclass(frozen=True)
+class _Second:
+    """A second stack of this checkout, by its commands."""
+
+    instance: Instance
+
+    def local(self, *words: str, timeout: float, check: bool = True) -> Completed:
+        command = [sys.executable, "-m", "local", *words]
+        environment = {"LKP_INSTANCE": self.instance.id}
+        return run(command, cwd=CHECKOUT, env=environment, timeout=timeout, check=check)
+
+    def parts(self) -> list[dict[str, object]]:
+        printed = self.local("status", "--json", timeout=120, check=False).stdout
+        return list(json.loads(printed)["parts"])
+
+    @property
+    def cluster(self) -> Cluster:
+        cluster = Cluster.recorded(self.instance)
+        assert cluster is not None
+        return cluster
+
+    def kill(self) -> None:
+        """All processes at once, of the nodes and of the doors."""
+        cgroup = self.cluster.topology.cgroup
+        for pid in cgroups.processes(cgroup):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not cgroups.processes(cgroup), timeout=30, describe="all processes to end")
+        assert {node.spec.netns for node in self.cluster.nodes} <= network.network_namespaces()
+
+
+@pytest.fixture
+def second(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Second]:
+    # The same name each time: what a killed session left, this one repairs and takes away.
+    name = f"h{instance_id()[:5]}"
+    stack = _Second(Instance(name, state_root() / name))
+    try:
+        stack.local("up", timeout=_UP_SECONDS)
+        yield stack
+    finally:
+        stack.local("down", timeout=300)
+
+
+@pytest.mark.timeout(3600)
+def test_up_returns_when_everything_is_healthy_again(second: _Second) -> None:
+    before = {part["name"] for part in second.parts() if part["kind"] != "container"}
+    second.kill()
+    down = second.local("status", timeout=120, check=False)
+    assert down.returncode == 1, down.stdout
+
+    second.local("up", timeout=_UP_SECONDS)
+    # At once, not after a wait: `up` has waited.
+    after = second.parts()
+    assert [part for part in after if not part["healthy"]] == []
+    assert {part["name"] for part in after if part["kind"] != "container"} == before

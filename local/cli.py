@@ -128,6 +128,7 @@ def _status(instance: Instance, arguments: Arguments) -> int:
     else:
         print("nothing runs: `make up` starts it", file=sys.stderr)
         return NOT_RUNNING
+    parts = [status.provider_part(Stack(instance).linked_provider()), *parts]
     healthy = all(part.healthy for part in parts) and Stack(instance).exists
     if arguments.json:
         print(json.dumps({"healthy": healthy, "parts": [part.to_json() for part in parts]}, indent=2))

@@ -23,7 +23,7 @@ from local.images.source import ImageSource
 from local.paths import CHECKOUT, Instance
 from local.progress import Progress
 from local.stack import ClusterFacts, Stack, overlay_file
-from local.toolchain import go_tools, tools
+from local.toolchain import go_tools, kubernetes_provider, tools
 from local.toolchain.go_tools import GoTool
 
 NODE_COUNT = 2
@@ -165,7 +165,28 @@ def _tool_steps(instance: Instance) -> list[_Step]:
         [_Step(f"install {', '.join(missing)}", lambda: machine.install_packages(missing))] if missing else []
     )
     needed = [tool.build for tool in tools.TOOLS if tool.on_path() is None]
-    return [*steps, *map(_build, _not_built(needed)), _Step("link tools", lambda: tools.link(instance))]
+    return [
+        *steps,
+        *map(_build, _not_built(needed)),
+        _Step("link tools", lambda: tools.link(instance)),
+        *_provider_steps(Stack(instance)),
+    ]
+
+
+def _provider_steps(stack: Stack) -> list[_Step]:
+    """The Kubernetes provider: Pulumi downloads it; where it cannot, it is built."""
+    if stack.kubernetes_provider() is not None:
+        return []
+    tool = go_tools.PULUMI_KUBERNETES
+
+    def build_unless_downloaded() -> None:
+        if stack.kubernetes_provider() is None:
+            tool.build()
+
+    return [
+        _Step(f"download {tool.name} v{kubernetes_provider.sdk_version()}", stack.download_provider),
+        _Step(f"build {tool.name} {tool.version}", build_unless_downloaded),
+    ]
 
 
 def _not_built(wanted: list[GoTool]) -> list[GoTool]:

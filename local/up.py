@@ -76,7 +76,11 @@ def up(instance: Instance) -> int:
     problems = machine.problems(cluster=given is None, running=is_running(instance))
     if problems:
         raise NotReady("\n".join(map(str, problems)))
-    planned = [*_tool_steps(instance), *([] if given else _cluster_steps(instance))]
+    planned = [
+        *_tool_steps(instance),
+        *_provider_steps(Stack(instance)),
+        *([] if given else _cluster_steps(instance)),
+    ]
     # A program may be wanted as a tool and for an image: it is built once.
     steps = list({step.title: step for step in planned}.values())
     cluster = Cluster.plan(instance, NODE_COUNT) if given is None else None
@@ -165,12 +169,7 @@ def _tool_steps(instance: Instance) -> list[_Step]:
         [_Step(f"install {', '.join(missing)}", lambda: machine.install_packages(missing))] if missing else []
     )
     needed = [tool.build for tool in tools.TOOLS if tool.on_path() is None]
-    return [
-        *steps,
-        *map(_build, _not_built(needed)),
-        _Step("link tools", lambda: tools.link(instance)),
-        *_provider_steps(Stack(instance)),
-    ]
+    return [*steps, *map(_build, _not_built(needed)), _Step("link tools", lambda: tools.link(instance))]
 
 
 def _provider_steps(stack: Stack) -> list[_Step]:

@@ -129,7 +129,7 @@ def _status(instance: Instance, arguments: Arguments) -> int:
     if seen is None:
         print("nothing runs: `make up` starts it", file=sys.stderr)
         return NOT_RUNNING
-    parts = status.parts(seen)
+    parts = [status.provider_part(Stack(instance).linked_provider()), *status.parts(seen)]
     healthy = all(part.healthy for part in parts) and Stack(instance).exists
     warnings = list(filter(None, [debian_lock.warning()]))
     if arguments.json:

@@ -12,7 +12,6 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,11 @@ import yaml
 
 from common.commands import Completed, run, started
 from common.files import write_whole
-from local import variables
+from local import old_state, variables
 from local.paths import CHECKOUT, Instance, cache_dir, state_root
 from local.plugins.shims import Plugin, official_plugins, write_shims
-from local.plugins.state import Provider, require
-from local.toolchain import tools, venv
+from local.toolchain import kubernetes_provider, tools, venv
+from local.toolchain.kubernetes_provider import Provider
 
 NAME = "local"
 _PROJECT = "livekit-platform"
@@ -130,6 +129,10 @@ class Stack:
         return [str(one["id"]) for one in resources if one.get("type") == _NAMESPACE_TYPE and one.get("id")]
 
     @property
+    def _may_be_old(self) -> bool:
+        return self.exists and old_state.mentions_old_provider(self._state_file.read_bytes())
+
+    @property
     def others(self) -> list[str]:
         """Stacks beside this one in the instance's backend, by path: somebody put them there."""
         stacks = self._instance.pulumi_backend / ".pulumi" / "stacks"
@@ -147,36 +150,49 @@ class Stack:
         if not self._instance.passphrase.exists():
             self._instance.passphrase.touch(mode=0o600)
             self._instance.passphrase.write_text(secrets.token_urlsafe(32))
+        self._choose_plugins()
         if self.exists:
-            self._check_plugins()
+            self._convert_old_state()
             known: str | None = self._instance.stack_config.read_text()
         else:
-            self._choose_plugins()
             known = self._create()
         merged = merge_config(_CHECKED_IN.read_text(), known, facts, overlay)
         write_whole(self._instance.stack_config, merged)
 
-    def _choose_plugins(self) -> None:
-        """Once, when the stack is made: its state belongs to the plugins that made it."""
-        write_shims(self._shims, venv.python(), CHECKOUT, [])
-        if Plugin.KUBERNETES in self._missing_plugins():
-            # Fails within seconds where nothing can be downloaded; then ours takes its place.
-            wanted = ["resource", "kubernetes", metadata.version("pulumi-kubernetes")]
-            command = [*_PULUMI, "plugin", "install", *wanted]
-            run(command, env=self.environment(), timeout=_DOWNLOAD_SECONDS, check=False)
-        write_shims(self._shims, venv.python(), CHECKOUT, self._missing_plugins())
+    def kubernetes_provider(self) -> Provider | None:
+        """The provider to use; None if it must be downloaded or built first."""
+        return kubernetes_provider.find(tools.machines_path(), self._pulumi_home)
 
-    def _check_plugins(self) -> None:
-        """The plugins of the first `up` again, under this checkout's Python of now.
+    def linked_provider(self) -> Provider | None:
+        """The provider that the last `up` used; None if it is gone, or there was no `up`."""
+        return kubernetes_provider.linked(self._shims, tools.machines_path(), self._pulumi_home)
+
+    def download_provider(self) -> None:
+        """Let Pulumi download it. Where that is impossible it ends within seconds, without an error."""
+        command = [*_PULUMI, "plugin", "install", "resource", "kubernetes", kubernetes_provider.sdk_version()]
+        run(command, env=self.environment(), timeout=_DOWNLOAD_SECONDS, check=False)
+
+    def _choose_plugins(self) -> None:
+        """Each time: a plugin that was installed since then is used from now on.
 
         Raises:
-            ForeignState: the state is of the other kind.
+            RuntimeError: the provider is missing; the steps before this one get it.
         """
-        ours = [plugin for plugin in Plugin if (self._shims / plugin.value).exists()]
-        write_shims(self._shims, venv.python(), CHECKOUT, ours)
+        provider = self.kubernetes_provider()
+        if provider is None:
+            raise RuntimeError(f"{kubernetes_provider.NAME} is missing: `make up` downloads or builds it")
+        write_shims(self._shims, venv.python(), CHECKOUT, self._missing_plugins())
+        kubernetes_provider.link(provider, self._shims)
+
+    def _convert_old_state(self) -> None:
+        """Once, for a stack that was made with the Kubernetes provider that this project used to have."""
+        if not self._may_be_old:
+            return
         exported = self._pulumi("stack", "export", "--stack", NAME, cwd=CHECKOUT, timeout=60).stdout
-        using = Provider.EMBEDDED if Plugin.KUBERNETES in ours else Provider.OFFICIAL
-        require(json.loads(exported), using)
+        deployment, count = old_state.converted(json.loads(exported))
+        if count:
+            command = [*_PULUMI, "stack", "import", "--stack", NAME, "--cwd", str(CHECKOUT)]
+            run(command, env=self.environment(), timeout=60, input=json.dumps(deployment))
 
     def _missing_plugins(self) -> frozenset[Plugin]:
         searched = {**os.environ, **self.environment(), "PATH": self._path(shims=False)}
@@ -196,7 +212,7 @@ class Stack:
     def up(self) -> int:
         """`pulumi up`, its display on stderr; gives its exit code."""
         self._release_stale_lock()
-        return self._shown("up", "--yes", "--skip-preview")
+        return self._shown("up", "--refresh", "--yes", "--skip-preview")
 
     def preview(self, facts: ClusterFacts, *, expect_no_changes: bool) -> int:
         """`pulumi preview --diff`, its display on stderr; with `expect_no_changes` a change is an error.
@@ -205,14 +221,20 @@ class Stack:
 
         Raises:
             ValueError: as `overlay_file`.
+            RuntimeError: the state must be converted first.
         """
+        if self._may_be_old:
+            raise RuntimeError(
+                "this stack was made with the Kubernetes provider of an earlier version of this project: "
+                "run `make up` once, which converts its state; nothing was changed"
+            )
         before = self._instance.stack_config.read_text()
         merged = merge_config(_CHECKED_IN.read_text(), before, facts, overlay_file())
         flags = ["--expect-no-changes"] if expect_no_changes else []
         with tempfile.TemporaryDirectory() as scratch:
             config = Path(scratch) / f"Pulumi.{NAME}.yaml"
             config.write_text(merged)
-            return self._shown("preview", "--diff", *flags, config=config)
+            return self._shown("preview", "--refresh", "--diff", *flags, config=config)
 
     def destroy(self) -> int:
         """`pulumi destroy`: for a cluster that stays when the platform goes."""
@@ -225,6 +247,10 @@ class Stack:
         printed = self._pulumi("stack", "output", "--json", "--stack", NAME, *flags, cwd=CHECKOUT, timeout=60)
         outputs = json.loads(printed.stdout)
         return {key: value for key, value in outputs.items() if show_secrets or value != "[secret]"}
+
+    @property
+    def _pulumi_home(self) -> Path:
+        return Path(os.environ.get("PULUMI_HOME") or cache_dir() / "pulumi-home")
 
     @property
     def _shims(self) -> Path:
@@ -250,8 +276,10 @@ class Stack:
             "PULUMI_BACKEND_URL": f"file://{self._instance.pulumi_backend}",
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(self._instance.passphrase),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
-            "PULUMI_HOME": os.environ.get("PULUMI_HOME", str(cache_dir() / "pulumi-home")),
-            # Nothing is fetched where our own plugins stand in for the official ones.
+            "PULUMI_HOME": str(self._pulumi_home),
+            # As `enable_patch_force` of the program, which the provider knows since 4.29.
+            "PULUMI_K8S_ENABLE_PATCH_FORCE": "true",
+            # All plugins are there: the engine would search for newer ones on the network.
             **({"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"} if embedded else {}),
         }
 

@@ -17,6 +17,8 @@ from local.cluster.doors import Door, recorded_doors
 from local.cluster.load import manifest_labels, running_containers
 from local.cluster.node import Node
 from local.images.catalog import BUILT_HERE_LABEL
+from local.toolchain import kubernetes_provider
+from local.toolchain.kubernetes_provider import Provider
 
 _WORKLOADS = "deployments.apps,statefulsets.apps,daemonsets.apps"
 _CRASH_LOOP = "CrashLoopBackOff"
@@ -29,16 +31,25 @@ _Object = Mapping[str, Any]
 class Part:
     """One line of the table."""
 
-    kind: str  # "node", "door", "workload" or "container"
+    kind: str  # "plugin", "node", "door", "workload" or "container"
     name: str
     node: str
     version: str
-    origin: str  # "built here", "official", or "" for what is no image
+    origin: str  # of a plugin: `Origin`; of an image: "built here" or "official"; empty for the rest
     healthy: bool
     detail: str  # why it is not healthy; empty otherwise
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def provider_part(provider: Provider | None) -> Part:
+    """The official Kubernetes provider. `make up` gets a missing one."""
+    if provider is None:
+        return Part("plugin", kubernetes_provider.NAME, "", "", "", False, "missing: `make up` gets it")
+    return Part(
+        "plugin", kubernetes_provider.NAME, "", f"v{provider.version}", provider.origin.value, True, ""
+    )
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from local.images.source import ImageSource
 from local.paths import Instance
 from local.run_steps import run_steps
 from local.stack import ClusterFacts, Stack, overlay_file
-from local.steps import Step
-from local.toolchain import go_tools, tools
+from local.steps import Resource, Step
+from local.toolchain import go_tools, kubernetes_provider, tools
 
 NODE_COUNT = 2
 
@@ -53,7 +53,10 @@ def up(instance: Instance) -> None:
     problems = machine.problems(cluster=given is None, running=is_running(instance))
     if problems:
         raise NotReady("\n".join(map(str, problems)))
-    run_steps(*_once([*_tool_steps(instance), *(_given_steps if given else _local_steps)(instance)]))
+    stack = Stack(instance)
+    provider = _provider_steps(stack)
+    deploy = (_given_steps if given else _local_steps)(instance, tuple(step.name for step in provider))
+    run_steps(*_once([*_tool_steps(instance), *provider, *deploy]))
 
 
 def _once(steps: Iterable[Step]) -> list[Step]:
@@ -131,6 +134,30 @@ def _tool_steps(instance: Instance) -> list[Step]:
     ]
 
 
+def _provider_steps(stack: Stack) -> list[Step]:
+    """The Kubernetes provider: Pulumi downloads it; where it cannot, it is built. The last step has it."""
+    if stack.kubernetes_provider() is not None:
+        return []
+    tool = go_tools.PULUMI_KUBERNETES
+    ask = f"download {tool.name} v{kubernetes_provider.sdk_version()}"
+    modules = f"download the modules of {tool.name}"
+
+    def unless_downloaded(action: Callable[[], object]) -> Callable[[], object]:
+        return lambda: stack.kubernetes_provider() or action()
+
+    return [
+        Step(ask, stack.download_provider, (_LINK_TOOLS,), timed_as=f"download {tool.name}"),
+        Step(modules, unless_downloaded(tool.download), (ask,)),
+        Step(
+            f"build {tool.name} {tool.version}",
+            unless_downloaded(tool.build),
+            (modules,),
+            Resource.COMPILER,
+            timed_as=f"build {tool.name}",
+        ),
+    ]
+
+
 def _install_step() -> list[Step]:
     missing = machine.missing_packages()
     if not missing:
@@ -140,8 +167,12 @@ def _install_step() -> list[Step]:
     ]
 
 
-def _local_steps(instance: Instance) -> list[Step]:
-    """The cluster on this machine and what is deployed on it."""
+def _local_steps(instance: Instance, provider: tuple[str, ...]) -> list[Step]:
+    """The cluster on this machine and what is deployed on it.
+
+    Args:
+        provider: names of the steps that get the Kubernetes provider.
+    """
     cluster = Cluster.plan(instance, NODE_COUNT)
     stack = Stack(instance)
     source = ImageSource(catalog.all_images())
@@ -175,20 +206,23 @@ def _local_steps(instance: Instance) -> list[Step]:
         step(_READY, cluster.wait_ready, _ADDONS),
         *load_steps(_LOAD_PLATFORM, catalog.platform_images()),
         step(
-            _PULUMI, lambda: _deploy(instance, None), _LINK_TOOLS, _READY, _LOAD_PLATFORM, shows_output=True
+            _PULUMI,
+            lambda: _deploy(instance, None),
+            *(*_BEFORE_PULUMI, *provider),
+            shows_output=True,
         ),
         step(_DOORS, lambda: open_for_browsers(cluster, stack.outputs(show_secrets=False)), _PULUMI),
         step(_HEALTHY, lambda: observing.wait(instance), _DOORS),
     ]
 
 
-def _given_steps(instance: Instance) -> list[Step]:
+def _given_steps(instance: Instance, provider: tuple[str, ...]) -> list[Step]:
     """What is deployed on a cluster that the user names."""
     return [
         Step(
             _PULUMI,
             lambda: _deploy(instance, given_cluster()),
-            (_LINK_TOOLS,),
+            (_LINK_TOOLS, *provider),
             timed_as=f"{_PULUMI} (given cluster)",
             shows_output=True,
         ),

@@ -1,6 +1,5 @@
-"""Pulumi plugins for machines that can have neither an installed nor a downloaded official one.
+"""What Pulumi's engine starts for this project, where no official plugin is installed.
 
-Three executables that the real engine starts and talks gRPC with: the Python language host, the
-Kubernetes provider, and the host of dynamic providers (the SDK's own). `shims` puts them on a PATH;
-`state` keeps a stack with the plugin that made it.
+`language_python` is a Python language host of our own. `shims` puts it on a PATH, with the SDK's host of
+dynamic providers. The Kubernetes provider is the official one: see `local/toolchain/kubernetes_provider.py`.
 """

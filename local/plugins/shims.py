@@ -1,4 +1,4 @@
-"""The executables by which the engine finds our plugins, and the search for the official ones."""
+"""The executables by which the engine finds our language host, and the search for official plugins."""
 
 from __future__ import annotations
 
@@ -13,19 +13,17 @@ _MARK = "# livekit-platform plugin"
 
 
 class Plugin(Enum):
-    """What the engine starts for this project, by the executable that it looks for on PATH."""
+    """A plugin that we can provide, by the executable that the engine looks for on PATH."""
 
     LANGUAGE = "pulumi-language-python"
-    KUBERNETES = "pulumi-resource-kubernetes"
     DYNAMIC = "pulumi-resource-pulumi-python"
 
     @property
     def module(self) -> str:
-        """What stands behind our executable of that name."""
+        """The Python module that our executable of that name runs."""
         return {
             Plugin.LANGUAGE: "local.plugins.language_python",
-            Plugin.KUBERNETES: "local.plugins.kubernetes",
-            # The official one is nothing else: the SDK serves dynamic providers itself.
+            # The official executable runs the same module: the SDK serves dynamic providers itself.
             Plugin.DYNAMIC: "pulumi.dynamic",
         }[self]
 
@@ -38,14 +36,14 @@ class Officials:
 
     @property
     def missing(self) -> frozenset[Plugin]:
-        """Those that have to come from here."""
+        """Those that we must provide."""
         return frozenset(Plugin) - self.found.keys()
 
 
 def write_shims(
     directory: Path, python: Path, checkout: Path, plugins: Collection[Plugin] = frozenset(Plugin)
 ) -> None:
-    """Make `directory` hold an executable for each of `plugins`, and for no other.
+    """Write an executable for each of `plugins` into `directory`, and remove those of the other plugins.
 
     Put the directory on PATH: the engine looks there before it looks for plugins that it downloaded, which is
     why one for an official plugin that is there must not be written.
@@ -94,7 +92,7 @@ def official_plugins(environment: Mapping[str, str]) -> Officials:
 
 
 def _download_name(plugin: Plugin) -> str:
-    """`pulumi-resource-kubernetes` is kept in a directory `resource-kubernetes-v4.34.2`."""
+    """`pulumi-language-python` is kept in a directory `language-python-v3.250.0`."""
     return plugin.value.removeprefix("pulumi-")
 
 

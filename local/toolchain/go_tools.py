@@ -7,6 +7,7 @@ go.mod of ours does not, and its go.sum fixes what is built.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import tempfile
@@ -34,6 +35,9 @@ class GoTool:
         module: the required module whose version is the tool's; empty where it is all ours.
         stamps: linker variables that take that version, as a release build sets them.
         settings: further linker variables, each "name=value".
+        embedded: JSON files of the module, by their paths in it. The build puts them beside our main.go,
+            which embeds them, and beside the built program.
+        release: the version, for a module that has no tag at the pinned commit.
     """
 
     name: str
@@ -41,6 +45,8 @@ class GoTool:
     module: str
     stamps: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
+    embedded: tuple[str, ...] = ()
+    release: str = ""
 
     @property
     def sources(self) -> Path:
@@ -49,6 +55,8 @@ class GoTool:
     @property
     def version(self) -> str:
         """As pinned in its go.mod, "v1.2.3"; "v0" for a program that is all ours."""
+        if self.release:
+            return self.release
         if not self.module:
             return "v0"
         pinned = re.search(
@@ -69,6 +77,8 @@ class GoTool:
     def key(self) -> str:
         """Identifies the build's inputs: sources, pins and flags."""
         digest = hashlib.sha256(f"{self.package}\n{self.ldflags}\n".encode())
+        for name in self.embedded:
+            digest.update(name.encode())
         for path in sorted(self.sources.iterdir()):
             digest.update(path.name.encode() + path.read_bytes())
         return digest.hexdigest()[:12]
@@ -104,12 +114,13 @@ class GoTool:
         Raises:
             CommandFailed: with the output of the module proxy.
         """
-        run(
-            ["go", "list", "-mod=readonly", "-deps", self.package],
-            cwd=self.sources,
-            env=_ENVIRONMENT,
-            timeout=_DOWNLOAD_SECONDS,
-        )
+        with tempfile.TemporaryDirectory() as scratch:
+            run(
+                ["go", "list", "-mod=readonly", "-deps", self.package],
+                cwd=self._sources_in(Path(scratch)),
+                env=_ENVIRONMENT,
+                timeout=_DOWNLOAD_SECONDS,
+            )
 
     def _build(self) -> None:
         self.path.parent.parent.mkdir(parents=True, exist_ok=True)
@@ -120,13 +131,33 @@ class GoTool:
                     *("go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false"),
                     *("-ldflags", self.ldflags, "-o", made, self.package),
                 ],
-                cwd=self.sources,
+                cwd=self._sources_in(Path(scratch)),
                 env=_ENVIRONMENT,
                 timeout=_BUILD_SECONDS,
             )
             if self.path.parent.exists():
                 shutil.rmtree(self.path.parent)
             made.parent.rename(self.path.parent)
+
+    def embedded_file(self, name: str) -> Path:
+        """One of the embedded files, as it is in the module. The module is downloaded if it is not there."""
+        [path] = [path for path in self.embedded if Path(path).name == name]
+        command = ["go", "mod", "download", "-json", self.module]
+        module = json.loads(run(command, cwd=self.sources, timeout=_DOWNLOAD_SECONDS).stdout)
+        return Path(module["Dir"]) / path
+
+    def _sources_in(self, scratch: Path) -> Path:
+        """The sources; with embedded files, which are too large to be committed, a copy that has them."""
+        if not self.embedded:
+            return self.sources
+        sources = scratch / "sources"
+        shutil.copytree(self.sources, sources)
+        (scratch / "out").mkdir()
+        for name in (Path(path).name for path in self.embedded):
+            compact = json.dumps(json.loads(self.embedded_file(name).read_text()), separators=(",", ":"))
+            for directory in (sources, scratch / "out"):
+                (directory / name).write_text(compact)
+        return sources
 
 
 KUBERNETES = GoTool(
@@ -141,6 +172,19 @@ PULUMI = GoTool(
     "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
     "github.com/pulumi/pulumi/pkg/v3",
     ("github.com/pulumi/pulumi/sdk/v3/go/common/version.Version",),
+)
+# The last release whose module the Go proxy serves: tags of pulumi-kubernetes do not name its module, so the
+# pin is a commit. This one is release 4.25.0.
+PULUMI_KUBERNETES = GoTool(
+    "pulumi-resource-kubernetes",
+    ".",
+    "github.com/pulumi/pulumi-kubernetes/provider/v4",
+    ("github.com/pulumi/pulumi-kubernetes/provider/v4/pkg/version.Version",),
+    embedded=(
+        "cmd/pulumi-resource-kubernetes/schema.json",
+        "cmd/pulumi-resource-kubernetes/terraform-mapping.json",
+    ),
+    release="v4.25.0",
 )
 # Helm takes charts' kubeVersion from the Kubernetes that it was built beside: here, by hand.
 _MINOR = KUBERNETES.version.split(".")[1]

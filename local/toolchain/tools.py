@@ -6,7 +6,6 @@ A program that the machine has at a fitting version is taken; otherwise ours is 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from common.commands import CommandFailed, run
 from local.paths import Instance, state_root
 from local.toolchain import go_tools
 from local.toolchain.go_tools import GoTool
+from local.toolchain.versions import fits
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Tool:
 
     def on_path(self) -> Path | None:
         """The machine's own, where it has the major version that ours has and is no older."""
-        found = shutil.which(self.name, path=_machines_path())
+        found = shutil.which(self.name, path=machines_path())
         if found is None:
             return None
         try:
@@ -37,7 +37,7 @@ class Tool:
         return Path(found) if fits(printed, self.build.version) else None
 
 
-def _machines_path() -> str:
+def machines_path() -> str:
     """PATH without the links of our own instances: tests run with these on it."""
     entries = os.environ.get("PATH", os.defpath).split(os.pathsep)
     return os.pathsep.join(entry for entry in entries if not Path(entry).is_relative_to(state_root()))
@@ -52,20 +52,6 @@ TOOLS = (
     # The tests of object-store-setup run it on this machine.
     Tool("versitygw", ("--version",), go_tools.VERSITYGW),
 )
-
-
-def fits(printed: str, wanted: str) -> bool:
-    """Whether a version command's output names a version with `wanted`'s major and no older.
-
-    >>> fits("v3.260.1", "v3.250.0"), fits("v4.0.0", "v3.22.0"), fits("Client Version: v1.34.0", "v1.35.4")
-    (True, False, False)
-    """
-    found = re.search(r"(\d+)\.(\d+)\.(\d+)", printed)
-    pinned = re.search(r"(\d+)\.(\d+)\.(\d+)", wanted)
-    if found is None or pinned is None:
-        return False
-    have, want = tuple(map(int, found.groups())), tuple(map(int, pinned.groups()))
-    return have[0] == want[0] and have >= want
 
 
 def directory(instance: Instance) -> Path:

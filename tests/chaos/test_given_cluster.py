@@ -134,6 +134,12 @@ def test_it_is_healthy_and_a_second_up_changes_nothing(given: Given) -> None:
     given.make("preview", "EXPECT_NO_CHANGES=1", timeout=300)
 
 
+def test_its_first_up_made_no_pod_too_early(given: Given, kubectl: Kubectl) -> None:
+    """A workload that is created before its ServiceAccount or PriorityClass fails to make its first pod."""
+    failed = kubectl.get("events", "-n", _NAMESPACE, "--field-selector", "reason=FailedCreate")
+    assert [f"{event['involvedObject']['name']}: {event['message']}" for event in failed] == []
+
+
 def test_our_images_were_pulled_from_the_registry(
     given: Given, kubectl: Kubectl, registries: list[Registry], images: dict[str, str]
 ) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,12 +14,15 @@ import testinfra
 import testinfra.host
 from livekit import api
 
+from common.commands import run
 from common.waiting import wait_until
 from loadtest.targets.resolving import edge_client
 from tests.deployment.kubectl import Kubectl
-from tests.running import ClusterAccess, RunningStack, local
+from tests.running import CHECKOUT, ClusterAccess, RunningStack, local
+from tests.support.speed import scaled
 
 _NOBODY = "65532"
+_UP_AGAIN_SECONDS = 15.0
 _ROOM_STARTED = 'token_api_webhooks_total{event="room_started"}'
 
 
@@ -126,9 +132,24 @@ def test_keys_on_this_machine_are_readable_by_their_owner_only(
 
 def test_up_again_is_quick_and_changes_nothing(platform: str, kubectl: Kubectl) -> None:
     before = {pod["metadata"]["uid"] for pod in kubectl.get("pods", "-n", platform)}
-    local("preview", "--expect-no-changes", timeout=120)
-    local("up", timeout=60)
+    started = time.monotonic()
+    done = run([sys.executable, "-m", "local", "up"], cwd=CHECKOUT, timeout=10 * scaled(_UP_AGAIN_SECONDS))
+    took = time.monotonic() - started
+    report = done.stderr.rpartition("Resources:")[2]
+    assert "unchanged" in report
+    assert not re.search("created|updated|replaced|deleted", report), report
     assert {pod["metadata"]["uid"] for pod in kubectl.get("pods", "-n", platform)} == before
+    assert took <= scaled(_UP_AGAIN_SECONDS), f"{took:.1f} s"
+
+
+def test_a_preview_of_what_is_deployed_shows_no_change(platform: str) -> None:
+    local("preview", "--expect-no-changes", timeout=120)
+
+
+def test_no_workload_tried_to_make_pods_too_early(platform: str, kubectl: Kubectl) -> None:
+    """Pulumi creates ServiceAccounts and PriorityClasses first. Events are kept for an hour."""
+    failed = kubectl.get("events", "-n", platform, "--field-selector", "reason=FailedCreate")
+    assert [f"{event['involvedObject']['name']}: {event['message']}" for event in failed] == []
 
 
 async def test_livekits_webhooks_reach_token_api(

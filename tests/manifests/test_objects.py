@@ -19,6 +19,7 @@ from tests.manifests.rendering import (
     serving,
     workloads,
 )
+from tests.unit.infra.provider_schema import built_provider, type_of
 
 _RECOMMENDED = {
     "app.kubernetes.io/name",
@@ -51,6 +52,22 @@ def test_selectors_hold_what_never_changes(manifests: list[Manifest]) -> None:
         assert not _CHANGING & set(pod_labels(workload))
         for claim in workload["spec"].get("volumeClaimTemplates", []):
             assert not _CHANGING & set(claim["metadata"].get("labels", {}))
+
+
+def test_workloads_are_created_after_their_service_account(manifests: list[Manifest]) -> None:
+    """Pulumi creates the objects of a chart all at once, but for what the annotation says."""
+    accounts = {manifest["metadata"]["name"] for manifest in of_kind(manifests, "ServiceAccount")}
+    for workload in workloads(manifests):
+        account = workload["spec"]["template"]["spec"]["serviceAccountName"]
+        assert account in accounts
+        depends_on = workload["metadata"]["annotations"]["config.kubernetes.io/depends-on"]
+        assert depends_on == f"/namespaces/{NAMESPACE}/ServiceAccount/{account}"
+
+
+def test_the_built_provider_knows_every_kind_and_property(manifests: list[Manifest]) -> None:
+    """It is older than the SDK, and staging and production may use a newer one."""
+    for manifest in manifests:
+        assert built_provider().unknown(type_of(manifest), manifest) == []
 
 
 def test_there_are_no_hooks(manifests: list[Manifest]) -> None:

@@ -1,11 +1,12 @@
-"""What the contract tests run on: a cluster, the real engine, and our plugins on its PATH."""
+"""What these tests run on: a cluster, the real engine, the official provider and our language host."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import kubernetes
 import pytest
 
 from local.plugins.shims import write_shims
+from local.toolchain.kubernetes_provider import NAME
 from tests.deployment.kubectl import Kubectl
 from tests.plugins.stack import Stack
 from tests.running import ClusterAccess
@@ -20,7 +22,7 @@ from tests.running import ClusterAccess
 
 @pytest.fixture(scope="session")
 def shims(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the executables of our three plugins."""
+    """A directory with the executables of our own plugins."""
     directory = tmp_path_factory.mktemp("shims")
     write_shims(directory, Path(sys.executable), Path(__file__).parents[2])
     return directory
@@ -28,7 +30,8 @@ def shims(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def _engine(cluster: ClusterAccess, shims: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine on PATH, with our plugins, and off the network."""
+    """The engine on PATH, off the network, with our plugins and the provider that `make up` chose."""
+    assert shutil.which(NAME), "run the tests by `make test`, which puts the provider on PATH"
     # `make test` runs in the environment of the platform's stack: none of that is for these.
     for name in [name for name in os.environ if name.startswith("PULUMI_")]:
         monkeypatch.delenv(name)
@@ -40,7 +43,7 @@ def _engine(cluster: ClusterAccess, shims: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture(scope="session")
 def api(cluster: ClusterAccess) -> Any:
-    """A client of the cluster that shares nothing with the provider under test but its library."""
+    """A client of the cluster."""
     load: Any = kubernetes.config.new_client_from_config
     return load(str(cluster.kubeconfig))
 
@@ -65,20 +68,6 @@ def namespace(cluster: ClusterAccess) -> Iterator[str]:
 
 
 @pytest.fixture
-def make_scratch(
-    _engine: None, cluster: ClusterAccess, namespace: str, tmp_path: Path
-) -> Callable[..., Stack]:
-    """Makes stacks in the test's namespace, each with a state of its own."""
-
-    def make(name: str = "stack", **provider: Any) -> Stack:
-        made = Stack(tmp_path / name, cluster.kubeconfig, namespace)
-        made.provider = provider or made.provider
-        return made
-
-    return make
-
-
-@pytest.fixture
-def scratch(make_scratch: Callable[..., Stack]) -> Stack:
-    """An empty stack whose provider changes ConfigMaps and Secrets in place, as ours does."""
-    return make_scratch()
+def scratch(_engine: None, cluster: ClusterAccess, namespace: str, tmp_path: Path) -> Stack:
+    """An empty stack with the provider's options of the platform."""
+    return Stack(tmp_path / "stack", cluster.kubeconfig, namespace)

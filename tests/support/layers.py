@@ -35,7 +35,8 @@ class Layer:
     Attributes:
         budget: seconds for `make test` on the reference machine, without tests that are marked `long`. For an
             isolated layer: the sum over both workers.
-        isolated: whether its tests may run next to others, unless they use the fixture `stack` or are marked `alone`.
+        isolated: whether its tests may run next to others. Those that use the fixture `stack` or are marked
+            `alone` never do.
     """
 
     name: str

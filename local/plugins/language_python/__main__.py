@@ -12,15 +12,13 @@ import grpc
 from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
 from pulumi.runtime.proto import language_pb2_grpc
 
-from local.plugins.engine import Engine
 from local.plugins.language_python.host import LanguageHost
-from local.plugins.process import engine_address, on_parent_gone, print_port
+from local.plugins.language_python.process import engine_address, on_parent_gone, print_port
 
 
 def main() -> None:
     """Serve until the engine ends this process or is gone itself; the program never outlives it."""
-    address = engine_address(sys.argv)
-    host = LanguageHost(address, Engine(address))
+    host = LanguageHost(engine_address(sys.argv))
     server = grpc.server(ThreadPoolExecutor(max_workers=8), options=_GRPC_CHANNEL_OPTIONS)
     language_pb2_grpc.add_LanguageRuntimeServicer_to_server(host, server)
     port = server.add_insecure_port("127.0.0.1:0")

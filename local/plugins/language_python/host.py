@@ -18,7 +18,6 @@ from google.protobuf import empty_pb2
 from google.protobuf.json_format import MessageToDict
 from pulumi.runtime.proto import LanguageRuntimeServicer, language_pb2, plugin_pb2
 
-from local.plugins.engine import Engine
 from local.plugins.language_python import packages
 from local.plugins.language_python.program import ALREADY_SHOWN, INTERRUPTED, Invocation
 
@@ -32,9 +31,8 @@ class LanguageHost(LanguageRuntimeServicer):
     The program's stdout and stderr are this process's: the engine reads both and shows them live.
     """
 
-    def __init__(self, engine_address: str, engine: Engine) -> None:
+    def __init__(self, engine_address: str) -> None:
         self._engine_address = engine_address
-        self._engine = engine
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[str]] = set()
         self._cancelled = False
@@ -54,7 +52,6 @@ class LanguageHost(LanguageRuntimeServicer):
 
     def Run(self, request: language_pb2.RunRequest, context: Any) -> language_pb2.RunResponse:
         """Run the program to its end. `bail` says that the user has already been told what went wrong."""
-        self._engine.announce()
         try:
             python = interpreter(request.info, Path(sys.executable))
         except FileNotFoundError as error:
@@ -143,7 +140,6 @@ class LanguageHost(LanguageRuntimeServicer):
         """Take the engine's address from the handshake where the engine makes one."""
         if request.engine_address:
             self._engine_address = request.engine_address
-            self._engine = Engine(request.engine_address)
         return language_pb2.LanguageHandshakeResponse()
 
     def Cancel(self, request: empty_pb2.Empty, context: Any) -> empty_pb2.Empty:

@@ -60,7 +60,8 @@ def test_it_is_of_the_checkouts_configuration_as_it_is_now(
     # Else no secret of the state could be read.
     assert given["encryptionsalt"] == _SALT
     words = (seen / "words").read_text().split()
-    assert words[:2] == ["preview", "--diff"]
+    # The engine compares with the state; `--refresh` brings the state up to date with the cluster first.
+    assert words[:3] == ["preview", "--refresh", "--diff"]
     assert "--expect-no-changes" in words
     assert words[words.index("--cwd") + 1] == str(CHECKOUT)
 
@@ -124,3 +125,16 @@ def test_without_either_it_is_said_which_variable_is_missing(instance: Instance,
     instance.record.unlink()
     with pytest.raises(RuntimeError, match="LKP_KUBECONFIG"):
         preview(instance, expect_no_changes=False)
+
+
+def test_a_stack_of_the_old_provider_is_not_previewed(instance: Instance, seen: Path, checkout: Path) -> None:
+    state = instance.pulumi_backend / ".pulumi" / "stacks" / "livekit-platform" / "local.json"
+    state.parent.mkdir(parents=True)
+    state.write_text('{"__provider": "livekit-platform/local"}')
+    with pytest.raises(
+        RuntimeError, match="run `make up` once, which converts its state; nothing was changed"
+    ):
+        preview(instance, expect_no_changes=False)
+    assert not (seen / "words").exists()
+    state.write_text('{"__fieldManager": "livekit-platform"}')
+    assert preview(instance, expect_no_changes=False) == 7

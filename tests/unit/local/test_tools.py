@@ -9,7 +9,8 @@ import pytest
 from local.paths import Instance
 from local.toolchain import go_tools, tools
 from local.toolchain.go_tools import GoTool
-from local.toolchain.tools import TOOLS, Tool, fits
+from local.toolchain.tools import TOOLS, Tool
+from local.toolchain.versions import fits
 
 _ALL = [tool for tool in vars(go_tools).values() if isinstance(tool, GoTool)]
 

@@ -1,4 +1,4 @@
-"""Around the plugins: settings, shims, whose state it is, and what a program's author is shown."""
+"""Around the language host: shims, the search for official plugins, and what a program's author is shown."""
 
 from __future__ import annotations
 
@@ -7,45 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from local.plugins import state
-from local.plugins.kubernetes.immutable import Mutability
-from local.plugins.kubernetes.settings import BadSetting, Settings, parse
 from local.plugins.language_python.program import Invocation, users_part
 from local.plugins.shims import Plugin, official_plugins, write_shims
-
-
-def test_settings_are_read_from_the_engine_s_variables() -> None:
-    given = {
-        "kubeconfig": "/a/path",
-        "context": "c",
-        "namespace": "n",
-        "enableSecretMutable": "true",
-        "enableConfigMapMutable": "false",
-        "suppressHelmHookWarnings": "true",
-    }
-    assert parse({f"kubernetes:config:{key}": value for key, value in given.items()}) == Settings(
-        kubeconfig="/a/path",
-        context="c",
-        namespace="n",
-        mutability=Mutability(config_maps=False, secrets=True),
-    )
-    content = parse({"kubernetes:config:kubeconfig": "apiVersion: v1\nclusters: []\n"})
-    assert content.kubeconfig is None
-    assert content.kubeconfig_content == {"apiVersion": "v1", "clusters": []}
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "message"),
-    [
-        ("enableServerSideApply", "false", "server-side only"),
-        ("enablePatchForce", "yes", "given 'yes', allowed are true and false"),
-        ("renderYamlToDirectory", "out", "renderYamlToDirectory: only the official"),
-        ("kubeconfig", "- a\n- list\n", "no YAML mapping"),
-    ],
-)
-def test_a_setting_that_is_not_allowed_is_named(key: str, value: str, message: str) -> None:
-    with pytest.raises(BadSetting, match=message):
-        parse({f"kubernetes:config:{key}": value})
 
 
 def test_shims_start_the_plugins_with_their_arguments(tmp_path: Path) -> None:
@@ -60,7 +23,6 @@ def test_shims_start_the_plugins_with_their_arguments(tmp_path: Path) -> None:
         return subprocess.run(command, env={}, capture_output=True, text=True, check=True).stdout.strip()
 
     assert started(Plugin.LANGUAGE) == f"{checkout}: -u -P -m local.plugins.language_python 127.0.0.1:1"
-    assert started(Plugin.KUBERNETES) == f"{checkout}: -u -P -m local.plugins.kubernetes 127.0.0.1:1"
     assert started(Plugin.DYNAMIC) == ": -u -m pulumi.dynamic 127.0.0.1:1"
 
 
@@ -83,48 +45,24 @@ def test_official_plugins_are_found_where_the_engine_finds_them(tmp_path: Path) 
     beside = executable(tmp_path / "release" / Plugin.LANGUAGE.value)
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked" / "pulumi").symlink_to(tmp_path / "release" / "pulumi")
-    versions = ["v4.34.1", "v4.34.2"]
+    versions = ["v3.250.0", "v3.250.1"]
     downloads = tmp_path / "home" / ".pulumi" / "plugins"
     *_, newest = [
-        executable(downloads / f"resource-kubernetes-{version}" / Plugin.KUBERNETES.value)
+        executable(downloads / f"resource-pulumi-python-{version}" / Plugin.DYNAMIC.value)
         for version in versions
     ]
-    found = official_plugins(
-        {"PATH": f"{tmp_path / 'shims'}:{tmp_path / 'linked'}", "HOME": str(tmp_path / "home")}
-    )
-    assert found.found == {Plugin.LANGUAGE: beside, Plugin.KUBERNETES: newest}
-    assert found.missing == {Plugin.DYNAMIC}
+    environment = {"PATH": f"{tmp_path / 'shims'}:{tmp_path / 'linked'}", "HOME": str(tmp_path / "home")}
+    found = official_plugins(environment)
+    assert found.found == {Plugin.LANGUAGE: beside, Plugin.DYNAMIC: newest}
+    assert found.missing == frozenset()
+    newest.parent.rename(tmp_path / "elsewhere")
+    (downloads / "resource-pulumi-python-v3.250.0" / Plugin.DYNAMIC.value).unlink()
+    assert official_plugins(environment).missing == {Plugin.DYNAMIC}
 
 
 def test_our_own_shims_are_not_taken_for_official(tmp_path: Path) -> None:
     write_shims(tmp_path, Path("/python"), Path("/checkout"))
     assert official_plugins({"PATH": str(tmp_path), "HOME": str(tmp_path)}).found == {}
-
-
-@pytest.mark.parametrize(
-    ("mark", "maker"), [(state.MARK, state.Provider.EMBEDDED), (None, state.Provider.OFFICIAL)]
-)
-def test_a_stack_is_refused_to_the_provider_that_did_not_make_it(
-    mark: str | None, maker: state.Provider
-) -> None:
-    outputs = {state.MARK_KEY: mark} if mark else {"__fieldManager": "pulumi-kubernetes-1"}
-    resources = [
-        {"urn": "a", "type": "pulumi:pulumi:Stack"},
-        {"urn": "b", "type": "kubernetes:helm.sh/v4:Chart"},
-        {"urn": "c", "type": "kubernetes:core/v1:Secret", "custom": True, "outputs": outputs},
-        {"urn": "d", "type": "pulumi-python:dynamic:Resource", "custom": True, "outputs": {}},
-    ]
-    deployment = {"deployment": {"resources": resources}}
-    state.require(deployment, maker)
-    with pytest.raises(state.ForeignState, match=r"made: c\. Nothing was changed") as refused:
-        state.require(deployment, maker.other)
-    assert refused.value.found == ["c"]
-
-
-def test_an_empty_stack_is_anyone_s() -> None:
-    for provider in state.Provider:
-        state.require({}, provider)
-        state.require({"deployment": {"resources": None}}, provider)
 
 
 def test_an_invocation_survives_the_way_to_the_child() -> None:

@@ -1,4 +1,4 @@
-"""How a plugin process begins and ends: its port on stdout first, and never longer than the engine lives."""
+"""Start and end of a plugin process: it prints its port first, and ends when the engine ends."""
 
 from __future__ import annotations
 

@@ -1,0 +1,46 @@
+"""Stacks that an earlier version of this project made, with a Kubernetes provider of its own.
+
+That provider kept less in the state than the official one. What is missing can be computed from the state, so
+such a stack is converted once, before the first `pulumi up` under the official provider.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+# An output by which the old provider marked its resources.
+_MARK_KEY, _MARK = "__provider", "livekit-platform/local"
+# The old provider applied objects under this name.
+_FIELD_MANAGER = "livekit-platform"
+_KUBERNETES = "kubernetes:"
+
+
+def mentions_old_provider(state: bytes) -> bool:
+    """Whether a state file may hold such resources: a quick look that saves an export."""
+    return _MARK.encode() in state
+
+
+def converted(exported: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """The deployment with the outputs that the official provider keeps, and the number of changed resources.
+
+    The official provider needs the inputs of the last run, the API version and the name of the field manager.
+    It keeps the old name: under another one the API server would leave fields that the program drops.
+
+    Args:
+        exported: `pulumi stack export`, parsed. It is not changed.
+    """
+    result = copy.deepcopy(exported)
+    resources = (result.get("deployment") or {}).get("resources") or []
+    count = 0
+    for resource in resources:
+        outputs = resource.get("outputs") or {}
+        if not str(resource.get("type", "")).startswith(_KUBERNETES) or outputs.get(_MARK_KEY) != _MARK:
+            continue
+        del outputs[_MARK_KEY]
+        inputs = resource.get("inputs") or {}
+        outputs["__inputs"] = copy.deepcopy(inputs)
+        outputs["__initialApiVersion"] = inputs.get("apiVersion") or outputs.get("apiVersion")
+        outputs["__fieldManager"] = _FIELD_MANAGER
+        count += 1
+    return result, count

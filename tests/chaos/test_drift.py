@@ -1,0 +1,177 @@
+"""`make up` repairs what was changed beside Pulumi: in place where it was edited, anew where it was deleted.
+
+All cases are repaired by one `up`, while a call is held.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from common.commands import run
+from loadtest.client.samples import now_ms
+from loadtest.net.bridge import ClientNetwork
+from loadtest.targets.outputs import StackOutputs
+from tests.chaos.held_call import FREEZE_MS, held_call, longest_standstill_ms
+from tests.deployment.kubectl import Kubectl
+from tests.running import CHECKOUT
+
+_UP_SECONDS = 300.0
+_KINDS = (
+    "deployments,statefulsets,services,configmaps,secrets,networkpolicies,serviceaccounts,jobs,"
+    "poddisruptionbudgets"
+)
+_EDITED = (
+    "Deployment/coturn",  # scaled
+    "ConfigMap/livekit-server",
+    "Secret/livekit-server-config",
+    "Deployment/livekit-server",  # a field of it taken over by another manager
+)
+_DELETED = ("Service/livekit-server-nodes", "NetworkPolicy/object-store")
+# What the API server or a controller writes, not Pulumi.
+_VOLATILE = ("managedFields", "resourceVersion", "generation", "creationTimestamp", "uid")
+_ASSIGNED = ("clusterIP", "clusterIPs")
+
+
+@dataclass(frozen=True)
+class Repair:
+    """The objects before the drift and after the repair, and what the engine and the call reported."""
+
+    before: dict[str, Any]
+    drifted: dict[str, Any]
+    after: dict[str, Any]
+    pods_before: set[str]
+    pods_after: set[str]
+    said: str
+    standstill_ms: float
+
+
+def _objects(kubectl: Kubectl, namespace: str) -> dict[str, Any]:
+    found = kubectl.get(_KINDS, "-n", namespace)
+    return {f"{one['kind']}/{one['metadata']['name']}": one for one in found}
+
+
+def _pods(kubectl: Kubectl, namespace: str) -> set[str]:
+    """All pods but those of the Deployment that is scaled."""
+    return {
+        pod["metadata"]["uid"]
+        for pod in kubectl.get("pods", "-n", namespace, "-l", "app.kubernetes.io/name!=coturn")
+    }
+
+
+def _content(obj: dict[str, Any]) -> dict[str, Any]:
+    """What Pulumi is responsible for."""
+    metadata = {key: value for key, value in obj["metadata"].items() if key not in _VOLATILE}
+    spec = obj.get("spec")
+    if isinstance(spec, dict):
+        spec = {key: value for key, value in spec.items() if key not in _ASSIGNED}
+    rest = {key: value for key, value in obj.items() if key not in ("metadata", "spec", "status")}
+    return {**rest, "metadata": metadata, "spec": spec}
+
+
+def _drift(kubectl: Kubectl, namespace: str) -> None:
+    def on(*words: str, input: str | None = None) -> None:
+        kubectl("-n", namespace, *words, input=input)
+
+    on("scale", "deployment/coturn", "--replicas=1")
+    on("patch", "configmap/livekit-server", "--type=json", "-p", _first_key(kubectl, namespace))
+    on("patch", "secret/livekit-server-config", "--type=merge", "-p", '{"data":{"livekit.yaml":"eA=="}}')
+    on(
+        *("apply", "--server-side", "--force-conflicts", "--field-manager=somebody", "-f", "-"),
+        input=(
+            "{apiVersion: apps/v1, kind: Deployment, metadata: {name: livekit-server}, "
+            "spec: {revisionHistoryLimit: 7}}"
+        ),
+    )
+    for deleted in _DELETED:
+        on("delete", deleted)
+
+
+def _first_key(kubectl: Kubectl, namespace: str) -> str:
+    [key, *_] = _objects(kubectl, namespace)["ConfigMap/livekit-server"]["data"]
+    return f'[{{"op":"replace","path":"/data/{key}","value":"# edited by hand"}}]'
+
+
+@pytest.fixture(scope="module")
+def repair(
+    outputs: StackOutputs,
+    client_network: ClientNetwork,
+    kubectl: Kubectl,
+    disruptive_session: None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Repair:
+    namespace = outputs.namespace
+    before, pods = _objects(kubectl, namespace), _pods(kubectl, namespace)
+    logs = tmp_path_factory.mktemp("drift")
+    try:
+        with held_call(outputs, client_network, outputs.signal_urls, logs) as watching:
+            started_ms = now_ms()
+            _drift(kubectl, namespace)
+            drifted = _objects(kubectl, namespace)
+            said = _up()
+            watching.run_for(1)
+            ended_ms = now_ms()
+            watching.finish()
+    except BaseException:
+        _up()  # the other tests need a whole stack
+        raise
+    return Repair(
+        before,
+        drifted,
+        _objects(kubectl, namespace),
+        pods,
+        _pods(kubectl, namespace),
+        said,
+        longest_standstill_ms(watching.recording, started_ms, ended_ms),
+    )
+
+
+def _up() -> str:
+    """`make up`; gives the engine's report."""
+    return run([sys.executable, "-m", "local", "up"], cwd=CHECKOUT, timeout=_UP_SECONDS).stderr
+
+
+@pytest.mark.parametrize("name", _EDITED)
+def test_what_was_edited_is_repaired_in_place(repair: Repair, name: str) -> None:
+    before, drifted, after = (_content(one[name]) for one in (repair.before, repair.drifted, repair.after))
+    assert drifted != before, "this case changed nothing"
+    assert after == before
+    assert repair.after[name]["metadata"]["uid"] == repair.before[name]["metadata"]["uid"]
+
+
+def test_the_field_of_another_manager_is_pulumis_again(repair: Repair) -> None:
+    managers = {
+        entry["manager"]: entry["fieldsV1"]
+        for entry in repair.after["Deployment/livekit-server"]["metadata"].get("managedFields", [])
+    }
+    assert "f:revisionHistoryLimit" not in managers.get("somebody", {}).get("f:spec", {})
+    assert repair.after["Deployment/livekit-server"]["spec"]["revisionHistoryLimit"] == 3
+
+
+@pytest.mark.parametrize("name", _DELETED)
+def test_what_was_deleted_is_created_again(repair: Repair, name: str) -> None:
+    assert name not in repair.drifted, "this case changed nothing"
+    assert _content(repair.after[name]) == _content(repair.before[name])
+    assert repair.after[name]["metadata"]["uid"] != repair.before[name]["metadata"]["uid"]
+
+
+def test_nothing_else_changes(repair: Repair) -> None:
+    touched = {*_EDITED, *_DELETED}
+    assert repair.before.keys() == repair.after.keys()
+    for name in repair.before.keys() - touched:
+        assert _content(repair.after[name]) == _content(repair.before[name]), name
+        assert repair.after[name]["metadata"]["uid"] == repair.before[name]["metadata"]["uid"], name
+    assert repair.pods_after == repair.pods_before
+    report = repair.said.rpartition("Resources:")[2]
+    counts = {
+        word: int(count) for count, word in re.findall(r"(\d+) (created|updated|replaced|deleted)", report)
+    }
+    assert counts == {"created": len(_DELETED), "updated": len(_EDITED)}, report
+
+
+def test_the_call_goes_on(repair: Repair) -> None:
+    assert repair.standstill_ms < FREEZE_MS, f"the video stood still for {repair.standstill_ms:.0f} ms"

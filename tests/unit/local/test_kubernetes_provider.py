@@ -189,16 +189,17 @@ def test_make_up_downloads_it_and_builds_it_only_where_that_failed(
         return _executable(tool.path)
 
     monkeypatch.setattr(GoTool, "build", build)
+    monkeypatch.setattr(GoTool, "download", lambda tool: built.append(f"modules of {tool.name}"))
     script = _PULUMI.format(log=tmp_path / "log", download=str(downloadable).lower())
     _executable(tools.directory(instance) / "pulumi", script)
     stack = Stack(instance)
 
     steps = up._provider_steps(stack)
-    assert [step.title.split()[0] for step in steps] == ["download", "build"]
+    assert [step.name.split()[0] for step in steps] == ["download", "download", "build"]
     for step in steps:
         step.action()
     assert (tmp_path / "log").read_text().split()[4] == sdk_version()
-    assert built == ([] if downloadable else [NAME])
+    assert built == ([] if downloadable else [f"modules of {NAME}", NAME])
     found = stack.kubernetes_provider()
     assert found is not None
     assert found.origin is (Origin.DOWNLOADED if downloadable else Origin.BUILT)

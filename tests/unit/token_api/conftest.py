@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -9,13 +10,18 @@ import pytest
 import structlog
 from fastapi import FastAPI
 
-from tests.token_api import postgres as postgres_module
-from tests.token_api.postgres import Postgres, postgres_server
+from tests.support.scratch import memory_directory
+from tests.token_api.postgres import (
+    DatabaseKind,
+    Postgres,
+    new_database,
+    postgres_server,
+    write_migrated_sqlite,
+)
 from tests.unit.token_api.api import HOST_AUDIENCE, HOST_ISSUER, HOST_SECRET, Api, running_api
 from tests.unit.token_api.livekit_double import LiveKitDouble, livekit_double
 from tests.unit.token_api.support import ENVIRONMENT, StandInServer, livekit_stand_in
 from token_api.app import create_app
-from token_api.database.migrate import migrate
 from token_api.endpoints import health
 from token_api.settings import Settings, load_settings, variables
 
@@ -35,16 +41,28 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of a database without tables, on SQLite and on PostgreSQL in turn."""
-    with postgres_module.empty_database(
-        request.param, tmp_path, lambda: request.getfixturevalue("postgres")
-    ) as url:
+def database_kind(request: pytest.FixtureRequest) -> DatabaseKind:
+    """A test that uses a database runs on SQLite and on PostgreSQL."""
+    kind: DatabaseKind = request.param
+    return kind
+
+
+@pytest.fixture
+def empty_database(request: pytest.FixtureRequest, database_kind: DatabaseKind) -> Iterator[str]:
+    """The URL of a new database without tables."""
+    with new_database(database_kind, partial(request.getfixturevalue, "postgres")) as url:
         yield url
 
 
 @pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+def data_directory() -> Iterator[Path]:
+    """An empty directory for TOKEN_API_DATA_DIR."""
+    with memory_directory("token-api-data-") as directory:
+        yield directory
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, data_directory: Path) -> pytest.MonkeyPatch:
     """A good environment, and nothing of the one that the tests run in."""
     for variable in variables():
         monkeypatch.delenv(variable, raising=False)
@@ -52,7 +70,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Monke
         monkeypatch.delenv(variable)
     for variable, value in ENVIRONMENT.items():
         monkeypatch.setenv(variable, value)
-    monkeypatch.setenv("TOKEN_API_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("TOKEN_API_DATA_DIR", str(data_directory))
     # A busy machine may take longer than the kubelet waits; that is not what these tests are about.
     monkeypatch.setattr(health, "DATABASE_SECONDS", 30.0)
     return monkeypatch
@@ -70,10 +88,11 @@ def livekit() -> Iterator[StandInServer]:
 
 
 @pytest.fixture
-def database(empty_database: str) -> str:
-    """The URL of a database with tables, on SQLite and on PostgreSQL in turn."""
-    migrate(empty_database)
-    return empty_database
+def database(request: pytest.FixtureRequest, database_kind: DatabaseKind) -> Iterator[str]:
+    """The URL of a new database with all tables."""
+    server = partial(request.getfixturevalue, "postgres")
+    with new_database(database_kind, server, migrated=True) as url:
+        yield url
 
 
 @pytest.fixture
@@ -96,6 +115,8 @@ async def api(environment: pytest.MonkeyPatch, database: str, double: LiveKitDou
 
 @pytest.fixture
 def app(settings: Settings) -> FastAPI:
+    """The service on SQLite, where no database is given."""
+    write_migrated_sqlite(Path(settings.database.removeprefix("sqlite:///")))
     return create_app(settings)
 
 

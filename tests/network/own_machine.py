@@ -55,6 +55,8 @@ try:
         sys.stdin.read()
 except NoUplink as error:
     print("NoUplink:", error, flush=True)
+except KeyboardInterrupt:  # SIGTERM: all is taken away by now
+    pass
 """
 
 

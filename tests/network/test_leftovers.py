@@ -28,7 +28,7 @@ CHECKOUT = Path(__file__).parents[2]
 # Holds links on the given bridge, or on one of its own as another checkout does; says so, and waits.
 OWNER = """
 import sys, tempfile, time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from loadtest.net.bridge import ClientNetwork
 from loadtest.net.link import client_links
@@ -38,7 +38,7 @@ from tests.e2e.switch import own_switch
 treat_sigterm_as_interrupt()
 given = sys.argv[1]
 place = nullcontext(ClientNetwork.model_validate_json(given)) if given else own_switch()
-with tempfile.TemporaryDirectory() as logs, place as network:
+with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory() as logs, place as network:
     with client_links(network, load_profile("4g"), 2, seed=1, logs=Path(logs)) as group:
         names = [str(client.name) for client in group.clients]
         print(group._router.name, *names, group.emulator_pid or 0, flush=True)

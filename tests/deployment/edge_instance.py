@@ -244,10 +244,11 @@ def echoes(connection: ssl.SSLSocket) -> bool:
 
 def start(kubectl: Kubectl, namespace: str, node: str, address: str, image: str) -> Instance:
     """The echo and the edge, ready."""
-    kubectl.start_pod(namespace, "echo", script=ECHO)
+    kubectl.create_pod(namespace, "echo", script=ECHO)
     instance = Instance(kubectl, namespace, node, address, image, drain_seconds=15)
     instance.make_service()
     instance.use(certificate(DOMAIN))
     instance.apply()
+    kubectl.wait_for_pods(namespace, "echo")
     instance.wait_ready()
     return instance

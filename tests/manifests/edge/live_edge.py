@@ -179,8 +179,9 @@ class LiveEdge:
     def websockets(self, number: int) -> Iterator[list[ssl.SSLSocket]]:
         """Open WebSockets to the service behind the edge, spread over HAProxy's threads."""
         with ExitStack() as stack:
-            opened = [stack.enter_context(self.connect()) for _ in range(number)]
-            for connection in opened:
+            opened = []
+            for _ in range(number):
+                opened.append(connection := stack.enter_context(self.connect()))
                 connection.sendall(
                     f"GET /ws HTTP/1.1\r\nHost: api.{self.domain}\r\nConnection: Upgrade\r\n"
                     f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"

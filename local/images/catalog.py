@@ -159,7 +159,8 @@ _NETFILTER = Rootfs("netfilter", ("conntrack", "ipset", "iproute2", "iptables", 
 _REDIS = Rootfs("redis", ("redis-server",), without=("etc/redis",))
 # bookworm's coturn knows no drain, and lets IPv4-mapped addresses past its peer rules (CVE-2026-27624).
 _COTURN = Rootfs("coturn", ("ca-certificates", "coturn"), suite="forky")
-_HAPROXY = Rootfs("haproxy", ("haproxy",), suite="trixie")
+# The official image has openssl, too: its ca-certificates need it.
+_HAPROXY = Rootfs("haproxy", ("haproxy", "openssl"), suite="trixie")
 # Without the cluster that the package makes: each pod makes its own.
 _POSTGRES = Rootfs("postgres", ("postgresql",), without=("etc/postgresql", "var/lib/postgresql"))
 _PYTHON = Rootfs("python", ("ca-certificates", "python3"))

@@ -49,9 +49,12 @@ def disruptive_session(cluster: ClusterAccess) -> None:
 
 @pytest.fixture(scope="module")
 def scratch(kubectl: Kubectl, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A namespace for the pods of one test file."""
+    """A namespace for the pods of one test file.
+
+    The next file does not wait until it is gone: its own has another name.
+    """
     name = f"test-{request.path.stem.removeprefix('test_').replace('_', '-')}-{os.getpid()}"
-    with kubectl.namespace(name):
+    with kubectl.namespace(name, wait=False):
         yield name
 
 

@@ -10,14 +10,12 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-
+from common.waiting import wait_until
+from tests.certificates import Certificate, certificate
 from tests.deployment.kubectl import Kubectl
 from tests.manifests.rendering import template
 
@@ -45,43 +43,7 @@ exec nc -ll -p 8080 -e sh /serve
 """
 
 
-@dataclass(frozen=True)
-class Certificate:
-    """A self-signed certificate for the domain's names, and its key."""
-
-    pem: str
-    key: str
-
-    @property
-    def der(self) -> bytes:
-        return ssl.PEM_cert_to_DER_cert(self.pem)
-
-
-def certificate() -> Certificate:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, DOMAIN)])
-    names = [x509.DNSName(DOMAIN), x509.DNSName(f"*.{DOMAIN}")]
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return Certificate(
-        made.public_bytes(serialization.Encoding.PEM).decode(),
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ).decode(),
-    )
-
-
-@dataclass(frozen=True)
+@dataclass
 class Instance:
     """The edge of this test, at one node's address."""
 
@@ -91,6 +53,9 @@ class Instance:
     address: str
     image: str
     drain_seconds: int
+    # What was changed last, and whether it was undone.
+    _certificate: Certificate | None = None
+    _changes: dict[str, Any] = field(default_factory=dict)
 
     def apply(self, **changes: Any) -> None:
         """The chart, with `changes` to its values."""
@@ -114,11 +79,34 @@ class Instance:
             **changes,
         }
         helm = self.kubectl.cluster.tools / "helm"
+        self._changes = changes
         self.kubectl.apply(*template(helm, "edge", values, self.namespace))
         self.look()
 
+    def write_configuration(self, text: str) -> None:
+        """Replace haproxy.cfg in its ConfigMap, whatever the text is."""
+        self._changes = {"haproxy.cfg": text}
+        patch = json.dumps({"data": {"haproxy.cfg": text}})
+        self.kubectl("-n", self.namespace, "patch", "configmap", "edge", "--type=merge", "-p", patch)
+        self.look()
+
+    def restore(self) -> None:
+        """A ready pod, the chart's own values and a right certificate, where a test left something else."""
+        self.make_service()
+        self.wait_ready()
+        if self._changes:
+            self.apply()
+            wait_until(
+                lambda: self.status("localhost") == 421, timeout=150, describe="the chart's own values"
+            )
+        if self._certificate is None or self.served() != self._certificate.der:
+            right = certificate(DOMAIN)
+            self.use(right)
+            wait_until(lambda: self.served() == right.der, timeout=150, describe="a right certificate")
+
     def use(self, certificate: Certificate) -> None:
         """Put `certificate` into the Secret that the edge reads."""
+        self._certificate = certificate
         data = {"tls.crt": certificate.pem, "tls.key": certificate.key}
         self.kubectl.apply(
             {
@@ -133,10 +121,19 @@ class Instance:
 
     def worker(self) -> str:
         """The process of the worker that takes new connections, by HAProxy's own account."""
-        script = ". /scripts/lib.sh; ask '@1 show info;quit' 5"
-        words = ("exec", self.pod()["metadata"]["name"], "-c", "watch", "--", "bash", "-c", script)
-        [pid] = re.findall(r"^Pid: (\d+)$", self.kubectl("-n", self.namespace, *words).stdout, re.MULTILINE)
+        [pid] = re.findall(r"^Pid: (\d+)$", self._ask("@1 show info;quit"), re.MULTILINE)
         return str(pid)
+
+    def old_workers(self) -> int:
+        """How many workers come to their end, by the master process's account."""
+        _, _, old = self._ask("show proc;quit").partition("# old workers\n")
+        return len(re.findall(r"^\d+ +worker ", old, re.MULTILINE))
+
+    def _ask(self, command: str) -> str:
+        """The answer of HAProxy's command line."""
+        script = f". /scripts/lib.sh; ask '{command}' 5"
+        words = ("exec", self.pod()["metadata"]["name"], "-c", "watch", "--", "bash", "-c", script)
+        return self.kubectl("-n", self.namespace, *words).stdout
 
     def make_service(self) -> None:
         """The Service of the echo."""
@@ -192,7 +189,7 @@ class Instance:
         return [line for line in lines if "event" in line]
 
     def connect(self) -> ssl.SSLSocket:
-        """A connection by TLS, whoever signed the certificate.
+        """A connection by TLS. Anybody may have signed the certificate.
 
         Raises:
             OSError: nobody listens.
@@ -247,10 +244,11 @@ def echoes(connection: ssl.SSLSocket) -> bool:
 
 def start(kubectl: Kubectl, namespace: str, node: str, address: str, image: str) -> Instance:
     """The echo and the edge, ready."""
-    kubectl.start_pod(namespace, "echo", script=ECHO)
+    kubectl.create_pod(namespace, "echo", script=ECHO)
     instance = Instance(kubectl, namespace, node, address, image, drain_seconds=15)
     instance.make_service()
-    instance.use(certificate())
+    instance.use(certificate(DOMAIN))
     instance.apply()
+    kubectl.wait_for_pods(namespace, "echo")
     instance.wait_ready()
     return instance

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from common.commands import Completed, run
+from common.waiting import wait_until
 from tests.deployment import owners
 from tests.running import ClusterAccess
 
@@ -58,7 +59,7 @@ class Kubectl:
         """A namespace for as long as the block runs. It goes with a later one, if this process is killed.
 
         Args:
-            wait: until it is gone. Pods on the nodes' network hold its ports until then.
+            wait: until it is gone; else only until none of its pods holds a port of a node.
         """
         self.reap()
         metadata = {"name": name, "labels": owners.own_labels()}
@@ -83,11 +84,37 @@ class Kubectl:
     def _delete(self, namespaces: list[str], *flags: str, wait: bool = True) -> None:
         words = [*namespaces, *flags, f"--wait={str(wait).lower()}"]
         self("delete", "namespace", *words, timeout=_DELETION_SECONDS)
+        if not wait:
+            wait_until(
+                lambda: not any(map(self._holds_ports, namespaces)),
+                timeout=_DELETION_SECONDS,
+                describe=f"the ports of the nodes that {', '.join(namespaces)} holds",
+            )
+
+    def _holds_ports(self, namespace: str) -> bool:
+        """Whether a pod is there that listens at its node."""
+        return any(
+            pod["spec"].get("hostNetwork")
+            or any("hostPort" in port for one in pod["spec"]["containers"] for port in one.get("ports", []))
+            for pod in self.get("pods", "-n", namespace)
+        )
 
     def start_pod(
         self, namespace: str, name: str, *, node: str | None = None, script: str = SLEEP, **spec: Any
     ) -> None:
-        """A busybox pod that runs `script`, or nothing, waited for until it is ready.
+        """As `create_pod`, and waited for until it is ready."""
+        self.create_pod(namespace, name, node=node, script=script, **spec)
+        self.wait_for_pods(namespace, name)
+
+    def wait_for_pods(self, namespace: str, *names: str) -> None:
+        """Until these are ready. Pods that are created one after another start at the same time."""
+        pods = [f"pod/{name}" for name in names]
+        self("-n", namespace, "wait", "--for=condition=Ready", *pods, "--timeout=90s", timeout=100)
+
+    def create_pod(
+        self, namespace: str, name: str, *, node: str | None = None, script: str = SLEEP, **spec: Any
+    ) -> None:
+        """A busybox pod that runs `script`, or nothing.
 
         Args:
             node: the node to run it on; the scheduler's choice without it.
@@ -112,7 +139,6 @@ class Kubectl:
                 },
             }
         )
-        self("-n", namespace, "wait", "--for=condition=Ready", f"pod/{name}", "--timeout=90s", timeout=100)
 
     def in_pod(self, namespace: str, name: str, script: str, *, check: bool = True) -> Completed:
         """Run `script` in a running pod's shell."""

@@ -14,17 +14,18 @@ _SERVE = "mkdir /www && echo served > /www/index.html && exec httpd -f -p 8080 -
 
 
 @pytest.fixture(scope="module")
-def server(kubectl: Kubectl, scratch: str, node_names: list[str]) -> str:
-    """A pod on the first node that answers on port 8080; gives its address."""
-    kubectl.start_pod(scratch, "server", node=node_names[0], script=_SERVE)
-    return kubectl.pod_ip(scratch, "server")
+def client(kubectl: Kubectl, scratch: str, node_names: list[str]) -> str:
+    """A pod on the last node, and the server on the first; gives the client's name."""
+    kubectl.create_pod(scratch, "server", node=node_names[0], script=_SERVE)
+    kubectl.create_pod(scratch, "client", node=node_names[-1])
+    kubectl.wait_for_pods(scratch, "server", "client")
+    return "client"
 
 
 @pytest.fixture(scope="module")
-def client(kubectl: Kubectl, scratch: str, node_names: list[str]) -> str:
-    """A pod on the last node; gives its name."""
-    kubectl.start_pod(scratch, "client", node=node_names[-1])
-    return "client"
+def server(kubectl: Kubectl, scratch: str, client: str) -> str:
+    """The address of the pod that answers on port 8080."""
+    return kubectl.pod_ip(scratch, "server")
 
 
 def test_nodes_are_ready_and_take_pods(kubectl: Kubectl) -> None:

@@ -25,7 +25,7 @@ def edge(stack: RunningStack, platform: str, kubectl: Kubectl, scratch: str) -> 
     [image] = {container["image"] for container in pod["spec"]["containers"]}
     instance = start(kubectl, scratch, pod["spec"]["nodeName"], pod["status"]["hostIP"], image)
     for name in SERVERS:
-        kubectl.start_pod(scratch, name, script=ECHO, terminationGracePeriodSeconds=_STOPS_SECONDS)
+        kubectl.create_pod(scratch, name, script=ECHO, terminationGracePeriodSeconds=_STOPS_SECONDS)
         kubectl("-n", scratch, "label", "pod", name, "role=server")
     kubectl.apply(
         {
@@ -35,6 +35,7 @@ def edge(stack: RunningStack, platform: str, kubectl: Kubectl, scratch: str) -> 
             "spec": {"clusterIP": "None", "selector": {"role": "server"}, "ports": [{"port": 8080}]},
         }
     )
+    kubectl.wait_for_pods(scratch, *SERVERS)
     addresses = [kubectl.pod_ip(scratch, name) for name in SERVERS]
     sfu = {"host": f"servers.{scratch}.svc", "addresses": addresses, "port": 8080}
     api = {"host": f"echo.{scratch}.svc", "podLabels": {"app": "echo"}}

@@ -125,8 +125,9 @@ def test_webhooks_of_livekit_are_not_taken_from_outside(
 def test_webhooks_of_ours_reach_no_pod(kubectl: Kubectl, platform: str, scratch: str, embedded: str) -> None:
     """At the very port at which they may go to public addresses."""
     listen = "while true; do nc -l -p 443 </dev/null; done"
-    kubectl.start_pod(scratch, "inside", script=f"{listen} & trap exit TERM; wait")
-    kubectl.start_pod(scratch, "anybody")
+    kubectl.create_pod(scratch, "inside", script=f"{listen} & trap exit TERM; wait")
+    kubectl.create_pod(scratch, "anybody")
+    kubectl.wait_for_pods(scratch, "inside", "anybody")
     address = kubectl.pod_ip(scratch, "inside")
     wait_until(
         lambda: kubectl.connects(scratch, "anybody", address, 443),

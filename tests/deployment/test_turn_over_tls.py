@@ -75,7 +75,7 @@ def client(stack: RunningStack, kubectl: Kubectl, scratch: str) -> Client:
             },
         }
     )
-    kubectl.start_pod(
+    kubectl.create_pod(
         scratch,
         "peer",
         node=kubectl.node_at(peer),
@@ -83,7 +83,7 @@ def client(stack: RunningStack, kubectl: Kubectl, scratch: str) -> Client:
         hostNetwork=True,
         container=_container(image, f"exec turnutils_peer -L {peer} -p {_PEER_PORT}"),
     )
-    kubectl.start_pod(
+    kubectl.create_pod(
         scratch,
         "client",
         script="",
@@ -95,6 +95,7 @@ def client(stack: RunningStack, kubectl: Kubectl, scratch: str) -> Client:
             "volumeMounts": [{"name": "certificates", "mountPath": _FILES}],
         },
     )
+    kubectl.wait_for_pods(scratch, "peer", "client")
     known = credentials(turn.secret)
     assert known.username is not None
     assert known.password is not None

@@ -108,6 +108,17 @@ def start(kubectl: Kubectl, stack: RunningStack, namespace: str, *, token_api: s
         token_api: the service's image.
         postgres: PostgreSQL's, as `local.images.catalog.postgres` has it.
     """
+    idle = "import signal; signal.pause()"
+    kubectl.create_pod(
+        namespace,
+        _CALLER,
+        container={
+            "image": token_api,
+            "command": ["python3", "-c", idle],
+            "securityContext": {"runAsUser": 65532},
+        },
+    )
+    # A replica ends without its database, and Kubernetes waits longer each time before it starts it again.
     kubectl.start_pod(
         namespace,
         _DATABASE,
@@ -152,16 +163,7 @@ def start(kubectl: Kubectl, stack: RunningStack, namespace: str, *, token_api: s
         },
     }
     kubectl.apply(*template(kubectl.cluster.tools / "helm", "token-api", values, namespace))
-    idle = "import signal; signal.pause()"
-    kubectl.start_pod(
-        namespace,
-        _CALLER,
-        container={
-            "image": token_api,
-            "command": ["python3", "-c", idle],
-            "securityContext": {"runAsUser": 65532},
-        },
-    )
+    kubectl.wait_for_pods(namespace, _CALLER)
     pair = Pair(kubectl, namespace)
     pair.wait_ready()
     return pair

@@ -136,3 +136,41 @@ def test_what_runs_more_than_once_survives_a_drained_node(manifests: list[Manife
         [budget] = of_kind(manifests, "PodDisruptionBudget")
         assert budget["spec"]["selector"] == workload["spec"]["selector"]
         assert budget["spec"]["maxUnavailable"] == 1
+
+
+_AT_START = "read when the container starts; the pod is replaced when it changes"
+_COPIED = "copied, and the copy is validated before the process gets it"
+_SCRIPT = "the shell has the file open, which stays as it was"
+# Kubernetes replaces these files while the container runs: (chart, container, volume), and what happens then.
+# Before a new one is added, try on the real program what a wrong file does to it (ADR 26).
+CHANGE_WHILE_THEY_RUN = {
+    ("coturn", "coturn", "config"): _AT_START,
+    ("coturn", "coturn", "scripts"): _SCRIPT,
+    ("coturn", "coturn", "tls"): _COPIED,
+    ("coturn", "reports", "scripts"): _AT_START,
+    ("edge", "haproxy", "config"): _COPIED,
+    ("edge", "haproxy", "scripts"): _SCRIPT,
+    ("edge", "haproxy", "tls"): _COPIED,
+    ("edge", "watch", "config"): _COPIED,
+    ("edge", "watch", "scripts"): _SCRIPT,
+    ("edge", "watch", "tls"): _COPIED,
+    ("livekit-server", "livekit-server", "config"): _AT_START,
+    ("livekit-server", "livekit-server", "scripts"): _SCRIPT,
+    ("redis", "redis", "acl"): _AT_START,
+    ("redis", "redis", "config"): f"{_AT_START}; but the readiness probe, which decides nothing for clients",
+    ("redis", "sentinel", "acl"): _AT_START,
+    ("redis", "sentinel", "config"): _AT_START,
+}
+
+
+def test_who_sees_files_change_is_known(case: Case, manifests: list[Manifest]) -> None:
+    found = {
+        (case.chart, container["name"], mount["name"])
+        for spec in pod_specs(serving(manifests))
+        for volume in spec.get("volumes", [])
+        if "secret" in volume or "configMap" in volume
+        for container in [*spec["containers"], *spec.get("initContainers", [])]
+        for mount in container.get("volumeMounts", [])
+        if mount["name"] == volume["name"] and "subPath" not in mount
+    }
+    assert found <= CHANGE_WHILE_THEY_RUN.keys()

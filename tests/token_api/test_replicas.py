@@ -140,19 +140,18 @@ def test_one_that_is_told_to_stop_hands_over_at_once(pair: Pair, double: LiveKit
     assert time.monotonic() - begun < scaled(10)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def livekit_and_pair(
-    tmp_path_factory: pytest.TempPathFactory, postgres: Postgres, redis_port: int
+    tmp_path: Path, postgres: Postgres, redis_port: int
 ) -> Iterator[tuple[LiveKitServer, Pair]]:
     """A real LiveKit, whose events go to the first of the two alone, as a Service sends each to one."""
-    directory: Path = tmp_path_factory.mktemp("pair")
     port = free_port()
     webhook_url = f"http://127.0.0.1:{port}{WEBHOOK_PATH}"
     with ExitStack() as stack:
         livekit = stack.enter_context(
-            livekit_server(directory, redis_port=redis_port, webhook_url=webhook_url)
+            livekit_server(tmp_path, redis_port=redis_port, webhook_url=webhook_url)
         )
-        yield livekit, _pair(stack, directory, postgres, livekit.url, port)
+        yield livekit, _pair(stack, tmp_path, postgres, livekit.url, port)
 
 
 def _viewers(service: Service, stream_id: str) -> int:

@@ -1,17 +1,21 @@
 # PID 1 of a TURN server's container. turnserver gets the arguments of this script.
 #
-# - A changed certificate is loaded (SIGUSR2): relays go on, new TLS connections see it.
+# - A changed certificate is validated, and loaded where it is right (SIGUSR2): relays go on, new TLS connections see it.
 # - A stop drains (SIGUSR1): new allocations are refused, those that are there live on until their clients
 #   give them up, or until the deadline.
 #
 # From the environment: CERTIFICATE_CHECK_SECONDS, DRAIN_SECONDS, RELAY_FIRST, RELAY_LAST; NODE_IP and NODE_NAME;
 # and NODE_ADDRESSES, `<node>=<address>` for each node that clients reach at another address than its own.
 set -euo pipefail
+. /scripts/tls.sh
 
 # The server's own files are there, too; the rest of the file system cannot be written.
 RUN=/run/coturn
 # For the exporter: it is there while the server drains, and a container that starts again begins anew.
 DRAINING=/run/reports/draining
+# Where Kubernetes puts the certificate, and where the server's configuration says that it is.
+TLS=/tls
+COPY=$RUN/tls
 rm -f "$DRAINING"
 
 log() {
@@ -19,7 +23,36 @@ log() {
 }
 
 certificate() {
-  cat /tls/tls.crt /tls/tls.key | sha256sum
+  cat "$TLS/tls.crt" "$TLS/tls.key" | sha256sum
+}
+
+# Copies the certificate with its key for the server, which reads the copy. Where it is wrong nothing is copied, the
+# reason is logged, and the copy before it stays: the server keeps what it has, also after a restart of the container.
+take_certificate() {
+  local from=$TLS new=$COPY.new why
+  # The kubelet replaces both files at once, by a link to another directory: the pair comes from one directory.
+  if [[ -e $TLS/..data ]]; then
+    from=$(readlink -f "$TLS/..data") || return 1
+  fi
+  rm -rf "$new"
+  mkdir -m 700 "$new"
+  if ! cp "$from/tls.crt" "$from/tls.key" "$new/"; then
+    # It is just being replaced: the next look finds it.
+    current=$looked_at
+    return 1
+  fi
+  current=$(cat "$new/tls.crt" "$new/tls.key" | sha256sum)
+  if ! why=$(check_certificate "$new/tls.crt" "$new/tls.key"); then
+    log "the certificate is refused: $why"
+    # Without any the server would not listen for TLS until its next start. With a wrong one it does, and takes a right
+    # one later.
+    [[ ! -e $COPY ]] || return 1
+  fi
+  while IFS= read -r why; do
+    log "clients may refuse the certificate: $why"
+  done < <(certificate_warnings "$new/tls.crt")
+  rm -rf "$COPY"
+  mv "$new" "$COPY"
 }
 
 # The kernel's own list: each relayed address is a UDP socket in the relay range, which nobody else uses.
@@ -59,7 +92,9 @@ trap 'stop_asked=yes' TERM INT
 # The official image gives its turnserver a capability for ports below 1024, and the kernel refuses to start
 # such a file where all capabilities are dropped. A copy has none.
 cp "$(command -v turnserver)" "$RUN/turnserver"
-loaded=$(certificate)
+looked_at=none
+take_certificate || true
+looked_at=$current
 "$RUN/turnserver" "$@" &
 server=$!
 
@@ -71,11 +106,13 @@ while running; do
   if ((SECONDS >= next_look)); then
     next_look=$((SECONDS + CERTIFICATE_CHECK_SECONDS))
     # What cannot be read now is looked at again: it is no reason to end calls.
-    current=$(certificate) || current=$loaded
-    if [[ $current != "$loaded" ]] && running; then
-      log "the certificate has changed: loading it"
-      kill -USR2 "$server"
-      loaded=$current
+    current=$(certificate) || current=$looked_at
+    if [[ $current != "$looked_at" ]] && running; then
+      if take_certificate; then
+        log "the certificate has changed: loading it"
+        kill -USR2 "$server"
+      fi
+      looked_at=$current
     fi
   fi
 

@@ -4,15 +4,38 @@ set -u
 # Until there is something to end gently.
 trap 'exit 0' TERM INT
 
-# Written before HAProxy starts, so that what changes in between is seen as a change. Without an address for a
-# Service it starts all the same: signalling and TURN need none, and the watcher has it reload later.
+# The watcher waits while this file is not there.
+rm -f "$APPLIED"
+
+# What cannot be loaded does not replace what could be: a container that starts again after a bad change starts with
+# the copy before it. The first one has none, and ends with the reason.
+if copy=$(stage "$CONFIG" "$TLS"); then
+    if because=$(check "$copy"); then
+        before=$(readlink "$LIVE")
+        point_to "$copy"
+        [[ -z $before ]] || rm -r "$before"
+        because=
+    else
+        rm -r "$copy"
+    fi
+else
+    because="files are missing in ${CONFIG%/*} or $TLS"
+fi
+if [[ -n $because ]]; then
+    say run refused "\"because\":$(quoted "$because"),\"goes_on\":$([[ -e $LIVE ]] && echo true || echo false)"
+    [[ -e $LIVE ]] || exit 1
+fi
+say_warnings run "$LIVE"
+
+# Without an address for a Service it starts all the same: signalling and TURN need none, and the watcher has it reload
+# later. Looked up before HAProxy starts, so that what changes in between is seen as a change.
 for _ in 1 2 3; do
     found=$(addresses) && break
     found=$UNKNOWN
     say run waiting "\"for\":$(quoted "addresses of $SERVICE_NAMES")"
     sleep 2
 done
-printf '%s\n' "$(digest "$CONFIG") $(digest "$CERTIFICATE" "$KEY") $found" > "$APPLIED"
+applied "$(digest "$LIVE/haproxy.cfg")" "$(digest "$LIVE/tls.crt" "$LIVE/tls.key")" "$found"
 
 stopping=
 stop() {
@@ -34,7 +57,7 @@ stop() {
 }
 trap stop TERM INT
 
-haproxy -W -S "127.0.0.1:$MASTER_PORT" -f "$CONFIG" &
+FILES=$LIVE haproxy -W -S "127.0.0.1:$MASTER_PORT" -f "$LIVE/haproxy.cfg" < /dev/null &
 haproxy=$!
 # A trapped signal ends `wait` early.
 while kill -0 "$haproxy" 2> /dev/null; do

@@ -1,5 +1,6 @@
 {{/*
-HAProxy's configuration. Everything in it is known at preview, and nothing in it is secret.
+HAProxy's configuration. Everything in it is known at preview, and nothing in it is secret. FILES and CLUSTER_DOMAIN are
+environment variables: run.sh and watch.sh set them.
 
   8443 tls ── SNI turn. ──> turn_servers, or turn_tls where TLS ends here
               all else  ──> https (TLS ends) ─┐
@@ -18,8 +19,8 @@ global
     # A request's line and headers must fit; LiveKit's tokens stand in the line.
     tune.bufsize 32768
     tune.http.maxhdr 101
-    # tls.crt and its key tls.key, as cert-manager and we name them.
-    ssl-load-extra-del-ext
+    # The one file has all of it: certificate, chain and key.
+    ssl-load-extra-files none
     ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
     ssl-default-bind-ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305
     ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256
@@ -107,7 +108,7 @@ backend turn_tls
 
 frontend turn_tls
     mode tcp
-    bind abns@edge-turn accept-proxy ssl crt /tls/tls.crt
+    bind abns@edge-turn accept-proxy ssl crt "${FILES}/tls.pem"
     log-format {{ include "edge.log.tcp" . }}
     error-log-format {{ include "edge.log.error" . }}
     default_backend turn_servers
@@ -123,7 +124,7 @@ backend turn_servers
 {{- end }}
 
 frontend https
-    bind abns@edge-https accept-proxy ssl crt /tls/tls.crt alpn h2,http/1.1
+    bind abns@edge-https accept-proxy ssl crt "${FILES}/tls.pem" alpn h2,http/1.1
     {{- include "edge.requests" (dict "values" .Values "secure" true) | nindent 4 }}
 
 frontend http

@@ -10,9 +10,9 @@ from livekit_platform.fingerprint import fingerprint, secrets_fingerprint
 from livekit_platform.values.livekit import translated
 
 CONFIG_FILE = "turnserver.conf"
-# Where charts/coturn mounts the certificate, and a directory that the server may write to.
-_TLS = "/tls"
+# A directory that the server may write to, and where charts/coturn puts a validated copy of the certificate.
 _RUN = "/run/coturn"
+_TLS = f"{_RUN}/tls"
 # A browser allocates at every server, by every transport, on each of its interfaces, for two peer
 # connections, and again when it reconnects, while the old allocations live on.
 _ALLOCATIONS_PER_USER = 64

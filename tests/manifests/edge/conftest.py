@@ -37,7 +37,7 @@ def haproxy() -> list[str]:
 
 @pytest.fixture(scope="session")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with ca.crt, and tls.crt and tls.key for both domains of the tests."""
+    """A directory with ca.crt, and tls.crt, tls.key and tls.pem for both domains of the tests."""
     directory = tmp_path_factory.mktemp("tls")
     names = [
         f"{service}{domain}"
@@ -54,6 +54,8 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (directory / "ca.crt").write_text(authority["certificate"])
     (directory / "tls.crt").write_text(leaf["certificate"])
     (directory / "tls.key").write_text(leaf["private_key"])
+    # What HAProxy loads; run.sh makes it.
+    (directory / "tls.pem").write_text(leaf["certificate"] + leaf["private_key"])
     return directory
 
 

@@ -29,11 +29,18 @@ CLUSTER_DOMAIN = "cluster.test"
 ENVIRONMENT = {**os.environ, "CLUSTER_DOMAIN": CLUSTER_DOMAIN}
 
 
-def configuration(manifests: list[Manifest], tls: Path, dns: int = 53) -> str:
-    """haproxy.cfg out of the rendered chart, with its certificate at `tls`, and DNS at a port here."""
+def rendered_configuration(manifests: list[Manifest]) -> str:
+    """haproxy.cfg out of the rendered chart."""
     texts = [found["data"].get("haproxy.cfg") for found in of_kind(manifests, "ConfigMap")]
     [text] = [text for text in texts if text is not None]
-    text = str(text).replace("/tls/tls.crt", str(tls / "tls.crt"))
+    return str(text)
+
+
+def configuration(manifests: list[Manifest], tls: Path, dns: int = 53) -> str:
+    """haproxy.cfg out of the rendered chart, with its certificate at `tls`, and DNS at a port here."""
+    text = rendered_configuration(manifests)
+    assert "${FILES}/" in text
+    text = text.replace("${FILES}", str(tls))
     assert "\n    parse-resolv-conf\n" in text
     # The machine's own DNS is not the cluster's.
     return text.replace("parse-resolv-conf", f"nameserver here {_LOOPBACK}:{dns}")

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from common.waiting import wait_until
+from tests.certificates import Certificate, certificate, wrong_certificates
 
 SCRIPT = Path(__file__).parents[3] / "charts" / "coturn" / "scripts" / "run.sh"
 _SERVER = """#!/bin/sh
@@ -19,6 +22,7 @@ echo "arguments: $*"
 """
 _LASTING_SERVER = """#!/bin/sh
 trap 'exit 0' USR1
+trap 'echo loaded' USR2
 echo "serving"
 while :; do sleep 0.1; done
 """
@@ -41,7 +45,8 @@ def script(tmp_path: Path) -> Path:
     for fixed, own in (
         ("/run/coturn", tmp_path / "run"),
         ("/run/reports", tmp_path / "reports"),
-        ("/tls/", f"{tmp_path / 'tls'}/"),
+        ("TLS=/tls\n", f"TLS={tmp_path / 'tls'}\n"),
+        ("/scripts/", f"{SCRIPT.parent}/"),
     ):
         assert fixed in text
         text = text.replace(fixed, str(own))
@@ -55,7 +60,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {
         **os.environ,
         "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
-        "CERTIFICATE_CHECK_SECONDS": "10",
+        "CERTIFICATE_CHECK_SECONDS": "0",
         "DRAIN_SECONDS": "5",
         "RELAY_FIRST": "40000",
         "RELAY_LAST": "40199",
@@ -93,18 +98,95 @@ def test_relays_are_told_by_the_address_at_which_clients_reach_the_node(
 def test_a_mark_is_there_while_the_server_drains_and_only_then(
     script: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    mark, log = tmp_path / "reports" / "draining", tmp_path / "log"
-    (tmp_path / "bin" / "turnserver").write_text(_LASTING_SERVER)
+    mark = tmp_path / "reports" / "draining"
     # Of a container that ended while it drained.
     mark.touch()
+    with _serving(script, tmp_path, environment) as log:
+        assert not mark.exists()
+    assert mark.exists()
+    assert "run.sh: drained" in log.read_text()
+
+
+@contextmanager
+def _serving(script: Path, directory: Path, environment: dict[str, str]) -> Iterator[Path]:
+    """The script's log while a server runs that lasts; at the end it is told to stop, and does."""
+    log = directory / "log"
+    (directory / "bin" / "turnserver").write_text(_LASTING_SERVER)
     with log.open("wb") as output:
         process = subprocess.Popen(["bash", str(script)], env=environment, stdout=output, stderr=output)
     try:
-        wait_until(lambda: "serving" in log.read_text(), timeout=20, describe="the server", interval=0.05)
-        assert not mark.exists()
+        _logged(log, "serving")
+        yield log
         process.terminate()
         assert process.wait(timeout=20) == 0
     finally:
         process.kill()
-    assert mark.exists()
-    assert "run.sh: drained" in log.read_text()
+
+
+def _logged(log: Path, text: str) -> None:
+    wait_until(lambda: text in log.read_text(), timeout=20, describe=f"{text!r} in the log", interval=0.05)
+
+
+def _put(directory: Path, certificate: Certificate) -> None:
+    """As the kubelet does: both files at once."""
+    version = directory / "tls" / f"..{hash(certificate)}"
+    version.mkdir()
+    (version / "tls.crt").write_text(certificate.pem)
+    (version / "tls.key").write_text(certificate.key)
+    for name in ("tls.crt", "tls.key"):
+        (directory / "tls" / name).unlink()
+        (directory / "tls" / name).symlink_to(f"..data/{name}")
+    (directory / "tls" / "..new").symlink_to(version.name)
+    (directory / "tls" / "..new").rename(directory / "tls" / "..data")
+
+
+def _given(directory: Path) -> Certificate:
+    """What the server reads."""
+    copy = directory / "run" / "tls"
+    return Certificate((copy / "tls.crt").read_text(), (copy / "tls.key").read_text())
+
+
+def test_the_server_gets_a_certificate_that_is_right_and_no_other(
+    script: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    first, second = certificate("turn.test"), certificate("turn.test")
+    wrong = wrong_certificates("turn.test")["another certificate's key"]
+    _put(tmp_path, first)
+    with _serving(script, tmp_path, environment) as log:
+        assert _given(tmp_path) == first
+        _put(tmp_path, wrong.certificate)
+        _logged(log, f"the certificate is refused: {wrong.because}")
+        assert _given(tmp_path) == first
+        _put(tmp_path, second)
+        _logged(log, "loaded")
+        assert _given(tmp_path) == second
+    # Once: not for the wrong one.
+    assert log.read_text().splitlines().count("loaded") == 1
+    assert "PRIVATE KEY" not in log.read_text()
+
+
+def test_a_container_that_starts_again_has_the_certificate_that_was_right(
+    script: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    right = certificate("turn.test")
+    wrong = wrong_certificates("turn.test")["a truncated key"]
+    _put(tmp_path, right)
+    with _serving(script, tmp_path, environment):
+        pass
+    _put(tmp_path, wrong.certificate)
+    with _serving(script, tmp_path, environment) as log:
+        _logged(log, f"the certificate is refused: {wrong.because}")
+        assert _given(tmp_path) == right
+
+
+def test_a_first_start_with_a_wrong_certificate_takes_a_right_one_later(
+    script: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """It serves UDP meanwhile. With no certificate at all it would not listen for TLS."""
+    _put(tmp_path, wrong_certificates("turn.test")["an empty key"].certificate)
+    with _serving(script, tmp_path, environment) as log:
+        assert "the certificate is refused" in log.read_text()
+        right = certificate("turn.test")
+        _put(tmp_path, right)
+        _logged(log, "loaded")
+        assert _given(tmp_path) == right

@@ -1,0 +1,205 @@
+"""The edge's two containers as processes of this machine: its scripts, the real HAProxy, the real openssl.
+
+Files arrive as the kubelet writes them. The directories /config, /tls, /state and /scripts are below one of
+the test.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from common.waiting import wait_until
+from tests.certificates import Certificate
+from tests.image_program import image_program
+from tests.manifests.rendering import CHARTS
+from tests.ports import free_port
+
+_LOOPBACK = "127.0.0.1"
+_PROGRAMS = {"haproxy": "usr/sbin/haproxy", "openssl": "usr/bin/openssl"}
+_KEY = base64.b64encode(b"sixteen bytes it").decode()
+# Far more than a look takes on a busy machine.
+WAIT_SECONDS = 60.0
+
+
+@dataclass
+class LiveEdge:
+    """One pod."""
+
+    directory: Path
+    domain: str
+    https: int
+    http: int
+    drain_seconds: int = 1
+    metrics: int = field(default_factory=free_port)
+    _master: int = field(default_factory=free_port)
+    _version: Iterator[int] = field(default_factory=itertools.count)
+
+    def prepare(self) -> None:
+        """The scripts, and the programs that they call."""
+        for name in ("state", "scripts", "bin"):
+            (self.directory / name).mkdir()
+        for script in (CHARTS / "edge" / "files").glob("*.sh"):
+            text = script.read_text()
+            for fixed in ("/config/", "/scripts/", "TLS=/tls\n", "STATE=/state\n"):
+                text = text.replace(fixed, fixed.replace("/", f"{self.directory}/", 1))
+            (self.directory / "scripts" / script.name).write_text(text)
+        for name, path in _PROGRAMS.items():
+            program, *words = image_program("haproxy", path)
+            # HAProxy's master process starts itself again, by the name that it was called by.
+            call = " ".join([program, *(['--argv0 "$0"', *words] if words else []), '"$@"'])
+            wrapper = self.directory / "bin" / name
+            wrapper.write_text(
+                f'#!/bin/sh\n[ "$1" = -c ] || exec {call}\n'
+                f'{call}\ncode=$?\n[ ! -x "{self.hook}" ] || "{self.hook}"\nexit $code\n'
+            )
+            wrapper.chmod(0o755)
+
+    @property
+    def hook(self) -> Path:
+        """Where it exists, this program runs each time after HAProxy has validated a configuration."""
+        return self.directory / "hook"
+
+    def write(self, volume: str, files: Mapping[str, str]) -> None:
+        """Replace all files of a volume at once, as the kubelet does."""
+        top = self.directory / volume
+        version = top / f"..{next(self._version)}"
+        version.mkdir(parents=True)
+        for name, text in files.items():
+            (version / name).write_text(text)
+            if not (top / name).is_symlink():
+                (top / name).symlink_to(f"..data/{name}")
+        (top / "..new").symlink_to(version.name)
+        (top / "..new").rename(top / "..data")
+
+    def use(self, certificate: Certificate) -> None:
+        self.write("tls", {"tls.crt": certificate.pem, "tls.key": certificate.key})
+
+    def configure(self, text: str) -> None:
+        self.write("config", {"haproxy.cfg": text})
+
+    @contextmanager
+    def container(self, script: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A container that runs one of the scripts, and goes with all its processes."""
+        with self._log(script).open("ab") as log:
+            process = subprocess.Popen(
+                ["bash", str(self.directory / "scripts" / f"{script}.sh")],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={
+                    **os.environ,
+                    "PATH": f"{self.directory / 'bin'}:{os.environ['PATH']}",
+                    "MASTER_PORT": str(self._master),
+                    "SERVICE_NAMES": "localhost",
+                    "INTERVAL_SECONDS": "0.1",
+                    "DRAIN_SECONDS": str(self.drain_seconds),
+                    "NOTICE_SECONDS": "0",
+                },
+            )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(timeout=WAIT_SECONDS)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Both containers, and HAProxy answers."""
+        with self.container("run") as process, self.container("watch"):
+
+            def answers() -> bool:
+                assert process.poll() is None, self.log("run")
+                return self.served() is not None
+
+            wait_until(answers, timeout=WAIT_SECONDS, describe="HAProxy", interval=0.05, tolerate=(OSError,))
+            yield
+
+    def _log(self, script: str) -> Path:
+        return self.directory / f"{script}.log"
+
+    def log(self, script: str) -> str:
+        return self._log(script).read_text()
+
+    def events(self, script: str = "watch") -> list[dict[str, Any]]:
+        """What a script reported."""
+        lines = [json.loads(line) for line in self.log(script).splitlines() if line.startswith("{")]
+        return [line for line in lines if line.get("component") == script]
+
+    def wait_for(self, event: str, after: int) -> list[dict[str, Any]]:
+        """The watcher's events from number `after` on, as soon as one of this kind is among them."""
+
+        def found() -> list[dict[str, Any]]:
+            new = self.events()[after:]
+            return new if event in {entry["event"] for entry in new} else []
+
+        return wait_until(found, timeout=WAIT_SECONDS, describe=f"the event {event}", interval=0.05)
+
+    def worker(self) -> str:
+        """The process that takes new connections, by HAProxy's own account."""
+        with socket.create_connection((_LOOPBACK, self._master), timeout=10) as connection:
+            connection.sendall(b"@1 show info;quit\n")
+            text = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+        [pid] = re.findall(r"^Pid: (\d+)$", text, re.MULTILINE)
+        return str(pid)
+
+    def connect(self) -> ssl.SSLSocket:
+        """A connection by TLS, by whomever the certificate is signed."""
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        plain = socket.create_connection((_LOOPBACK, self.https), timeout=10)
+        return context.wrap_socket(plain, server_hostname=f"api.{self.domain}")
+
+    def served(self) -> bytes | None:
+        """The certificate that a new connection gets."""
+        with self.connect() as connection:
+            return connection.getpeercert(binary_form=True)
+
+    def status(self, host: str) -> int:
+        """How plain HTTP for `host` is answered."""
+        with socket.create_connection((_LOOPBACK, self.http), timeout=10) as connection:
+            connection.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            return int(connection.recv(1000).split()[1])
+
+    @contextmanager
+    def websockets(self, number: int) -> Iterator[list[ssl.SSLSocket]]:
+        """Open WebSockets to the service behind the edge, spread over HAProxy's threads."""
+        with ExitStack() as stack:
+            opened = []
+            for _ in range(number):
+                opened.append(connection := stack.enter_context(self.connect()))
+                connection.sendall(
+                    f"GET /ws HTTP/1.1\r\nHost: api.{self.domain}\r\nConnection: Upgrade\r\n"
+                    f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                    f"Sec-WebSocket-Key: {_KEY}\r\n\r\n".encode()
+                )
+                head = connection.recv(4000)
+                assert b" 101 " in head.splitlines()[0], head
+            yield opened
+
+
+def closed(connections: list[ssl.SSLSocket]) -> int:
+    """How many of these connections no longer echo."""
+    return sum(not _echoes(connection) for connection in connections)
+
+
+def _echoes(connection: ssl.SSLSocket) -> bool:
+    try:
+        connection.sendall(b"still here")
+        return connection.recv(1000) == b"still here"
+    except OSError:
+        return False

@@ -1,7 +1,7 @@
 # Every target is one command of `python3 -m local`, or one run of pytest in its environment.
 # make only says pass or fail; `python3 -m local --help` has exit codes and --json.
 .DEFAULT_GOAL := help
-.PHONY: help up down status preview outputs check test test-all test-unit loadtest loadtest-all lint lock docs \
+.PHONY: help up down status preview outputs secrets check test test-all test-unit loadtest loadtest-all lint lock docs \
 	images-push
 
 LOCAL := python3 -m local
@@ -23,6 +23,9 @@ preview: ## what `up` would change (EXPECT_NO_CHANGES=1: fail where there is a c
 
 outputs: ## the stack's outputs as JSON on stdout (SECRETS=1: secret ones too)
 	@$(LOCAL) outputs $(if $(SECRETS),--secrets)
+
+secrets: ## create missing secrets and renew certificates: STACK=staging (ROTATE=name: replace one)
+	@$(LOCAL) secrets --stack "$(or $(STACK),local)" $(if $(ROTATE),--rotate "$(ROTATE)")
 
 check: ## whether this machine has what `up` needs
 	@$(LOCAL) check

@@ -27,7 +27,7 @@ from rich.table import Table
 
 from common.commands import CommandFailed
 from common.waiting import NeverHappened
-from local import machine, status
+from local import machine, stack_secrets, status
 from local.cluster.cluster import Cluster
 from local.cluster.topology import UnreadableRecord
 from local.extra_images import bring
@@ -51,6 +51,8 @@ class Arguments:
     command: str
     json: bool
     secrets: bool
+    stack: str
+    rotate: str
     expect_no_changes: bool
     node: str
     registry: str
@@ -152,6 +154,23 @@ def _preview(instance: Instance, arguments: Arguments) -> int:
 def _outputs(instance: Instance, arguments: Arguments) -> int:
     _require_stack(instance)
     print(json.dumps(stack_outputs(instance, show_secrets=arguments.secrets), indent=2, sort_keys=True))
+    return OK
+
+
+def _secrets(instance: Instance, arguments: Arguments) -> int:
+    request = stack_secrets.Request(rotate=arguments.rotate)
+    if arguments.stack != stack_secrets.LOCAL:
+        environment = Stack(instance).users_environment(os.environ)
+        command = stack_secrets.command_for(arguments.stack, request)
+        return _become(command, stack_secrets.environment_for(environment))
+    _require_stack(instance)
+    with exclusive(instance):
+        try:
+            Stack(instance).complete_secrets(request)
+        except stack_secrets.Refused as error:
+            print(error, file=sys.stderr)
+            return USAGE
+    print("`make up` deploys what was changed", file=sys.stderr)
     return OK
 
 
@@ -257,6 +276,7 @@ _COMMANDS: dict[str, Callable[[Instance, Arguments], int]] = {
     "status": _status,
     "preview": _preview,
     "outputs": _outputs,
+    "secrets": _secrets,
     "check": _check,
     "prepare-tests": _prepare_tests,
     "prepare-loadtest": _prepare_loadtest,
@@ -272,6 +292,7 @@ _HELP = {
     "status": "what runs, from where, and whether it is healthy",
     "preview": "what `up` would change",
     "outputs": "the stack's outputs as JSON",
+    "secrets": "create a stack's missing secrets, renew its certificates, or replace one of them",
     "check": "whether this machine has what `up` needs",
     "prepare-tests": "install what only tests need: a browser and its tools",
     "prepare-loadtest": "install what load runs need: the tools of the link emulator",
@@ -294,6 +315,8 @@ def _parse(argv: list[str] | None) -> Arguments:
     for name in ("up", "status", "check"):
         parsers[name].add_argument("--json", action="store_true", help="the result as JSON")
     parsers["outputs"].add_argument("--secrets", action="store_true", help="secret outputs too")
+    parsers["secrets"].add_argument("--stack", default=stack_secrets.LOCAL)
+    parsers["secrets"].add_argument("--rotate", default="", metavar="NAME", help="what to replace")
     parsers["preview"].add_argument(
         "--expect-no-changes", action="store_true", help="exit with 5 on a change"
     )
@@ -309,6 +332,8 @@ def _parse(argv: list[str] | None) -> Arguments:
         command=given.command,
         json=getattr(given, "json", False),
         secrets=getattr(given, "secrets", False),
+        stack=getattr(given, "stack", ""),
+        rotate=getattr(given, "rotate", ""),
         expect_no_changes=getattr(given, "expect_no_changes", False),
         node=getattr(given, "node", ""),
         registry=getattr(given, "registry", ""),

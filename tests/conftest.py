@@ -15,7 +15,7 @@ from tests.running import ClusterAccess, RunningStack
 
 # From fast and narrow to slow and wide: what is broken at the bottom is read first.
 _LAYERS = (
-    *("unit", "images", "manifests", "services", "network", "token_api", "plugins"),
+    *("unit", "images", "manifests", "services", "stack_secrets", "network", "token_api", "plugins"),
     *("deployment", "e2e", "load", "chaos", "teardown"),
 )
 _STACK = pytest.StashKey[RunningStack]()

@@ -17,7 +17,6 @@ class Plugin(Enum):
 
     LANGUAGE = "pulumi-language-python"
     KUBERNETES = "pulumi-resource-kubernetes"
-    DYNAMIC = "pulumi-resource-pulumi-python"
 
     @property
     def module(self) -> str:
@@ -25,8 +24,6 @@ class Plugin(Enum):
         return {
             Plugin.LANGUAGE: "local.plugins.language_python",
             Plugin.KUBERNETES: "local.plugins.kubernetes",
-            # The official one is nothing else: the SDK serves dynamic providers itself.
-            Plugin.DYNAMIC: "pulumi.dynamic",
         }[self]
 
 
@@ -55,6 +52,8 @@ def write_shims(
         checkout: the directory that holds `local/`.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    # Of an earlier version.
+    (directory / "pulumi-resource-pulumi-python").unlink(missing_ok=True)
     for plugin in Plugin:
         shim = directory / plugin.value
         if plugin not in plugins:
@@ -104,12 +103,11 @@ def _is_shim(path: Path) -> bool:
 
 
 def _shim(plugin: Plugin, python: Path, checkout: Path) -> str:
-    # -P keeps modules of the program's directory out of ours; the dynamic provider is to have just these.
-    isolated = "" if plugin is Plugin.DYNAMIC else " -P"
+    # -P keeps modules of the program's directory out of ours.
     own = shlex.quote(str(checkout))
     return (
         "#!/bin/sh\n"
         f"{_MARK}: written by local/plugins/shims.py, do not edit\n"
-        f"{'' if plugin is Plugin.DYNAMIC else f'export PYTHONPATH={own}${{PYTHONPATH:+:$PYTHONPATH}}'}\n"
-        f'exec {shlex.quote(str(python))} -u{isolated} -m {plugin.module} "$@"\n'
+        f"export PYTHONPATH={own}${{PYTHONPATH:+:$PYTHONPATH}}\n"
+        f'exec {shlex.quote(str(python))} -u -P -m {plugin.module} "$@"\n'
     )

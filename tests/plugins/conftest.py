@@ -20,7 +20,7 @@ from tests.running import ClusterAccess
 
 @pytest.fixture(scope="session")
 def shims(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the executables of our three plugins."""
+    """A directory with the executables of our two plugins."""
     directory = tmp_path_factory.mktemp("shims")
     write_shims(directory, Path(sys.executable), Path(__file__).parents[2])
     return directory

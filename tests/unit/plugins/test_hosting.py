@@ -61,13 +61,18 @@ def test_shims_start_the_plugins_with_their_arguments(tmp_path: Path) -> None:
 
     assert started(Plugin.LANGUAGE) == f"{checkout}: -u -P -m local.plugins.language_python 127.0.0.1:1"
     assert started(Plugin.KUBERNETES) == f"{checkout}: -u -P -m local.plugins.kubernetes 127.0.0.1:1"
-    assert started(Plugin.DYNAMIC) == ": -u -m pulumi.dynamic 127.0.0.1:1"
 
 
 def test_only_the_plugins_that_are_missing_get_a_shim(tmp_path: Path) -> None:
     write_shims(tmp_path, Path("/python"), Path("/checkout"))
     write_shims(tmp_path, Path("/python"), Path("/checkout"), [Plugin.LANGUAGE])
     assert [path.name for path in tmp_path.iterdir()] == [Plugin.LANGUAGE.value]
+
+
+def test_the_host_of_dynamic_providers_that_an_earlier_version_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "pulumi-resource-pulumi-python").touch()
+    write_shims(tmp_path, Path("/python"), Path("/checkout"), [])
+    assert list(tmp_path.iterdir()) == []
 
 
 def executable(path: Path) -> Path:
@@ -93,7 +98,7 @@ def test_official_plugins_are_found_where_the_engine_finds_them(tmp_path: Path) 
         {"PATH": f"{tmp_path / 'shims'}:{tmp_path / 'linked'}", "HOME": str(tmp_path / "home")}
     )
     assert found.found == {Plugin.LANGUAGE: beside, Plugin.KUBERNETES: newest}
-    assert found.missing == {Plugin.DYNAMIC}
+    assert found.missing == frozenset()
 
 
 def test_our_own_shims_are_not_taken_for_official(tmp_path: Path) -> None:

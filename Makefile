@@ -1,7 +1,8 @@
 # Every target is one command of `python3 -m local`, or one run of pytest in its environment.
 # make only says pass or fail; `python3 -m local --help` has exit codes and --json.
 .DEFAULT_GOAL := help
-.PHONY: help up down status preview outputs hosts check test test-all test-unit loadtest loadtest-all lint lock lock-debian docs \
+.PHONY: help up down status preview outputs hosts secrets check test test-all test-unit loadtest loadtest-all lint \
+	lock lock-debian docs \
 	images-push
 
 LOCAL := python3 -m local
@@ -26,6 +27,9 @@ outputs: ## the stack's outputs as JSON on stdout (SECRETS=1: secret ones too)
 
 hosts: ## lead the stack's names to it on this machine, by a line in /etc/hosts (`make down` removes it)
 	@$(LOCAL) hosts
+
+secrets: ## create missing secrets and renew certificates: STACK=staging (ROTATE=name: replace one)
+	@$(LOCAL) secrets --stack "$(or $(STACK),local)" $(if $(ROTATE),--rotate "$(ROTATE)")
 
 check: ## whether this machine has what `up` needs
 	@$(LOCAL) check

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write `text`; whoever reads meanwhile, or after this was killed, finds the old file or the new one."""
+def write_whole(path: Path, text: str, *, mode: int | None = None) -> None:
+    """Write `text`. A reader finds the old file or the new one, also after this process or the machine died.
+
+    Args:
+        mode: permissions of the file, from its first byte on; the usual ones without it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.new")
+    if mode is not None:
+        fresh.touch(mode)
+        # A killed process may have left one with other permissions.
+        fresh.chmod(mode)
     fresh.write_text(text, encoding="utf-8")
+    with fresh.open("rb") as file:
+        os.fsync(file.fileno())
     fresh.replace(path)

@@ -29,7 +29,7 @@ from rich.text import Text
 
 from common.commands import CommandFailed
 from common.waiting import NeverHappened
-from local import debian_lock, hosts, machine, status
+from local import debian_lock, hosts, machine, stack_secrets, status
 from local.cluster.cluster import Cluster
 from local.cluster.topology import UnreadableRecord
 from local.extra_images import bring
@@ -56,6 +56,8 @@ class Arguments:
     command: str
     json: bool
     secrets: bool
+    stack: str
+    rotate: str
     expect_no_changes: bool
     node: str
     registry: str
@@ -168,6 +170,23 @@ def _hosts(instance: Instance, _arguments: Arguments) -> int:
         print("this stack has no edge on nodes: its names are those of your Ingress", file=sys.stderr)
         return FAILED
     print(f"{hosts.HOSTS_FILE}: {hosts.add_entry(outputs, instance)}", file=sys.stderr)
+    return OK
+
+
+def _secrets(instance: Instance, arguments: Arguments) -> int:
+    request = stack_secrets.Request(rotate=arguments.rotate)
+    if arguments.stack != stack_secrets.LOCAL:
+        environment = Stack(instance).users_environment(os.environ)
+        command = stack_secrets.command_for(arguments.stack, request)
+        return _become(command, stack_secrets.environment_for(environment))
+    _require_stack(instance)
+    with exclusive(instance):
+        try:
+            Stack(instance).complete_secrets(request)
+        except stack_secrets.Refused as error:
+            print(error, file=sys.stderr)
+            return USAGE
+    print("`make up` deploys what was changed", file=sys.stderr)
     return OK
 
 
@@ -284,6 +303,7 @@ _COMMANDS: dict[str, Callable[[Instance, Arguments], int]] = {
     "preview": _preview,
     "outputs": _outputs,
     "hosts": _hosts,
+    "secrets": _secrets,
     "check": _check,
     "prepare-tests": _prepare_tests,
     "prepare-loadtest": _prepare_loadtest,
@@ -301,6 +321,7 @@ _HELP = {
     "preview": "what `up` would change",
     "outputs": "the stack's outputs as JSON",
     "hosts": "lead the stack's names to it, by a line in /etc/hosts",
+    "secrets": "create a stack's missing secrets, renew its certificates, or replace one of them",
     "check": "whether this machine has what `up` needs",
     "prepare-tests": "install and build the programs that tests call",
     "prepare-loadtest": "install what load runs need: the tools of the link emulator",
@@ -324,6 +345,8 @@ def _parse(argv: list[str] | None) -> Arguments:
     for name in ("up", "status", "check"):
         parsers[name].add_argument("--json", action="store_true", help="the result as JSON")
     parsers["outputs"].add_argument("--secrets", action="store_true", help="secret outputs too")
+    parsers["secrets"].add_argument("--stack", default=stack_secrets.LOCAL)
+    parsers["secrets"].add_argument("--rotate", default="", metavar="NAME", help="what to replace")
     parsers["preview"].add_argument(
         "--expect-no-changes", action="store_true", help="exit with 5 on a change"
     )
@@ -339,6 +362,8 @@ def _parse(argv: list[str] | None) -> Arguments:
         command=given.command,
         json=getattr(given, "json", False),
         secrets=getattr(given, "secrets", False),
+        stack=getattr(given, "stack", ""),
+        rotate=getattr(given, "rotate", ""),
         expect_no_changes=getattr(given, "expect_no_changes", False),
         node=getattr(given, "node", ""),
         registry=getattr(given, "registry", ""),

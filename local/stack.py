@@ -19,7 +19,7 @@ import yaml
 
 from common.commands import Completed, run, started
 from common.files import write_whole
-from local import old_state, variables
+from local import old_state, stack_secrets, variables
 from local.paths import CHECKOUT, Instance, cache_dir, state_root
 from local.plugins.shims import Plugin, official_plugins, write_shims
 from local.toolchain import kubernetes_provider, tools, venv
@@ -28,8 +28,10 @@ from local.toolchain.kubernetes_provider import Provider
 NAME = "local"
 _PROJECT = "livekit-platform"
 _CHECKED_IN = CHECKOUT / "Pulumi.local.yaml"
-# What the file holds beside the checkout's configuration: the key that the passphrase unlocks.
+# What the file holds beside the checkout's configuration: the key that the passphrase unlocks, and the
+# instance's own secrets and certificates. Nothing else has them.
 _SALT = "encryptionsalt"
+_OWN_SECTIONS = ("secrets", "certificates")
 # `env` looks on the PATH that it is given, not on ours. A passphrase that the user has for another
 # stack would win over this one's file.
 _PULUMI = ("env", "-u", "PULUMI_CONFIG_PASSPHRASE", "pulumi")
@@ -66,7 +68,8 @@ def merge_config(
 
     Args:
         checked_in: Pulumi.local.yaml as it is now.
-        previous: the file as generated before; its encryption salt must live on with the state.
+        previous: the file as generated before; its encryption salt, secrets and certificates are the only
+            copy, so they stay, whatever the other layers say.
         overlay: keys of the configuration, with the project's prefix, that are tried out.
     """
     document: dict[str, Any] = yaml.safe_load(checked_in) or {}
@@ -79,10 +82,27 @@ def merge_config(
                 value = {**given, **value}  # noqa: PLW2901 - one section over another
             config[name] = value
     document["config"] = config
-    salt = (yaml.safe_load(previous) or {}).get(_SALT) if previous else None
-    if salt:
-        document[_SALT] = salt
+    before: dict[str, Any] = (yaml.safe_load(previous) or {}) if previous else {}
+    _keep_own(config, before.get("config") or {})
+    if before.get(_SALT):
+        document[_SALT] = before[_SALT]
     return yaml.safe_dump(document, sort_keys=False)
+
+
+def _keep_own(config: dict[str, Any], before: Mapping[str, Any]) -> None:
+    """Put the instance's own sections back over `config`. Plain text in `secrets` is a mistake: it may go."""
+    for section in _OWN_SECTIONS:
+        key = f"{_PROJECT}:{section}"
+        own = before.get(key)
+        if not isinstance(own, dict):
+            continue
+        kept = {
+            name: value
+            for name, value in own.items()
+            if section != "secrets" or (isinstance(value, dict) and "secure" in value)
+        }
+        given = config.get(key)
+        config[key] = {**(given if isinstance(given, dict) else {}), **kept}
 
 
 def overlay_file() -> dict[str, Any]:
@@ -157,7 +177,16 @@ class Stack:
         else:
             known = self._create()
         merged = merge_config(_CHECKED_IN.read_text(), known, facts, overlay)
-        write_whole(self._instance.stack_config, merged)
+        write_whole(self._instance.stack_config, merged, mode=0o600)
+        self.complete_secrets(stack_secrets.Request())
+
+    def complete_secrets(self, request: stack_secrets.Request) -> None:
+        """Create missing secrets and certificates in the generated configuration, renew and replace them.
+
+        Raises:
+            stack_secrets.Refused: the request or the configuration is wrong.
+        """
+        stack_secrets.show(stack_secrets.complete(self._instance, self.environment(), request))
 
     def kubernetes_provider(self) -> Provider | None:
         """The provider to use; None if it must be downloaded or built first."""
@@ -239,6 +268,8 @@ class Stack:
     def destroy(self) -> int:
         """`pulumi destroy`: for a cluster that stays when the platform goes."""
         self._release_stale_lock()
+        # Only the program of an earlier version could delete what it left in the state.
+        self.complete_secrets(stack_secrets.Request(take_over_only=True))
         return self._shown("destroy", "--yes", "--skip-preview")
 
     def outputs(self, *, show_secrets: bool) -> dict[str, Any]:

@@ -14,12 +14,11 @@ import testinfra.host
 from common.commands import Completed
 from common.waiting import wait_until
 from livekit_platform.config import PlatformConfig
-from livekit_platform.config_loader import parse
 from livekit_platform.values import redis as redis_values
 from livekit_platform.values.livekit import REDIS_MASTER, REDIS_USER
 from tests.deployment.kubectl import Kubectl
 from tests.manifests.rendering import template
-from tests.unit.infra.program import minimal_config, raw
+from tests.unit.infra.program import minimal_config, parse_completed
 
 FAILOVER_MS = 3000
 PASSWORD = 'sfu\'s "own" \\password#0123456789abcdef'
@@ -190,6 +189,6 @@ def sentinel_config(
     redis = {"kind": "sentinel", "failover_ms": failover_ms, "maxmemory_mib": 16, "storage_size": "64Mi"}
     own: dict[str, Any] = {"namespace": namespace, "nodes": kubectl.nodes(), "redis": redis}
     kubeconfig = kubectl.cluster.kubeconfig
-    config, mistakes = parse(raw({**minimal_config(kubeconfig), **own, **changes}), {"secrets"})
+    config, mistakes = parse_completed({**minimal_config(kubeconfig), **own, **changes})
     assert config is not None, mistakes
     return config

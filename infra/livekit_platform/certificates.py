@@ -1,132 +1,166 @@
-"""A certificate authority of the stack's own, and the edge's certificate by it.
+"""A certificate authority for one stack, and the edge's certificate signed by it.
 
-Dynamic resources like `RandomSecret`, and for the same reason: no plugin of a registry makes them. Their
-state holds the keys, encrypted by the stack's secrets provider. Both are made once, and again by an `up` that
-finds less than a third of their life left, or that they are for other names.
+Pure functions: whoever calls them keeps the result. `make up` and `make secrets` keep it in the stack's
+configuration (docs/adr/0025-secrets-in-the-configuration.md).
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
-from typing import Any
 
-import pulumi
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
 
 _AUTHORITY_LIFE = timedelta(days=3650)
-# What Let's Encrypt gives; browsers refuse more than 398.
+# Let's Encrypt's choice; browsers reject more than 398.
 _SERVER_LIFE = timedelta(days=90)
-# Clocks of clients that are behind must not find a certificate of the future.
+# The certificate is valid for clients whose clock is late, too.
 _BACKDATED = timedelta(hours=1)
+_HOSTS = ("sfu", "turn", "api", "s3")
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """A certificate and its private key, both in PEM. The key does not show in `repr`."""
+
+    certificate: str
+    private_key: str = field(repr=False)
 
 
 def now() -> datetime:
-    """The time; tests replace it."""
+    """The current time; tests replace it."""
     return datetime.now(UTC)
 
 
-def _is_due(certificate: str) -> bool:
+def server_names(domain: str) -> list[str]:
+    """Every name to which the edge or TURN answers with TLS."""
+    return [domain, *(f"{host}.{domain}" for host in _HOSTS)]
+
+
+def new_authority(domain: str) -> KeyPair:
+    """An authority whose certificates are valid for `domain` and the names below it only."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    # A machine that trusts this authority trusts it for this domain and nothing else.
+    constraints = x509.NameConstraints(
+        permitted_subtrees=[x509.DNSName(domain)],
+        excluded_subtrees=[x509.IPAddress(ip_network("0.0.0.0/0")), x509.IPAddress(ip_network("::/0"))],
+    )
+    # A unique name: a machine that still trusts an earlier authority must not confuse the two.
+    name = _name(f"LiveKit platform CA {secrets.token_hex(4)}")
+    certificate = (
+        _builder(name, key, _AUTHORITY_LIFE)
+        .issuer_name(name)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(constraints, critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return _key_pair(certificate, key)
+
+
+def new_server_certificate(names: Sequence[str], authority: KeyPair) -> KeyPair:
+    """A server certificate for `names`, signed by `authority`.
+
+    Raises:
+        ValueError: the authority's certificate or key cannot be read.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    issuer = x509.load_pem_x509_certificate(authority.certificate.encode())
+    identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    certificate = (
+        _builder(_name("LiveKit platform edge"), key, _SERVER_LIFE)
+        .issuer_name(issuer.subject)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False
+        )
+        .sign(_load_key(authority.private_key), hashes.SHA256())
+    )
+    return _key_pair(certificate, key)
+
+
+def expiry(certificate: str) -> datetime:
+    """When the PEM `certificate` expires."""
+    return x509.load_pem_x509_certificate(certificate.encode()).not_valid_after_utc
+
+
+def is_due(certificate: str) -> bool:
     """Whether less than a third of the PEM `certificate`'s life is left."""
     parsed = x509.load_pem_x509_certificate(certificate.encode())
     life = parsed.not_valid_after_utc - parsed.not_valid_before_utc
     return parsed.not_valid_after_utc - now() < life / 3
 
 
-class _Provider(ResourceProvider):
-    """What both kinds of certificate share. Pickled by reference, so its serialized form is constant."""
-
-    # It captures nothing, so there is nothing to hide in its serialized form.
-    serialize_as_secret_always = False
-    # The inputs that the certificate is made for.
-    inputs: tuple[str, ...]
-
-    def create(self, props: dict[str, Any]) -> CreateResult:
-        return CreateResult(id_=secrets.token_hex(8), outs=self._outputs(props))
-
-    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        # An input that is not known yet, because the authority is to be made anew, is another one, too.
-        differs = any(olds[name] != news.get(name) for name in self.inputs)
-        # Said outright: without `changes` the engine would compare the serialized provider too.
-        return DiffResult(changes=differs or _is_due(olds["certificate"]), replaces=[], stables=[])
-
-    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
-        return UpdateResult(outs=self._outputs(news))
-
-    def _outputs(self, props: Mapping[str, Any]) -> dict[str, Any]:
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self.certificate(props, key)
-        return {
-            **{name: props[name] for name in self.inputs},
-            "certificate": certificate.public_bytes(serialization.Encoding.PEM).decode(),
-            "private_key": key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            ).decode(),
-        }
-
-    def certificate(self, props: Mapping[str, Any], key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-        """The certificate of `key`."""
-        raise NotImplementedError
+def authority_fault(authority: KeyPair, domain: str) -> str | None:
+    """Why `authority` cannot sign for `domain`, as the end of "it ..."; None if it can."""
+    fault = _pair_fault(authority)
+    if fault is not None:
+        return fault
+    parsed = x509.load_pem_x509_certificate(authority.certificate.encode())
+    try:
+        permitted = parsed.extensions.get_extension_for_class(x509.NameConstraints).value.permitted_subtrees
+    except x509.ExtensionNotFound:
+        return "has no name constraint"
+    domains = [name.value for name in permitted or [] if isinstance(name, x509.DNSName)]
+    return None if domains == [domain] else f"is for the domain {', '.join(domains) or 'of no name'}"
 
 
-class CertificateAuthorityProvider(_Provider):
-    """Makes the authority."""
-
-    inputs = ("domain",)
-
-    def certificate(self, props: Mapping[str, Any], key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-        # Who tells a machine to trust it, trusts it for the domain and for nothing else.
-        constraints = x509.NameConstraints(
-            permitted_subtrees=[x509.DNSName(props["domain"])],
-            excluded_subtrees=[
-                x509.IPAddress(ip_network("0.0.0.0/0")),
-                x509.IPAddress(ip_network("::/0")),
-            ],
-        )
-        # A name of its own: a machine that still trusts an earlier one must not take this for it.
-        name = _name(f"LiveKit platform CA {secrets.token_hex(4)}")
-        return (
-            _builder(name, key, _AUTHORITY_LIFE)
-            .issuer_name(name)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_usage(signs_certificates=True), critical=True)
-            .add_extension(constraints, critical=True)
-            .sign(key, hashes.SHA256())
-        )
+def server_fault(server: KeyPair, authority_certificate: str, names: Sequence[str]) -> str | None:
+    """Why `server` does not serve `names` for clients of the authority, as the end of "it ..."."""
+    fault = _pair_fault(server)
+    if fault is not None:
+        return fault
+    parsed = x509.load_pem_x509_certificate(server.certificate.encode())
+    try:
+        parsed.verify_directly_issued_by(x509.load_pem_x509_certificate(authority_certificate.encode()))
+    except (ValueError, TypeError, InvalidSignature):
+        return "is not signed by the authority"
+    try:
+        alternative = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return "has no names"
+    found = alternative.get_values_for_type(x509.DNSName)
+    return None if sorted(found) == sorted(names) else f"is for the names {', '.join(found)}"
 
 
-class ServerCertificateProvider(_Provider):
-    """Makes a server's certificate by an authority."""
+def _pair_fault(pair: KeyPair) -> str | None:
+    try:
+        certificate = x509.load_pem_x509_certificate(pair.certificate.encode())
+    except ValueError:
+        return "is not a PEM certificate"
+    try:
+        key = _load_key(pair.private_key)
+    except ValueError:
+        return "has a private key that is not an EC key in PEM"
+    return None if key.public_key() == certificate.public_key() else "does not belong to its private key"
 
-    inputs = ("names", "ca_certificate")
 
-    def certificate(self, props: Mapping[str, Any], key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-        authority = x509.load_pem_x509_certificate(props["ca_certificate"].encode())
-        authority_key = serialization.load_pem_private_key(props["ca_private_key"].encode(), None)
-        if not isinstance(authority_key, ec.EllipticCurvePrivateKey):
-            raise TypeError(f"ca_private_key: given {type(authority_key).__name__}, allowed is an EC key")
-        names = x509.SubjectAlternativeName([x509.DNSName(name) for name in props["names"]])
-        identifier = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-        return (
-            _builder(_name("LiveKit platform edge"), key, _SERVER_LIFE)
-            .issuer_name(authority.subject)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(signs_certificates=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-            .add_extension(names, critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False
-            )
-            .sign(authority_key, hashes.SHA256())
-        )
+def _load_key(pem: str) -> ec.EllipticCurvePrivateKey:
+    # No reason from below: it must not repeat any part of the key.
+    try:
+        key = serialization.load_pem_private_key(pem.encode(), None)
+    except (ValueError, TypeError):
+        raise ValueError("not a private key in PEM without a passphrase") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError(f"given {type(key).__name__}, allowed is an EC key")
+    return key
+
+
+def _key_pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> KeyPair:
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return KeyPair(certificate.public_bytes(serialization.Encoding.PEM).decode(), private.decode())
 
 
 def _name(common_name: str) -> x509.Name:
@@ -158,50 +192,3 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
-
-
-class CertificateAuthority(Resource, module="livekit-platform", name="CertificateAuthority"):
-    """An authority for `domain` and the names below it: PEM `certificate`, and secret `private_key`."""
-
-    certificate: pulumi.Output[str]
-    private_key: pulumi.Output[str]
-
-    def __init__(self, name: str, *, domain: str, opts: pulumi.ResourceOptions) -> None:
-        super().__init__(
-            CertificateAuthorityProvider(),
-            name,
-            {"domain": domain, "certificate": None, "private_key": None},
-            pulumi.ResourceOptions.merge(
-                opts, pulumi.ResourceOptions(additional_secret_outputs=["private_key"])
-            ),
-        )
-
-
-class ServerCertificate(Resource, module="livekit-platform", name="ServerCertificate"):
-    """A server's certificate for `names`: PEM `certificate`, and secret `private_key`."""
-
-    certificate: pulumi.Output[str]
-    private_key: pulumi.Output[str]
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        names: Sequence[str],
-        authority: CertificateAuthority,
-        opts: pulumi.ResourceOptions,
-    ) -> None:
-        super().__init__(
-            ServerCertificateProvider(),
-            name,
-            {
-                "names": list(names),
-                "ca_certificate": authority.certificate,
-                "ca_private_key": authority.private_key,
-                "certificate": None,
-                "private_key": None,
-            },
-            pulumi.ResourceOptions.merge(
-                opts, pulumi.ResourceOptions(additional_secret_outputs=["private_key"])
-            ),
-        )

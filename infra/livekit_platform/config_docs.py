@@ -18,7 +18,6 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from livekit_platform.config import PlatformConfig
-from livekit_platform.config.secrets import GIVEN_ONLY
 from livekit_platform.names import PROJECT
 from livekit_platform.ports import EPHEMERAL, LEAST_RELAYS, NODE_PORTS, RELAY_BAND
 
@@ -53,7 +52,9 @@ pulumi config set --secret --path '{PROJECT}:secrets.turn_secret'               
 - "nothing" as a default means that the key may be left out; what happens then stands under "Allowed".
 - `pulumi preview` refuses what is not allowed, names every mistake with what was given, and touches nothing.
   It also compares `nodes` with the cluster's own: see [below](#what-the-keys-must-keep-together).
-- `make up` sets `kubeconfig`, `context`, `nodes` and our own images for the cluster that it makes.
+- `make up` sets `kubeconfig`, `context`, `nodes` and our own images for the cluster that it makes, and
+  creates the secrets and certificates of stack `local`. For another stack `make secrets STACK=<stack>`
+  creates those that it needs and that are missing, encrypted, in `Pulumi.<stack>.yaml`, which you commit.
 """
 
 _RULES = f"""\
@@ -72,7 +73,13 @@ _RULES = f"""\
 - A key that belongs to one kind (`edge.tls.issuer`, `redis.external`, `database.secret_name` and their like)
   is refused with any other; what a kind cannot do without is required with it.
 - `redis.storage_size` is at least twice `redis.maxmemory_mib`; a memory request is not above its limit.
-- Secrets differ from each other, and are encrypted by Pulumi: in plain text they are refused.
+- Secrets differ from each other, and are encrypted by Pulumi: in plain text they are refused. Each stack
+  needs `livekit_api_secret`, `turn_secret` and `api_service_key`; `redis.kind` `single` needs
+  `redis_password`, `sentinel` also `redis_replication_password`, `external` the password of that Redis;
+  `object_store.kind` `embedded` needs all that begin with `s3_`; `token_api.host_auth.kind` `secret` needs
+  `host_jwt_secret`. `pulumi preview` names each that is missing, and the command that creates it.
+- `certificates`: with `edge.tls.kind` `own_ca` all four are needed. The server's certificate is signed by the
+  authority, and both are for `domain`. 30 days before one expires, `pulumi preview` warns.
 - `environment: production` also wants: at least two nodes, and two of each part; a domain that clients can
   find; a certificate that browsers trust (`edge.tls.kind` other than `own_ca`), and nothing without TLS
   (`edge.plain_localhost`, `redis.external.tls`, `object_store.external.endpoint`); `redis.kind` `sentinel` or
@@ -130,7 +137,7 @@ def _leaf(path: str, field: FieldInfo, default: Any, *, optional: bool) -> Key:
     example = field.examples[0] if field.examples else default
     required = f"{_REQUIRED} in its part" if optional else _REQUIRED
     if secret:
-        shown = "nothing" if path.rpartition(".")[2] in GIVEN_ONLY else "generated"
+        shown = "nothing"
         example_shown = f"`pulumi config set --secret --path {PROJECT}:{path}`"
     else:
         shown = required if default is ... else _value(default)

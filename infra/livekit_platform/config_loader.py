@@ -13,13 +13,16 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from livekit_platform.config import PlatformConfig, Secrets
+from livekit_platform.config import Certificates, PlatformConfig, Secrets
 from livekit_platform.config_rules import broken
 from livekit_platform.mistakes import Mistake
 from livekit_platform.names import PROJECT
+from livekit_platform.required_secrets import rotate_command
 
 # Keys whose value is text as it stands; every other key holds JSON.
 _TEXT_KEYS = ("kubeconfig", "context", "environment", "namespace", "domain")
+# Sections with secrets: none of their values is shown, whether Pulumi encrypts them or not.
+SECRET_SECTIONS = ("secrets", "certificates")
 
 
 def load() -> PlatformConfig:
@@ -34,12 +37,14 @@ def load() -> PlatformConfig:
     everything = {**runtime.get_config_env(), **runtime.CONFIG.get()}
     secret_keys = {*runtime.get_config_secret_keys_env(), *runtime._SECRET_KEYS.get()}
     prefix = f"{PROJECT}:"
+    stack = pulumi.get_stack()
     config, mistakes = parse(
         {key.removeprefix(prefix): value for key, value in everything.items() if key.startswith(prefix)},
         {key.removeprefix(prefix) for key in secret_keys if key.startswith(prefix)},
+        stack=stack,
     )
     if config is None:
-        raise pulumi.RunError(describe(mistakes, pulumi.get_stack()))
+        raise pulumi.RunError(describe(mistakes, stack))
     return config
 
 
@@ -54,14 +59,30 @@ def describe(mistakes: list[Mistake], stack: str) -> str:
 
 
 def parse(
-    raw: Mapping[str, str], secret_keys: AbstractSet[str] = frozenset()
+    raw: Mapping[str, str], secret_keys: AbstractSet[str] = frozenset(), *, stack: str
 ) -> tuple[PlatformConfig, list[Mistake]] | tuple[None, list[Mistake]]:
     """The configuration, or None and everything that is wrong with it.
 
     Args:
         raw: key without the project's prefix -> text, as Pulumi holds it.
         secret_keys: the keys of `raw` that Pulumi keeps encrypted.
+        stack: the stack's name, for the commands that a mistake names.
     """
+    sections, mistakes = parse_sections(raw, secret_keys, stack=stack)
+    for model in SECRET_SECTIONS:
+        section = sections.get(model)
+        if model not in secret_keys and isinstance(section, Secrets | Certificates):
+            mistakes.extend(_in_plain_text(model, section))
+    mistakes.extend(_covered(mistake, secret_keys) for mistake in broken(sections, stack))
+    if mistakes:
+        return None, mistakes
+    return PlatformConfig.model_construct(**sections), []
+
+
+def parse_sections(
+    raw: Mapping[str, str], secret_keys: AbstractSet[str] = frozenset(), *, stack: str
+) -> tuple[dict[str, Any], list[Mistake]]:
+    """The sections that are valid by themselves, and what is wrong with the others."""
     mistakes: list[Mistake] = []
     sections: dict[str, Any] = {}
     for key in sorted(set(raw) - set(PlatformConfig.model_fields)):
@@ -73,45 +94,39 @@ def parse(
             else:
                 sections[name] = field.get_default(call_default_factory=True)
             continue
+        secret = name in secret_keys or name in SECRET_SECTIONS
         try:
             value = raw[name] if name in _TEXT_KEYS else json.loads(raw[name])
             annotated: Any = Annotated[field.annotation, field]
             sections[name] = TypeAdapter(annotated).validate_python(value)
         except json.JSONDecodeError:
-            given = _shown(raw[name], secret=name in secret_keys or name == "secrets")
-            mistakes.append(Mistake(name, given, field.description or ""))
+            mistakes.append(Mistake(name, _shown(raw[name], secret=secret), field.description or ""))
         except ValidationError as error:
             details = error.errors()
             mistakes.extend(
-                _refused(name, detail, secret=name in secret_keys or name == "secrets")
+                _refused(name, detail, stack, secret=secret)
                 for detail in details
                 # A list that lost its wrong items is also too short: that says nothing more.
                 if not any(_inside(other, detail) for other in details)
             )
-    secrets = sections.get("secrets")
-    if isinstance(secrets, Secrets) and "secrets" not in secret_keys:
-        mistakes.extend(_in_plain_text(secrets))
-    mistakes.extend(_covered(mistake, secret_keys) for mistake in broken(sections))
-    if mistakes:
-        return None, mistakes
-    return PlatformConfig.model_construct(**sections), []
+    return sections, mistakes
 
 
 def _covered(mistake: Mistake, secret_keys: AbstractSet[str]) -> Mistake:
-    """A rule knows nothing of what Pulumi keeps encrypted."""
-    if mistake.key.partition(".")[0].partition("[")[0] not in secret_keys or mistake.key.startswith(
-        "secrets."
-    ):
+    """A rule does not know what Pulumi keeps encrypted. Those over the secrets show no value anyway."""
+    section = mistake.key.partition(".")[0].partition("[")[0]
+    if section not in secret_keys or section in SECRET_SECTIONS:
         return mistake
     return Mistake(mistake.key, _shown(mistake.given, secret=True), mistake.allowed)
 
 
-def _in_plain_text(secrets: Secrets) -> Iterator[Mistake]:
-    for name, value in secrets.given().items():
+def _in_plain_text(section: str, values: Secrets | Certificates) -> Iterator[Mistake]:
+    present = values.present() if isinstance(values, Secrets) else values.private_keys()
+    for name, value in present.items():
         yield Mistake(
-            f"secrets.{name}",
+            f"{section}.{name}",
             f"{len(value.get_secret_value())} characters in plain text",
-            f"a value that Pulumi encrypts: `pulumi config set --secret --path {PROJECT}:secrets.{name}`",
+            f"a value that Pulumi encrypts: `pulumi config set --secret --path {PROJECT}:{section}.{name}`",
         )
 
 
@@ -119,12 +134,25 @@ def _inside(inner: ErrorDetails, outer: ErrorDetails) -> bool:
     return len(inner["loc"]) > len(outer["loc"]) and inner["loc"][: len(outer["loc"])] == outer["loc"]
 
 
-def _refused(section: str, detail: ErrorDetails, *, secret: bool) -> Mistake:
+def _removed(key: str, stack: str) -> str | None:
+    """What replaces a key that an earlier version had. Ignoring it would leave a leaked secret in use."""
+    if key != "secrets.generation":
+        return None
+    return (
+        f"nothing: this key no longer exists. `{rotate_command(stack, 'NAME')}` replaces one secret; "
+        f"`pulumi config rm --path {PROJECT}:{key}` removes the key"
+    )
+
+
+def _refused(section: str, detail: ErrorDetails, stack: str, *, secret: bool) -> Mistake:
     """Pydantic's error as a mistake: the key as one writes it, and the sentence of the field that refused."""
     location = [section, *detail["loc"]]
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
     model, field = _place(location)
     if detail["type"] == "extra_forbidden" and model is not None:
+        removed = _removed(key, stack)
+        if removed is not None:
+            return Mistake(key, "a value", removed)
         return _unknown(key, _shown(detail["input"], secret=secret), str(location[-1]), model)
     missing = detail["type"] == "missing"
     given = "nothing" if missing else _shown(detail["input"], secret=secret)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from livekit_platform import token_api_rules
+from livekit_platform import required_secrets, token_api_rules
 from livekit_platform.config import (
     Database,
     Edge,
@@ -139,7 +139,7 @@ def _ingress_is_used(edge: Edge, network: Network) -> Iterator[Mistake]:
     yield from only_with("network.ingress_cidrs", network.ingress_cidrs or None, edge.kind, "ingress")
 
 
-def _redis_is_complete(redis: Redis, secrets: Secrets) -> Iterator[Mistake]:
+def _redis_is_complete(redis: Redis) -> Iterator[Mistake]:
     yield from goes_with("redis.external", redis.external, redis.kind, "external", "an object")
     external = redis.external
     if redis.kind != "external" or external is None:
@@ -158,10 +158,6 @@ def _redis_is_complete(redis: Redis, secrets: Secrets) -> Iterator[Mistake]:
         )
     if external.sentinel_auth and not external.sentinel_addresses:
         yield Mistake("redis.external.sentinel_auth", "true", "false, unless Sentinels are given")
-    if secrets.redis_password is None:
-        yield Mistake(
-            "secrets.redis_password", "nothing", "the password of the Redis that `redis.external` names"
-        )
 
 
 def _object_store_is_complete(object_store: ObjectStore) -> Iterator[Mistake]:
@@ -249,7 +245,7 @@ def _ports_are_free(ports: Ports) -> Iterator[Mistake]:
 def _secrets_differ(secrets: Secrets) -> Iterator[Mistake]:
     # Who holds one of them would hold another's power too.
     seen: dict[str, str] = {}
-    for name, value in secrets.given().items():
+    for name, value in secrets.present().items():
         text = value.get_secret_value()
         if text in seen:
             yield Mistake(
@@ -275,7 +271,7 @@ _RULES: _Rules = (
     (("network",), _networks_are_narrow),
     (("edge", "network"), _ingress_is_used),
     (("redis",), _redis_fits),
-    (("redis", "secrets"), _redis_is_complete),
+    (("redis",), _redis_is_complete),
     (("object_store",), _object_store_is_complete),
     (("database",), token_api_rules.database_is_complete),
     (("livekit", "secrets"), token_api_rules.previous_key_is_complete),
@@ -286,6 +282,11 @@ _RULES: _Rules = (
     (("images",), _images_have_a_registry),
     (("ports",), _ports_are_free),
     (("secrets",), _secrets_differ),
+    (("stack", "secrets"), required_secrets.common_secrets_exist),
+    (("stack", "secrets", "redis"), required_secrets.redis_secrets_exist),
+    (("stack", "secrets", "object_store"), required_secrets.object_store_secrets_exist),
+    (("stack", "secrets", "token_api"), required_secrets.token_api_secrets_exist),
+    (("stack", "domain", "edge", "certificates"), required_secrets.certificates_are_usable),
 )
 # What production refuses beside: whatever would lose data, trust or calls.
 _PRODUCTION_RULES: _Rules = (
@@ -295,12 +296,17 @@ _PRODUCTION_RULES: _Rules = (
 )
 
 
-def broken(sections: Mapping[str, Any]) -> list[Mistake]:
-    """All mistakes that the rules find in the valid `sections` (field name of PlatformConfig -> value)."""
+def broken(sections: Mapping[str, Any], stack: str) -> list[Mistake]:
+    """All mistakes that the rules find in the valid `sections` (field name of PlatformConfig -> value).
+
+    Args:
+        stack: the stack's name, for the commands that a mistake names.
+    """
     production = sections.get("environment") == "production"
+    readable = {**sections, "stack": stack}
     return [
         mistake
         for names, rule in (*_RULES, *(_PRODUCTION_RULES if production else ()))
-        if all(name in sections for name in names)
-        for mistake in rule(*(sections[name] for name in names))
+        if all(name in readable for name in names)
+        for mistake in rule(*(readable[name] for name in names))
     ]

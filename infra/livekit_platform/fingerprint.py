@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from functools import lru_cache
 
 from livekit_platform.config import Secrets
 
-# Enough that two configurations do not meet by chance; an annotation is no place for more.
+# Enough to tell two configurations apart; an annotation is no place for more.
 _HEX_DIGITS = 16
 
 
@@ -19,19 +19,20 @@ def fingerprint(value: object) -> str:
 
 
 def secrets_fingerprint(secrets: Secrets, *used: str) -> str:
-    """What stands for the secrets `used` (field names of `Secrets`): known at preview, and telling nothing.
+    """A digest of the secrets `used` (field names of `Secrets`), known at preview.
 
-    A generated secret is known only after it was made, so its generation stands for it. A given one goes
-    through scrypt: who reads annotations but not Secrets cannot try out guesses at any useful rate.
+    Each value goes through scrypt, because an owner may have chosen a weak one: users who can read
+    annotations but not Secrets cannot try out guesses at a useful rate.
+
+    Raises:
+        KeyError: one of them is not there; the rules of the configuration prevent it.
     """
-    given: Mapping[str, str] = {
-        name: _stretched(name, value.get_secret_value())
-        for name, value in secrets.given().items()
-        if name in used
-    }
-    return fingerprint({name: given.get(name, secrets.generation) for name in used})
+    values = secrets.present()
+    return fingerprint({name: _stretched(name, values[name].get_secret_value()) for name in used})
 
 
+# More than one part reads the same secret, and each call takes time on purpose.
+@lru_cache(maxsize=64)
 def _stretched(name: str, secret: str) -> str:
     # 16 MiB and some 50 ms each, the parameters that RFC 7914 gives for interactive use.
     return hashlib.scrypt(secret.encode(), salt=name.encode(), n=2**14, r=8, p=1, dklen=16).hex()

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from livekit_platform import config_loader, endpoints, live_nodes, names
+from livekit_platform import config_loader, endpoints, live_nodes, names, required_secrets
 from livekit_platform.components.coturn import Coturn, CoturnArgs
 from livekit_platform.components.edge import Edge, EdgeArgs, IngressArgs
 from livekit_platform.components.livekit import LiveKit, LiveKitArgs
 from livekit_platform.components.namespace import Namespace, NamespaceArgs
 from livekit_platform.components.object_store import ObjectStore, ObjectStoreArgs
 from livekit_platform.components.redis import Redis, RedisArgs
-from livekit_platform.components.secrets import PlatformSecrets, PlatformSecretsArgs
-from livekit_platform.components.tls import Tls, TlsArgs
+from livekit_platform.components.tls import OwnCertificate, Tls, TlsArgs
 from livekit_platform.components.token_api import TokenApi, TokenApiArgs
 from livekit_platform.config import PlatformConfig
 from livekit_platform.values import coturn as coturn_values
@@ -22,6 +23,9 @@ from livekit_platform.values import livekit as livekit_values
 from livekit_platform.values import object_store as object_store_values
 from livekit_platform.values import redis as redis_values
 from livekit_platform.values import token_api as token_api_values
+
+# Every secret of the configuration by its field name of `Secrets`, marked secret.
+_Secrets = Mapping[str, pulumi.Output[str]]
 
 
 def deploy() -> None:
@@ -32,6 +36,7 @@ def deploy() -> None:
     """
     config = config_loader.load()
     live_nodes.check(config)
+    _warn_of_expiry(config)
     cluster = kubernetes.Provider(
         "cluster",
         # The one cluster that the configuration names, never the ambient one.
@@ -54,18 +59,19 @@ def deploy() -> None:
     def protected(*resources: pulumi.Resource) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions.merge(after(*resources), pulumi.ResourceOptions(protect=protect))
 
-    secrets = PlatformSecrets(
-        "secrets", PlatformSecretsArgs(config.secrets, protect=protect), pulumi.ResourceOptions()
-    )
+    secrets = {
+        name: pulumi.Output.secret(value.get_secret_value())
+        for name, value in config.secrets.present().items()
+    }
     namespace = Namespace("namespace", NamespaceArgs(config.namespace), after())
-    tls = Tls("tls", _tls(config, protect=protect), after(namespace))
+    tls = Tls("tls", _tls(config), after(namespace))
     redis = _redis(config, secrets, protected(namespace))
     object_store = ObjectStore(
         names.OBJECT_STORE,
         ObjectStoreArgs(
             namespace=config.namespace,
             values=object_store_values.chart_values(config),
-            secrets=secrets.values if config.object_store.kind == "embedded" else None,
+            secrets=secrets if config.object_store.kind == "embedded" else None,
         ),
         after(namespace),
     )
@@ -84,17 +90,26 @@ def deploy() -> None:
     _export(config, secrets, tls)
 
 
-def _tls(config: PlatformConfig, *, protect: bool) -> TlsArgs:
-    by_cert_manager = config.edge.tls.kind == "cert_manager"
+def _warn_of_expiry(config: PlatformConfig) -> None:
+    if required_secrets.needs_certificates(config.edge):
+        for warning in required_secrets.expiry_warnings(config.certificates, pulumi.get_stack()):
+            pulumi.log.warn(warning)
+
+
+def _tls(config: PlatformConfig) -> TlsArgs:
+    kind = config.edge.tls.kind
     return TlsArgs(
         namespace=config.namespace,
-        kind=config.edge.tls.kind,
-        domain=config.domain,
-        names=edge_values.certificate_names(config),
-        certificate_spec=edge_values.certificate_spec(config) if by_cert_manager else None,
+        own=_own_certificate(config) if kind == "own_ca" else None,
+        certificate_spec=edge_values.certificate_spec(config) if kind == "cert_manager" else None,
         solved_by_http=config.edge.kind == "ingress",
-        protect=protect,
     )
+
+
+def _own_certificate(config: PlatformConfig) -> OwnCertificate | None:
+    authority = config.certificates.ca_certificate
+    server = required_secrets.server_of(config.certificates)
+    return OwnCertificate(authority, server) if authority and server else None
 
 
 def _edge(config: PlatformConfig) -> EdgeArgs:
@@ -109,14 +124,14 @@ def _edge(config: PlatformConfig) -> EdgeArgs:
     return EdgeArgs(config.namespace, ingress)
 
 
-def _coturn(config: PlatformConfig, secrets: PlatformSecrets, opts: pulumi.ResourceOptions) -> Coturn:
+def _coturn(config: PlatformConfig, secrets: _Secrets, opts: pulumi.ResourceOptions) -> Coturn:
     """TURN servers of their own. Their pods wait for the certificate."""
-    conf = secrets.values["turn_secret"].apply(lambda secret: coturn_values.turnserver_conf(config, secret))
+    conf = secrets["turn_secret"].apply(lambda secret: coturn_values.turnserver_conf(config, secret))
     args = CoturnArgs(config.namespace, coturn_values.chart_values(config), conf)
     return Coturn(names.COTURN, args, opts)
 
 
-def _livekit(config: PlatformConfig, secrets: PlatformSecrets, opts: pulumi.ResourceOptions) -> LiveKit:
+def _livekit(config: PlatformConfig, secrets: _Secrets, opts: pulumi.ResourceOptions) -> LiveKit:
     """The SFUs. One that finds no Redis at its start gives up: they come after it."""
     previous = config.livekit.previous_api_key
     args = LiveKitArgs(
@@ -124,16 +139,16 @@ def _livekit(config: PlatformConfig, secrets: PlatformSecrets, opts: pulumi.Reso
         values=livekit_values.chart_values(config),
         server_config=livekit_values.server_config(config),
         api_key=config.livekit.api_key,
-        api_secret=secrets.values["livekit_api_secret"],
-        redis_password=secrets.values["redis_password"],
-        turn_secret=secrets.values["turn_secret"],
-        previous_keys={previous: secrets.values["livekit_previous_api_secret"]} if previous else {},
+        api_secret=secrets["livekit_api_secret"],
+        redis_password=secrets["redis_password"],
+        turn_secret=secrets["turn_secret"],
+        previous_keys={previous: secrets["livekit_previous_api_secret"]} if previous else {},
     )
     return LiveKit(names.LIVEKIT, args, opts)
 
 
-def _token_api(config: PlatformConfig, secrets: PlatformSecrets) -> TokenApiArgs:
-    known = pulumi.Output.all(**secrets.values)
+def _token_api(config: PlatformConfig, secrets: _Secrets) -> TokenApiArgs:
+    known = pulumi.Output.all(**secrets)
     own_store = config.object_store.kind == "embedded"
     return TokenApiArgs(
         namespace=config.namespace,
@@ -143,11 +158,12 @@ def _token_api(config: PlatformConfig, secrets: PlatformSecrets) -> TokenApiArgs
     )
 
 
-def _redis(config: PlatformConfig, secrets: PlatformSecrets, opts: pulumi.ResourceOptions) -> list[Redis]:
+def _redis(config: PlatformConfig, secrets: _Secrets, opts: pulumi.ResourceOptions) -> list[Redis]:
     """The platform's own Redis; nothing where somebody else keeps it."""
     if config.redis.kind == "external":
         return []
-    password, own = secrets.values["redis_password"], secrets.values["redis_replication_password"]
+    # A single Redis replicates to nobody.
+    password, own = secrets["redis_password"], secrets.get("redis_replication_password", "")
     args = RedisArgs(
         namespace=config.namespace,
         values=redis_values.chart_values(config),
@@ -156,7 +172,7 @@ def _redis(config: PlatformConfig, secrets: PlatformSecrets, opts: pulumi.Resour
     return [Redis(names.REDIS, args, opts)]
 
 
-def _export(config: PlatformConfig, secrets: PlatformSecrets, tls: Tls) -> None:
+def _export(config: PlatformConfig, secrets: _Secrets, tls: Tls) -> None:
     pulumi.export("namespace", config.namespace)
     pulumi.export("domain", config.domain)
     pulumi.export("signal_url", endpoints.signal_url(config))
@@ -171,9 +187,9 @@ def _export(config: PlatformConfig, secrets: PlatformSecrets, tls: Tls) -> None:
     if config.object_store.kind == "embedded":
         # The operator's; the key of a given store is in the owner's Secret, which the program does not read.
         pulumi.export("s3_access_key", pulumi.Output.secret(object_store_values.OPERATOR))
-        pulumi.export("s3_secret_key", secrets.values["s3_secret_key"])
-    pulumi.export("livekit_api_secret", secrets.values["livekit_api_secret"])
-    pulumi.export("api_service_key", secrets.values["api_service_key"])
+        pulumi.export("s3_secret_key", secrets["s3_secret_key"])
+    pulumi.export("livekit_api_secret", secrets["livekit_api_secret"])
+    pulumi.export("api_service_key", secrets["api_service_key"])
     if config.token_api.host_auth.kind == "secret":
         # For the host application, which signs with it.
-        pulumi.export("host_jwt_secret", secrets.values["host_jwt_secret"])
+        pulumi.export("host_jwt_secret", secrets["host_jwt_secret"])

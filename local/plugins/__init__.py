@@ -1,5 +1,5 @@
 """What Pulumi's engine starts for this project, where no official plugin is installed.
 
-`language_python` is a Python language host of our own. `shims` puts it on a PATH, with the SDK's host of
-dynamic providers. The Kubernetes provider is the official one: see `local/toolchain/kubernetes_provider.py`.
+`language_python` is a Python language host of our own. `shims` puts it on a PATH. The Kubernetes provider is the
+official one: see `local/toolchain/kubernetes_provider.py`.
 """

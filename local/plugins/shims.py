@@ -16,16 +16,11 @@ class Plugin(Enum):
     """A plugin that we can provide, by the executable that the engine looks for on PATH."""
 
     LANGUAGE = "pulumi-language-python"
-    DYNAMIC = "pulumi-resource-pulumi-python"
 
     @property
     def module(self) -> str:
         """The Python module that our executable of that name runs."""
-        return {
-            Plugin.LANGUAGE: "local.plugins.language_python",
-            # The official executable runs the same module: the SDK serves dynamic providers itself.
-            Plugin.DYNAMIC: "pulumi.dynamic",
-        }[self]
+        return {Plugin.LANGUAGE: "local.plugins.language_python"}[self]
 
 
 @dataclass(frozen=True)
@@ -53,6 +48,8 @@ def write_shims(
         checkout: the directory that holds `local/`.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    # Earlier versions wrote this one.
+    (directory / "pulumi-resource-pulumi-python").unlink(missing_ok=True)
     for plugin in Plugin:
         shim = directory / plugin.value
         if plugin not in plugins:
@@ -102,12 +99,11 @@ def _is_shim(path: Path) -> bool:
 
 
 def _shim(plugin: Plugin, python: Path, checkout: Path) -> str:
-    # -P keeps modules of the program's directory out of ours; the dynamic provider is to have just these.
-    isolated = "" if plugin is Plugin.DYNAMIC else " -P"
+    # -P keeps modules of the program's directory out of ours.
     own = shlex.quote(str(checkout))
     return (
         "#!/bin/sh\n"
         f"{_MARK}: written by local/plugins/shims.py, do not edit\n"
-        f"{'' if plugin is Plugin.DYNAMIC else f'export PYTHONPATH={own}${{PYTHONPATH:+:$PYTHONPATH}}'}\n"
-        f'exec {shlex.quote(str(python))} -u{isolated} -m {plugin.module} "$@"\n'
+        f"export PYTHONPATH={own}${{PYTHONPATH:+:$PYTHONPATH}}\n"
+        f'exec {shlex.quote(str(python))} -u -P -m {plugin.module} "$@"\n'
     )

@@ -16,6 +16,7 @@ import yaml
 
 from common.commands import CommandFailed, run
 from common.waiting import wait_until
+from tests.completed_secrets import complete_secrets
 from tests.deployment.kubectl import Kubectl
 from tests.running import CHECKOUT, ClusterAccess, RunningStack
 
@@ -68,6 +69,7 @@ class _Engine:
         file = directory / f"Pulumi.{stack}.yaml"
         salted = yaml.safe_load(file.read_text())
         file.write_text(yaml.safe_dump({**salted, "config": config}))
+        complete_secrets(stack, file, self._environment)
         self._file = file
 
     def preview(self) -> str:

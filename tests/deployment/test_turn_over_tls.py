@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from common.commands import Completed
-from livekit_platform.certificates import CertificateAuthorityProvider, ServerCertificateProvider
+from livekit_platform.certificates import new_authority, new_server_certificate
 from loadtest.targets.outputs import endpoint_of, host_of
 from tests.deployment import turn_servers
 from tests.deployment.kubectl import Kubectl
@@ -57,11 +57,8 @@ def client(stack: RunningStack, kubectl: Kubectl, scratch: str) -> Client:
     edge = endpoint_of(url, outputs.address_of)
     peer = turn.sfus[0]
     image = turn_servers.pods_of(kubectl, outputs.namespace)[0]["spec"]["containers"][0]["image"]
-    another = CertificateAuthorityProvider().create({"domain": outputs.domain}).outs
-    assert another is not None
-    by = {"ca_certificate": another["certificate"], "ca_private_key": another["private_key"]}
-    own = ServerCertificateProvider().create({"names": [f"client.{outputs.domain}"], **by}).outs
-    assert own is not None
+    another = new_authority(outputs.domain)
+    own = new_server_certificate([f"client.{outputs.domain}"], another)
     kubectl.apply(
         {
             "apiVersion": "v1",
@@ -69,9 +66,9 @@ def client(stack: RunningStack, kubectl: Kubectl, scratch: str) -> Client:
             "metadata": {"name": "certificates", "namespace": scratch},
             "stringData": {
                 "ours.pem": outputs.ca_certificate,
-                "another.pem": another["certificate"],
-                "client.pem": own["certificate"],
-                "client.key": own["private_key"],
+                "another.pem": another.certificate,
+                "client.pem": own.certificate,
+                "client.key": own.private_key,
             },
         }
     )

@@ -21,9 +21,8 @@ import yaml
 from common.commands import run
 from common.waiting import wait_until
 from livekit_platform import names
-from livekit_platform.certificates import CertificateAuthorityProvider, ServerCertificateProvider
+from livekit_platform.certificates import new_authority, new_server_certificate
 from livekit_platform.config import PlatformConfig
-from livekit_platform.config_loader import parse
 from livekit_platform.values import livekit
 from loadtest.net.bridge import ClientNetwork
 from loadtest.net.firewall import Endpoint, OnlyTo
@@ -36,7 +35,7 @@ from tests.e2e.chromium import chromium
 from tests.e2e.page import call_page
 from tests.manifests.rendering import template
 from tests.running import ClusterAccess
-from tests.unit.infra.program import minimal_config, raw
+from tests.unit.infra.program import minimal_config, parse_completed
 
 pytestmark = pytest.mark.long
 
@@ -91,7 +90,7 @@ def _config(namespace: str, node: str, address: IPv4Address, outputs: StackOutpu
         "livekit": {"room_auto_create": True, "drain_seconds": 5, "resources": _small()},
         "ports": _PORTS,
     }
-    config, mistakes = parse(raw(given), {"secrets"})
+    config, mistakes = parse_completed(given)
     assert config is not None, mistakes
     return config
 
@@ -166,14 +165,11 @@ def test_relay_only_by_the_embedded_server_over_tls_that_ends_before_it(
 
 def _certificates(domain: str, name: str, directory: Path) -> tuple[str, Path]:
     """A CA's certificate, and a file with the chain and key of a server of that name."""
-    ca = CertificateAuthorityProvider().create({"domain": domain}).outs
-    assert ca is not None
-    authority = {"ca_certificate": ca["certificate"], "ca_private_key": ca["private_key"]}
-    server = ServerCertificateProvider().create({"names": [name], **authority}).outs
-    assert server is not None
+    ca = new_authority(domain)
+    server = new_server_certificate([name], ca)
     chain = directory / "chain.pem"
-    chain.write_text(server["certificate"] + server["private_key"])
-    return ca["certificate"], chain
+    chain.write_text(server.certificate + server.private_key)
+    return ca.certificate, chain
 
 
 @contextmanager

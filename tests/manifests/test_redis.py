@@ -139,7 +139,7 @@ def test_the_real_server_knows_every_key(tmp_path: Path, redis: dict[str, Any]) 
     secrets = {"redis_password": _EXTERNAL_PASSWORD} if redis["kind"] == "external" else {}
     config = {**minimal_config(kubeconfig), "redis": redis, "secrets": secrets}
     file = tmp_path / "config.yaml"
-    server = _server_config(run(config, secret_keys=("secrets",)))
+    server = _server_config(run(config))
     command = [str(tool("livekit-server")), "--config", str(file), "--node-ip", "192.0.2.1", "ports"]
     file.write_text(yaml.safe_dump(server))
     assert "HTTP service" in run_command(command, timeout=30).stdout

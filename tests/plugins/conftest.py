@@ -22,7 +22,7 @@ from tests.running import ClusterAccess
 
 @pytest.fixture(scope="session")
 def shims(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the executables of our own plugins."""
+    """A directory with the executable of our language host."""
     directory = tmp_path_factory.mktemp("shims")
     write_shims(directory, Path(sys.executable), Path(__file__).parents[2])
     return directory

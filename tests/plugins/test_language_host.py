@@ -129,31 +129,6 @@ def test_the_exit_code_of_a_program_is_told(project: Project) -> None:
     assert "program exited with non-zero exit code: 7" in failed.stdout
 
 
-def test_dynamic_providers_work_and_import_from_the_program(project: Project) -> None:
-    (project.directory / "program" / "maker.py").write_text(
-        textwrap.dedent(
-            """
-            import pulumi
-            from pulumi.dynamic import CreateResult, Resource, ResourceProvider
-
-            class _Provider(ResourceProvider):
-                def create(self, props):
-                    return CreateResult("made", {"value": props["seed"] + "-made"})
-
-            class Made(Resource):
-                value: pulumi.Output[str]
-                def __init__(self, name, seed):
-                    super().__init__(_Provider(), name, {"seed": seed, "value": None})
-            """
-        )
-    )
-    program = "import pulumi, maker\npulumi.export('value', maker.Made('m', 'a').value)\n"
-    project.up(program)
-    assert json.loads(project.pulumi("stack", "output", "--json").stdout) == {"value": "a-made"}
-    again = project.up(program)
-    assert "2 unchanged" in again.stdout
-
-
 def test_a_cancelled_run_ends_the_program_and_keeps_what_is_there(
     project: Project, cluster: ClusterAccess, namespace: str, core: Any
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from common.commands import Completed, run
+from tests.completed_secrets import complete_secrets
 from tests.deployment.kubectl import Kubectl
 from tests.running import ClusterAccess
 
@@ -28,28 +29,42 @@ class Refused:
     directory: Path
     config: dict[str, Any]
 
-    def pulumi(self, *words: str, cwd: Path = CHECKOUT, check: bool = True) -> Completed:
-        environment = {
+    @property
+    def file(self) -> Path:
+        return self.directory / f"Pulumi.{NAME}.yaml"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
             "PULUMI_BACKEND_URL": (self.directory / "state").as_uri(),
             "PULUMI_CONFIG_PASSPHRASE": "only for this test",
             "PULUMI_HOME": str(self.directory / "home"),
         }
+
+    def pulumi(self, *words: str, cwd: Path = CHECKOUT, check: bool = True) -> Completed:
         command = ["env", "pulumi", *words, "--stack", NAME, "--cwd", str(cwd), "--non-interactive"]
-        return run(command, env=environment, timeout=120, check=check)
+        return run(command, env=self.environment, timeout=120, check=check)
 
     def create(self) -> None:
+        """The stack, with its secrets."""
         (self.directory / "state").mkdir()
         shutil.copy(CHECKOUT / "Pulumi.yaml", self.directory)
         self.pulumi("stack", "init", cwd=self.directory)
+        self._write(self.config)
+        complete_secrets(NAME, self.file, self.environment)
 
     def attempt(self, *words: str, **changes: Any) -> Completed:
         """Run the engine with the configuration and `changes` to it."""
-        file = self.directory / f"Pulumi.{NAME}.yaml"
-        document = yaml.safe_load(file.read_text()) or {}
-        given = {**self.config, **changes}
-        document["config"] = {f"livekit-platform:{key}": value for key, value in given.items()}
-        file.write_text(yaml.safe_dump(document))
-        return self.pulumi(*words, "--config-file", str(file), check=False)
+        self._write({**self.config, **changes})
+        return self.pulumi(*words, "--config-file", str(self.file), check=False)
+
+    def _write(self, given: dict[str, Any]) -> None:
+        """All keys but the secrets and certificates, which stay."""
+        document = yaml.safe_load(self.file.read_text()) or {}
+        before = document.get("config", {})
+        kept = {key: before[key] for key in before if key.partition(":")[2] in ("secrets", "certificates")}
+        document["config"] = {**kept, **{f"livekit-platform:{key}": value for key, value in given.items()}}
+        self.file.write_text(yaml.safe_dump(document))
 
     def resources(self) -> list[str]:
         """Types of all that the state knows, but for the stack itself."""

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from common.waiting import wait_until
-from livekit_platform.config_loader import parse
 from tests.deployment.turn_client import allocate, credentials
 from tests.services.coturn import SECRET, TurnPod
-from tests.unit.infra.program import minimal_config, raw
+from tests.unit.infra.program import minimal_config, parse_completed
 
 # coturn looks at what is to end each second, and waits a little.
 _SECONDS = 20.0
@@ -25,7 +24,7 @@ def pod(tmp_path: Path) -> TurnPod:
     """None of its processes runs yet."""
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.touch()
-    config, mistakes = parse(raw(minimal_config(kubeconfig)), {"secrets"})
+    config, mistakes = parse_completed(minimal_config(kubeconfig))
     assert config is not None, mistakes
     return TurnPod(tmp_path, config)
 

@@ -50,6 +50,7 @@ LAYERS = (
     Layer("images", 60, isolated=True),
     Layer("manifests", 120, isolated=True),
     Layer("services", 60, isolated=True),
+    Layer("stack_secrets", 60, isolated=True),
     Layer("token_api", 200, isolated=True),
     Layer("network", 90),
     Layer("plugins", 60),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from pulumi_kubernetes import apiextensions, meta
 from pulumi_kubernetes.networking import v1 as networking
 
 from livekit_platform import names
-from livekit_platform.certificates import CertificateAuthority, ServerCertificate
+from livekit_platform.certificates import KeyPair
 from livekit_platform.components.secret_object import secret_object
 
 # cert-manager's own choice.
@@ -19,18 +19,26 @@ _SOLVER_PORT = 8089
 
 
 @dataclass(frozen=True)
+class OwnCertificate:
+    """The edge's certificate by the stack's own authority.
+
+    Attributes:
+        authority: the authority's certificate in PEM. Its key stays in the configuration.
+    """
+
+    authority: str
+    server: KeyPair
+
+
+@dataclass(frozen=True)
 class TlsArgs:
     namespace: str
-    kind: str
-    domain: str
-    # What the certificate is for.
-    names: Sequence[str]
+    # For kind `own_ca`.
+    own: OwnCertificate | None
     # The spec of cert-manager's Certificate, for kind `cert_manager`.
     certificate_spec: Mapping[str, Any] | None
     # Whether an Ingress controller may lead its challenges to pods in the platform's namespace.
     solved_by_http: bool
-    # Whether Pulumi refuses to delete the authority: machines have been told to trust it.
-    protect: bool
 
 
 class Tls(pulumi.ComponentResource):
@@ -45,9 +53,10 @@ class Tls(pulumi.ComponentResource):
     def __init__(self, name: str, args: TlsArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("livekit-platform:components:Tls", name, {}, opts)
         self.ca_certificate = pulumi.Output.from_input("")
-        if args.kind == "own_ca":
-            self.ca_certificate = self._by_own_authority(args)
-        elif args.kind == "cert_manager":
+        if args.own is not None:
+            self.ca_certificate = pulumi.Output.from_input(args.own.authority)
+            self._keep(args.namespace, args.own)
+        elif args.certificate_spec is not None:
             solver = [self._open_solver(args.namespace)] if args.solved_by_http else []
             apiextensions.CustomResource(
                 names.EDGE_TLS_SECRET,
@@ -88,32 +97,17 @@ class Tls(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
 
-    def _by_own_authority(self, args: TlsArgs) -> pulumi.Output[str]:
-        authority = CertificateAuthority(
-            "edge-ca",
-            domain=args.domain,
-            opts=pulumi.ResourceOptions(parent=self, protect=args.protect),
-        )
-        server = ServerCertificate(
-            "edge-certificate",
-            names=args.names,
-            authority=authority,
-            opts=pulumi.ResourceOptions(parent=self),
-        )
+    def _keep(self, namespace: str, own: OwnCertificate) -> None:
+        data = {
+            "tls.crt": own.server.certificate,
+            "tls.key": own.server.private_key,
+            "ca.crt": own.authority,
+        }
         secret_object(
             names.EDGE_TLS_SECRET,
-            namespace=args.namespace,
+            namespace=namespace,
             component=names.EDGE,
-            data=pulumi.Output.all(
-                ca=authority.certificate, certificate=server.certificate, key=server.private_key
-            ).apply(
-                lambda made: {
-                    "tls.crt": made["certificate"],
-                    "tls.key": made["key"],
-                    "ca.crt": made["ca"],
-                }
-            ),
+            data=pulumi.Output.secret(data),
             parent=self,
             kind="kubernetes.io/tls",
         )
-        return authority.certificate

@@ -4,6 +4,7 @@ One module per section. Rules over more than one section are in `config_rules`, 
 in `config_loader`, the generated documentation in `config_docs`.
 """
 
+from livekit_platform.config.certificates import Certificates
 from livekit_platform.config.edge import Edge, Issuer, RateLimit, Tls
 from livekit_platform.config.images import Images
 from livekit_platform.config.livekit import LiveKit
@@ -18,6 +19,7 @@ from livekit_platform.config.token_api import Chat, Database, HostAuth, TokenApi
 from livekit_platform.config.turn import Turn
 
 __all__ = [
+    "Certificates",
     "Chat",
     "Database",
     "Edge",

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from livekit_platform import names
+from livekit_platform.config.certificates import Certificates
 from livekit_platform.config.edge import Edge
 from livekit_platform.config.images import Images
 from livekit_platform.config.livekit import LiveKit
@@ -110,6 +111,7 @@ class PlatformConfig(Section):
         description="an object with at least `token_api`, `object_store_setup` and `turn_exporter`"
     )
     secrets: Secrets = Field(default=Secrets(), description="an object")
+    certificates: Certificates = Field(default=Certificates(), description="an object")
     ports: Ports = Field(default=Ports(), description="an object of port numbers")
 
     @property

@@ -1,4 +1,4 @@
-"""Generated secrets and, where the owner has them already, given ones."""
+"""The secrets of a stack, generated or given."""
 
 from __future__ import annotations
 
@@ -6,18 +6,13 @@ from pydantic import Field, SecretStr
 
 from livekit_platform.config.section import KEY_ALLOWED, GivenSecret, Section
 
-# What was a secret before: nothing could be generated for it.
+# It was in use before: a new value would be of no use.
 GIVEN_ONLY = ("livekit_previous_api_secret",)
 
 
 class Secrets(Section):
-    """Every secret of the platform. What is left out is generated once, unless its key says otherwise."""
+    """Every secret of the platform, encrypted by Pulumi. A stack needs those of the parts that it has."""
 
-    generation: int = Field(
-        default=1,
-        ge=1,
-        description="a number from 1; raising it makes every generated secret anew and restarts the pods",
-    )
     livekit_api_secret: GivenSecret | None = Field(default=None, description=KEY_ALLOWED)
     livekit_previous_api_secret: GivenSecret | None = Field(
         default=None,
@@ -35,12 +30,12 @@ class Secrets(Section):
     s3_egress_secret_key: GivenSecret | None = Field(default=None, description=KEY_ALLOWED)
     s3_token_api_secret_key: GivenSecret | None = Field(default=None, description=KEY_ALLOWED)
 
-    def given(self) -> dict[str, SecretStr]:
-        """The secrets that the owner gives, by field name."""
-        values = {name: getattr(self, name) for name in (*self.names(), *GIVEN_ONLY)}
+    def present(self) -> dict[str, SecretStr]:
+        """The secrets that are present, by field name."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
         return {name: value for name, value in values.items() if value is not None}
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """The field names of all secrets that are generated where they are not given."""
-        return tuple(name for name in cls.model_fields if name not in {"generation", *GIVEN_ONLY})
+        """The field names of all secrets that can be generated."""
+        return tuple(name for name in cls.model_fields if name not in GIVEN_ONLY)

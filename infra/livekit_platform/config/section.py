@@ -100,9 +100,8 @@ SecretName = Annotated[str, Field(pattern=DNS_NAME, max_length=253)]
 
 PORT_ALLOWED = "a port number from 1 to 65535"
 KEY_ALLOWED = (
-    "32 to 256 printable ASCII characters without spaces, at least 8 of them different, set with "
-    "`pulumi config set --secret --path`; "
-    "leave it out and one is generated"
+    "32 to 256 printable ASCII characters without spaces, at least 8 of them different, encrypted: `make up` "
+    "(stack `local`) or `make secrets` generates it; `pulumi config set --secret --path` sets your own"
 )
 CPU_ALLOWED = "processor cores above 0, such as 250m (thousandths) or 2"
 QUANTITY_ALLOWED = "a Kubernetes quantity of bytes, at least 1Mi, such as 128Mi or 1Gi"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from livekit_platform import names
+from livekit_platform.certificates import server_names
 from livekit_platform.config import Node, PlatformConfig
 
 # LiveKit's own paths, where it shares a host with token-api: signalling and the server API.
@@ -15,7 +16,7 @@ SFU_PATHS = ("/rtc", "/twirp")
 
 def certificate_names(config: PlatformConfig) -> list[str]:
     """Every name that the edge, or TURN, answers to by TLS."""
-    return [config.domain, *(config.host(service) for service in ("sfu", "turn", "api", "s3"))]
+    return server_names(config.domain)
 
 
 def certificate_spec(config: PlatformConfig) -> dict[str, Any]:

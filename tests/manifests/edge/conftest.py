@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from livekit_platform.certificates import CertificateAuthorityProvider, ServerCertificateProvider
+from livekit_platform.certificates import new_authority, new_server_certificate
 from tests.image_program import image_program
 from tests.manifests.edge.dns import Dns
 from tests.manifests.edge.haproxy import (
@@ -45,17 +45,13 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for service in ("", "sfu.", "turn.", "api.", "s3.")
     ]
     # One for all names of this test: the constraint to a domain has tests of its own.
-    ca = CertificateAuthorityProvider()
-    authority = ca.create({"domain": ""}).outs
-    assert authority is not None
-    inputs = {"ca_certificate": authority["certificate"], "ca_private_key": authority["private_key"]}
-    leaf = ServerCertificateProvider().create({"names": names, **inputs}).outs
-    assert leaf is not None
-    (directory / "ca.crt").write_text(authority["certificate"])
-    (directory / "tls.crt").write_text(leaf["certificate"])
-    (directory / "tls.key").write_text(leaf["private_key"])
-    # What HAProxy loads; run.sh makes it.
-    (directory / "tls.pem").write_text(leaf["certificate"] + leaf["private_key"])
+    authority = new_authority("")
+    leaf = new_server_certificate(names, authority)
+    (directory / "ca.crt").write_text(authority.certificate)
+    (directory / "tls.crt").write_text(leaf.certificate)
+    (directory / "tls.key").write_text(leaf.private_key)
+    # The file that HAProxy loads; run.sh creates it.
+    (directory / "tls.pem").write_text(leaf.certificate + leaf.private_key)
     return directory
 
 

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from livekit_platform.config import PlatformConfig
-from livekit_platform.config_loader import parse
-from tests.unit.infra.program import minimal_config, raw
+from tests.unit.infra.program import minimal_config, parse_completed
 
 ConfigMaker = Callable[..., PlatformConfig]
 
@@ -28,7 +27,7 @@ def make_config(kubeconfig: Path) -> ConfigMaker:
     """Makes a valid configuration out of the minimal one and `changes` (key -> value)."""
 
     def make(**changes: Any) -> PlatformConfig:
-        config, mistakes = parse(raw({**minimal_config(kubeconfig), **changes}), {"secrets"})
+        config, mistakes = parse_completed({**minimal_config(kubeconfig), **changes})
         assert config is not None, mistakes
         return config
 

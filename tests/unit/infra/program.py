@@ -8,6 +8,7 @@ import json
 import runpy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -17,8 +18,12 @@ import yaml
 from pulumi.runtime import mocks, rpc, stack
 
 from livekit_platform import live_nodes
-from livekit_platform.certificates import CertificateAuthorityProvider, ServerCertificateProvider
+from livekit_platform.certificates import new_authority, new_server_certificate, server_names
+from livekit_platform.config import PlatformConfig, Secrets
+from livekit_platform.config_loader import SECRET_SECTIONS, parse, parse_sections
 from livekit_platform.live_nodes import LiveNode
+from livekit_platform.mistakes import Mistake
+from livekit_platform.required_secrets import DECIDING_SECTIONS, needs_certificates, required
 
 CHECKOUT = Path(__file__).parents[3]
 PROJECT = "livekit-platform"
@@ -27,11 +32,6 @@ GENERATED_VALUE = "generated-{name}-0123456789abcdef0123456789abcdef"
 
 CHART = "kubernetes:helm.sh/v4:Chart"
 SECRET = "kubernetes:core/v1:Secret"
-RANDOM_SECRET = "pulumi-python:dynamic/livekit-platform:RandomSecret"
-_CERTIFICATES = {
-    "pulumi-python:dynamic/livekit-platform:CertificateAuthority": CertificateAuthorityProvider(),
-    "pulumi-python:dynamic/livekit-platform:ServerCertificate": ServerCertificateProvider(),
-}
 
 
 def minimal_config(kubeconfig: Path) -> dict[str, Any]:
@@ -90,6 +90,40 @@ def checked_in_config(name: str) -> dict[str, Any]:
     return {key.removeprefix(f"{PROJECT}:"): value for key, value in stack_file["config"].items()}
 
 
+def completed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """`config` with what `make secrets` would create; with all secrets where it is wrong."""
+    sections, _ = parse_sections(raw(config), stack="staging")
+    known = all(name in sections for name in DECIDING_SECTIONS)
+    names = required(sections) if known else Secrets.names()
+    secrets = config.get("secrets", {})
+    if isinstance(secrets, dict):
+        generated = {name: GENERATED_VALUE.format(name=name.replace("_", "-")) for name in names}
+        secrets = {**generated, **secrets}
+    added: dict[str, Any] = {"secrets": secrets}
+    own = "edge" in sections and needs_certificates(sections["edge"])
+    if own and "domain" in sections and "certificates" not in config:
+        added["certificates"] = certificates(sections["domain"])
+    return {**config, **added}
+
+
+@lru_cache
+def certificates(domain: str) -> dict[str, str]:
+    """Real ones: what is told of them is read by real programs."""
+    authority = new_authority(domain)
+    server = new_server_certificate(server_names(domain), authority)
+    return {
+        "ca_certificate": authority.certificate,
+        "ca_private_key": authority.private_key,
+        "server_certificate": server.certificate,
+        "server_private_key": server.private_key,
+    }
+
+
+def parse_completed(config: Mapping[str, Any]) -> tuple[PlatformConfig | None, list[Mistake]]:
+    """What the program reads of `config`, after `make secrets`."""
+    return parse(raw(completed(config)), set(SECRET_SECTIONS), stack="staging")
+
+
 def raw(config: Mapping[str, Any]) -> dict[str, str]:
     """Configuration as Pulumi gives it to a program: text stays text, all else is JSON."""
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
@@ -129,18 +163,8 @@ class Deployment:
 class _Plugins(mocks.Mocks):
     """Answers as the real providers do, as far as the program looks at the answers."""
 
-    def __init__(self, *, preview: bool) -> None:
-        self._preview = preview
-
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-        state = dict(args.inputs)
-        if args.typ == RANDOM_SECRET and not self._preview:
-            state["value"] = GENERATED_VALUE.format(name=args.name)
-        if args.typ in _CERTIFICATES and not self._preview:
-            # Real ones: what is told of them is read by real programs.
-            plain = {key: rpc.unwrap_rpc_secret(value) for key, value in args.inputs.items()}
-            state.update(_CERTIFICATES[args.typ].create(plain).outs or {})
-        return f"{args.name}-id", state
+        return f"{args.name}-id", dict(args.inputs)
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
         raise AssertionError(f"the program called {args.token}, which it has no reason to")
@@ -183,11 +207,10 @@ def run(
     config: Mapping[str, Any],
     *,
     preview: bool = False,
-    secret_keys: tuple[str, ...] = (),
     nodes: Sequence[LiveNode] | live_nodes.NoAnswer | None = None,
     into: Deployment | None = None,
 ) -> Deployment:
-    """Run infra/__main__.py with `config` (keys without the project's prefix).
+    """Run infra/__main__.py with `config` (keys without the project's prefix) after `make secrets`.
 
     Args:
         nodes: what the cluster answers when it is asked for its nodes; the configured ones without it.
@@ -200,7 +223,7 @@ def run(
     answer = _as_configured(config) if nodes is None else nodes
     # A context of its own: the SDK keeps settings, configuration and the root resource in context variables.
     with mock.patch.object(live_nodes, "read", side_effect=[answer]):
-        contextvars.Context().run(_run, config, deployment, preview, secret_keys)
+        contextvars.Context().run(_run, completed(config), deployment, preview)
     return deployment
 
 
@@ -211,14 +234,12 @@ def _as_configured(config: Mapping[str, Any]) -> list[LiveNode]:
     ]
 
 
-def _run(
-    config: Mapping[str, Any], deployment: Deployment, preview: bool, secret_keys: tuple[str, ...]
-) -> None:
+def _run(config: Mapping[str, Any], deployment: Deployment, preview: bool) -> None:
     pulumi.runtime.set_all_config(
         {f"{PROJECT}:{key}": value for key, value in raw(config).items()},
-        [f"{PROJECT}:{key}" for key in secret_keys],
+        [f"{PROJECT}:{key}" for key in SECRET_SECTIONS],
     )
-    plugins = _Plugins(preview=preview)
+    plugins = _Plugins()
 
     async def program() -> None:
         pulumi.runtime.settings.configure(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from livekit_platform.config_loader import parse
+from livekit_platform.config_loader import SECRET_SECTIONS, parse
 from livekit_platform.mistakes import Mistake
-from tests.unit.infra.program import minimal_config, raw
+from tests.unit.infra.program import completed, minimal_config, raw
 
 STRONG = "0123456789abcdefghijklmnopqrstuv"
 JWTS = {"issuer": "https://www.example.com", "audience": "token-api"}
@@ -17,9 +17,8 @@ def mistakes_of(
     kubeconfig: Path, changes: dict[str, Any], secret_keys: set[str] | None = None
 ) -> list[Mistake]:
     values = {**minimal_config(kubeconfig), **changes}
-    config, mistakes = parse(
-        raw({key: value for key, value in values.items() if value is not None}), secret_keys or {"secrets"}
-    )
+    given = completed({key: value for key, value in values.items() if value is not None})
+    config, mistakes = parse(raw(given), secret_keys or set(SECRET_SECTIONS), stack="staging")
     assert (config is None) == bool(mistakes)
     return mistakes
 
@@ -460,7 +459,13 @@ REFUSED: list[tuple[str, Any, str, str, str]] = [
         '"Not A Name"',
         "existing Secrets",
     ),
-    ("secrets", {"generation": 0}, "secrets.generation", "1 characters (not shown)", "raising it"),
+    (
+        "secrets",
+        {"generation": 2},
+        "secrets.generation",
+        "a value",
+        "`make secrets STACK=staging ROTATE=NAME` replaces one secret",
+    ),
     ("ports", {"signal": 0}, "ports.signal", "0", "1 to 65535"),
     ("ports", {"signal": 7881}, "ports.ice_tcp", "7881/TCP", "ports.signal (7881/TCP) does not take"),
     ("ports", {"turn_relay": {"first": 39000}}, "ports.turn_relay", "39000-40199/UDP", "within 40000-49999"),

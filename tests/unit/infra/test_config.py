@@ -11,7 +11,7 @@ import pytest
 from livekit_platform.config import PlatformConfig, Secrets
 from livekit_platform.config_loader import describe, parse
 from livekit_platform.mistakes import Mistake
-from tests.unit.infra.program import local_config, minimal_config, raw
+from tests.unit.infra.program import completed, local_config, minimal_config, parse_completed, raw
 from tests.unit.infra.refused import (
     STRONG,
     images,
@@ -22,7 +22,7 @@ from tests.unit.infra.refused import (
 
 def test_the_minimal_and_the_local_configuration_are_valid(kubeconfig: Path) -> None:
     for config in (minimal_config(kubeconfig), local_config(kubeconfig)):
-        assert parse(raw(config))[1] == []
+        assert parse_completed(config)[1] == []
 
 
 def test_every_part_with_resources_of_its_own_is_looked_at(kubeconfig: Path) -> None:
@@ -93,11 +93,22 @@ def test_a_weak_secret_is_refused_and_never_shown(kubeconfig: Path, field: str, 
 
 
 def test_a_secret_in_plain_text_is_refused(kubeconfig: Path) -> None:
-    _, mistakes = parse(raw({**minimal_config(kubeconfig), "secrets": {"redis_password": STRONG}}), set())
-    [mistake] = mistakes
-    assert mistake.key == "secrets.redis_password"
-    assert "pulumi config set --secret" in mistake.allowed
+    given = completed({**minimal_config(kubeconfig), "secrets": {"redis_password": STRONG}})
+    _, mistakes = parse(raw(given), {"certificates"}, stack="staging")
+    assert "secrets.redis_password" in {mistake.key for mistake in mistakes}
+    assert {mistake.key for mistake in mistakes} == {f"secrets.{name}" for name in given["secrets"]}
+    assert all("pulumi config set --secret" in mistake.allowed for mistake in mistakes)
     assert STRONG not in describe(mistakes, "local")
+
+
+def test_a_private_key_in_plain_text_is_refused(kubeconfig: Path) -> None:
+    given = completed(minimal_config(kubeconfig))
+    _, mistakes = parse(raw(given), {"secrets"}, stack="staging")
+    assert [mistake.key for mistake in mistakes] == [
+        "certificates.ca_private_key",
+        "certificates.server_private_key",
+    ]
+    assert "PRIVATE KEY" not in describe(mistakes, "local")
 
 
 def test_one_secret_may_not_serve_twice(kubeconfig: Path) -> None:
@@ -129,4 +140,4 @@ def test_what_pulumi_holds_encrypted_is_not_shown_wherever_it_stands(
 def test_given_secrets_are_not_in_the_configuration_s_repr(make_config: Any) -> None:
     config = make_config(secrets={"redis_password": STRONG})
     assert STRONG not in repr(config)
-    assert config.secrets.given()["redis_password"].get_secret_value() == STRONG
+    assert config.secrets.present()["redis_password"].get_secret_value() == STRONG

@@ -91,12 +91,14 @@ def test_types_say_their_ranges() -> None:
 
 def test_secrets_are_told_by_how_they_are_set_and_never_by_a_value() -> None:
     secrets = [key for key in KEYS.values() if key.secret]
-    fields = [name for name in Secrets.model_fields if name != "generation"]
-    assert [key.path for key in secrets] == [f"secrets.{name}" for name in fields]
+    assert [key.path for key in secrets] == [
+        *(f"secrets.{name}" for name in Secrets.model_fields),
+        "certificates.ca_private_key",
+        "certificates.server_private_key",
+    ]
     for key in secrets:
         assert key.example == f"`pulumi config set --secret --path livekit-platform:{key.path}`"
-        generated = key.path.removeprefix("secrets.") in Secrets.names()
-        assert key.default == ("generated" if generated else "nothing")
+        assert key.default == "nothing"
 
 
 def test_a_key_without_an_example_or_a_sentence_would_be_noticed() -> None:

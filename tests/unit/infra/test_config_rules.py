@@ -9,8 +9,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from livekit_platform.config_loader import parse
-from tests.unit.infra.program import Deployment, minimal_config, raw, run
+from tests.unit.infra.program import Deployment, minimal_config, parse_completed, run
 from tests.unit.infra.refused import (
     EXTERNAL_REDIS,
     PRODUCTION,
@@ -123,7 +122,7 @@ def test_translated_turn_servers_stand_where_sfus_do(kubeconfig: Path) -> None:
         {"name": "node-b", "address": "198.51.100.2", "internal_address": "10.0.0.2"},
     ]
     given = {**minimal_config(kubeconfig), "nodes": translated, "livekit": {"replicas": 1}}
-    _, mistakes = parse(raw(given))
+    _, mistakes = parse_completed(given)
     assert [(mistake.key, mistake.given) for mistake in mistakes] == [("turn.replicas", "2")]
-    config, mistakes = parse(raw({**given, "turn": {"replicas": 1}}))
+    config, mistakes = parse_completed({**given, "turn": {"replicas": 1}})
     assert config is not None, mistakes

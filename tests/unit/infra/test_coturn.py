@@ -116,7 +116,6 @@ def test_the_certificate_is_the_edge_s(make_config: ConfigMaker) -> None:
 @pytest.mark.parametrize(
     ("changes", "restarts"),
     [
-        ({"secrets": {"generation": 2}}, True),
         ({"secrets": {"turn_secret": SECRET_TEXT}}, True),
         ({"secrets": {"redis_password": SECRET_TEXT}}, False),
         ({"livekit": {"replicas": 1}}, True),
@@ -139,11 +138,11 @@ def test_values_hold_no_secret(make_config: ConfigMaker) -> None:
 
 def test_coturn_has_one_port_for_udp_and_tcp() -> None:
     ports = Ports(turn_udp=3478, turn_tcp=3480)
-    [mistake] = config_rules.broken({"turn": Turn(kind="coturn"), "ports": ports})
+    [mistake] = config_rules.broken({"turn": Turn(kind="coturn"), "ports": ports}, "staging")
     assert mistake.key == "ports.turn_tcp"
     assert mistake.given == "3480"
     assert "3478" in mistake.allowed
-    assert config_rules.broken({"turn": Turn(kind="embedded"), "ports": ports}) == []
+    assert config_rules.broken({"turn": Turn(kind="embedded"), "ports": ports}, "staging") == []
 
 
 def test_the_program_deploys_coturn_with_its_secret_after_the_certificate(kubeconfig: Path) -> None:

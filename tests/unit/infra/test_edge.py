@@ -12,13 +12,11 @@ from pulumi.runtime import rpc
 
 from livekit_platform.values import edge
 from tests.unit.infra.conftest import ConfigMaker
-from tests.unit.infra.program import SECRET, TRANSLATED, Deployment, minimal_config, run
+from tests.unit.infra.program import SECRET, TRANSLATED, Deployment, certificates, minimal_config, run
 
 INGRESS = "kubernetes:networking.k8s.io/v1:Ingress"
 POLICY = "kubernetes:networking.k8s.io/v1:NetworkPolicy"
 CERTIFICATE = "kubernetes:cert-manager.io/v1:Certificate"
-AUTHORITY = "pulumi-python:dynamic/livekit-platform:CertificateAuthority"
-SERVER_CERTIFICATE = "pulumi-python:dynamic/livekit-platform:ServerCertificate"
 BY_ISSUER = {"kind": "cert_manager", "issuer": {"name": "letsencrypt"}}
 GIVEN = {"kind": "secret", "secret_name": "wildcard"}
 
@@ -142,11 +140,13 @@ def test_our_own_authority_signs_what_the_secret_holds(kubeconfig: Path) -> None
     assert deployment.outputs["ca_certificate"].encode() == data["ca.crt"]
 
 
-def test_keys_are_marked_secret(kubeconfig: Path) -> None:
-    for type_ in (AUTHORITY, SERVER_CERTIFICATE):
-        [resource] = deployed(kubeconfig).of_type(type_)
-        assert resource.additional_secret_outputs == {"private_key"}
-    assert rpc.is_rpc_secret(resource.inputs["ca_private_key"])
+def test_the_authority_s_key_is_nowhere_in_the_cluster(kubeconfig: Path) -> None:
+    """Not in the state, either: it is in the configuration only."""
+    key = "".join(certificates("example.org")["ca_private_key"].splitlines()[1:-1])
+    for resource in deployed(kubeconfig).resources.values():
+        data = rpc.unwrap_rpc_secret(resource.inputs.get("data"))
+        texts = [base64.b64decode(text).decode() for text in (data or {}).values()]
+        assert key not in f"{resource.inputs}{texts}".replace("\\n", "").replace("\n", "")
 
 
 def test_cert_manager_is_asked_for_every_name(kubeconfig: Path) -> None:
@@ -156,7 +156,6 @@ def test_cert_manager_is_asked_for_every_name(kubeconfig: Path) -> None:
     assert spec["secretName"] == "edge-tls"
     assert spec["issuerRef"] == {"group": "cert-manager.io", "kind": "ClusterIssuer", "name": "letsencrypt"}
     assert len(spec["dnsNames"]) == 5
-    assert not deployment.of_type(AUTHORITY)
     assert deployment.outputs["ca_certificate"] == ""
     assert deployment.chart("edge").inputs["values"]["tlsSecretName"] == "edge-tls"
 
@@ -164,7 +163,6 @@ def test_cert_manager_is_asked_for_every_name(kubeconfig: Path) -> None:
 def test_a_given_secret_is_used_and_nothing_made(kubeconfig: Path) -> None:
     deployment = deployed(kubeconfig, edge={"tls": GIVEN})
     assert deployment.chart("edge").inputs["values"]["tlsSecretName"] == "wildcard"
-    assert not deployment.of_type(AUTHORITY)
     assert not deployment.of_type(CERTIFICATE)
     assert "edge-tls" not in {secret.name for secret in deployment.of_type(SECRET)}
     assert deployment.outputs["ca_certificate"] == ""

@@ -16,9 +16,9 @@ from livekit_platform.config import Secrets
 from tests.unit.infra.program import (
     CHART,
     GENERATED_VALUE,
-    RANDOM_SECRET,
     SECRET,
     Deployment,
+    certificates,
     local_config,
     minimal_config,
     run,
@@ -30,7 +30,6 @@ SECRET_OUTPUTS = {
     *("s3_access_key", "s3_secret_key"),
 }
 _CHARTS = ("coturn", "edge", "livekit-server", "object-store", "redis", "token-api")
-_GENERATED = sorted(name.replace("_", "-") for name in Secrets.names())
 GIVEN = {name: f"given-{name}-0123456789abcdef0123456789" for name in Secrets.names()}
 
 
@@ -56,7 +55,6 @@ def secret_data(deployment: Deployment, name: str) -> dict[str, str]:
 
 def test_the_program_registers_what_the_platform_is_made_of(deployment: Deployment) -> None:
     assert sorted((entry.type.split(":")[-1], entry.name) for entry in deployment.resources.values()) == [
-        ("CertificateAuthority", "edge-ca"),
         *(("Chart", chart) for chart in _CHARTS),
         ("Coturn", "coturn"),
         ("Edge", "edge"),
@@ -65,11 +63,9 @@ def test_the_program_registers_what_the_platform_is_made_of(deployment: Deployme
         ("Namespace", "namespace"),
         ("NetworkPolicy", "namespace-default-deny"),
         ("ObjectStore", "object-store"),
-        ("PlatformSecrets", "secrets"),
         ("PriorityClass", "livekit-api"),
         ("PriorityClass", "livekit-media"),
         ("PriorityClass", "livekit-state"),
-        *(("RandomSecret", secret) for secret in _GENERATED),
         ("Redis", "redis"),
         ("Secret", "coturn-config"),
         ("Secret", "edge-tls"),
@@ -79,7 +75,6 @@ def test_the_program_registers_what_the_platform_is_made_of(deployment: Deployme
         ("Secret", "redis-acl"),
         ("Secret", "token-api-env"),
         ("Secret", "token-api-recordings"),
-        ("ServerCertificate", "edge-certificate"),
         ("Tls", "tls"),
         ("TokenApi", "token-api"),
         ("kubernetes", "cluster"),
@@ -175,12 +170,12 @@ def test_secret_outputs_are_marked_and_nothing_else_is(deployment: Deployment) -
     assert marked == SECRET_OUTPUTS
 
 
-def test_generated_values_are_marked_secret_by_their_resource(deployment: Deployment) -> None:
-    for entry in deployment.of_type(RANDOM_SECRET):
-        assert entry.additional_secret_outputs == {"value"}
+def test_no_resource_needs_a_dynamic_provider(deployment: Deployment) -> None:
+    """Its state would hold a pickled class of the program."""
+    assert not [entry.type for entry in deployment.resources.values() if "dynamic" in entry.type]
 
 
-def test_the_servers_get_the_generated_secrets(deployment: Deployment) -> None:
+def test_the_servers_get_the_secrets_of_the_configuration(deployment: Deployment) -> None:
     api_secret = GENERATED_VALUE.format(name="livekit-api-secret")
     server = yaml.safe_load(secret_data(deployment, "livekit-server-config")["config.yaml"])
     assert server["keys"] == {"platform": api_secret}
@@ -199,10 +194,11 @@ def test_the_servers_get_the_generated_secrets(deployment: Deployment) -> None:
     assert set(secret_data(deployment, "redis-acl")) == {"users.acl"}
 
 
-def test_given_secrets_are_taken_and_none_is_generated_for_them(kubeconfig: Path) -> None:
-    config = {**minimal_config(kubeconfig), "secrets": GIVEN}
-    deployment = run(config, secret_keys=("secrets",))
-    assert deployment.of_type(RANDOM_SECRET) == []
+def test_other_secrets_replace_them_without_another_resource(kubeconfig: Path) -> None:
+    """In production, too: no resource is protected that would have to go."""
+    config = stack_config("production", kubeconfig)
+    before, deployment = run(config), run({**config, "secrets": GIVEN})
+    assert set(deployment.resources) == set(before.resources)
     server = yaml.safe_load(secret_data(deployment, "livekit-server-config")["config.yaml"])
     assert server["keys"] == {"platform": GIVEN["livekit_api_secret"]}
     assert rpc.is_rpc_secret(deployment.outputs["api_service_key"])
@@ -212,12 +208,15 @@ def test_given_secrets_are_taken_and_none_is_generated_for_them(kubeconfig: Path
 @pytest.mark.parametrize("secrets", [{}, GIVEN], ids=["generated", "given"])
 def test_no_secret_stands_anywhere_but_in_marked_values(kubeconfig: Path, secrets: dict[str, str]) -> None:
     config = {**minimal_config(kubeconfig), "secrets": secrets}
-    deployment = run(config, secret_keys=("secrets",))
+    deployment = run(config)
     values = [*secrets.values(), *(GENERATED_VALUE.format(name=name.replace("_", "-")) for name in GIVEN)]
+    keys = certificates("lk.localhost")
+    values += ["".join(keys[name].splitlines()[1:-1]) for name in ("ca_private_key", "server_private_key")]
     in_the_open = json.dumps(
         [_without_secrets(entry.inputs) for entry in deployment.resources.values()]
         + [_without_secrets(deployment.outputs)]
     )
+    in_the_open = in_the_open.replace("\\n", "")
     for value in values:
         assert value not in in_the_open
         assert base64.b64encode(value.encode()).decode() not in in_the_open
@@ -236,8 +235,7 @@ def test_what_cannot_be_made_again_is_protected_in_production(
     kubeconfig: Path, stack: str, protected: bool
 ) -> None:
     deployment = run(stack_config(stack, kubeconfig))
-    kept = [*deployment.of_type(RANDOM_SECRET), deployment.chart("redis")]
-    assert {entry.protected for entry in kept} == {protected}
+    assert deployment.chart("redis").protected is protected
     # A Job or a Deployment must be replaceable at any time.
     assert not deployment.chart("object-store").protected
     assert not deployment.chart("livekit-server").protected
@@ -251,16 +249,8 @@ def test_every_chart_value_is_known_at_the_first_preview(kubeconfig: Path) -> No
 
 
 def test_two_runs_declare_the_same(kubeconfig: Path) -> None:
-    """All but the own certificates, which each run under mocks makes anew."""
     config = local_config(kubeconfig)
-    first, second = run(config).resources, run(config).resources
-    assert set(first) == set(second)
-    for urn, entry in first.items():
-        if not {"CertificateAuthority", "ServerCertificate", "edge-tls"} & {
-            entry.type.split(":")[-1],
-            entry.name,
-        }:
-            assert entry == second[urn], urn
+    assert run(config).resources == run(config).resources
 
 
 def test_a_wrong_configuration_ends_the_program_before_any_resource(kubeconfig: Path) -> None:

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from livekit_platform.config_loader import parse
 from livekit_platform.values import livekit, redis
 from tests.unit.infra.conftest import ConfigMaker
-from tests.unit.infra.program import CHART, Deployment, minimal_config, raw, run
+from tests.unit.infra.program import CHART, Deployment, minimal_config, parse_completed, run
 
 PASSWORD = "0123456789abcdefghijklmnopqrstuv"
 # As an owner may give it: printable, and of no use to a parser.
@@ -201,7 +200,7 @@ REFUSED: list[tuple[dict[str, Any], str, str, str]] = [
 def test_what_makes_no_sense_is_refused(kubeconfig: Path, case: tuple[dict[str, Any], str, str, str]) -> None:
     section, key, given, allowed = case
     values = {**minimal_config(kubeconfig), "redis": section, **OWN_SECRET}
-    config, [mistake] = parse(raw(values), {"secrets"})
+    config, [mistake] = parse_completed(values)
     assert config is None
     assert mistake.key == key
     assert mistake.given.startswith(given)
@@ -210,8 +209,9 @@ def test_what_makes_no_sense_is_refused(kubeconfig: Path, case: tuple[dict[str, 
 
 def test_an_external_redis_needs_its_password(kubeconfig: Path) -> None:
     values = {**minimal_config(kubeconfig), "redis": {"kind": "external", "external": EXTERNAL}}
-    [mistake] = parse(raw(values), {"secrets"})[1]
+    [mistake] = parse_completed(values)[1]
     assert (mistake.key, mistake.given) == ("secrets.redis_password", "nothing")
+    assert "pulumi config set --secret --path" in mistake.allowed
 
 
 def _charts(deployment: Deployment) -> set[str]:
@@ -225,11 +225,9 @@ def test_an_external_redis_puts_nothing_into_the_cluster(kubeconfig: Path) -> No
         "redis": {"kind": "external", "external": EXTERNAL},
         **OWN_SECRET,
     }
-    with_own, without = run(own), run(external, secret_keys=("secrets",))
+    with_own, without = run(own), run(external)
     assert _charts(with_own) - _charts(without) == {"redis"}
-    assert [entry.name for entry in without.resources.values() if entry.name.startswith("redis")] == [
-        "redis-replication-password"
-    ]
+    assert not [entry.name for entry in without.resources.values() if entry.name.startswith("redis")]
 
 
 def test_what_livekit_reads_is_plain_data(make_config: ConfigMaker) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from livekit_platform.config import PlatformConfig
-from livekit_platform.config_loader import parse
-from tests.unit.infra.program import STACKS, checked_in_config, raw, stack_config
+from tests.unit.infra.program import STACKS, checked_in_config, parse_completed, stack_config
 
 # What a stack file cannot hold, for it is different for everybody.
 _OWNERS = {
@@ -28,14 +27,14 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def config(name: str, kubeconfig: Path) -> PlatformConfig:
-    found, mistakes = parse(raw(stack_config(name, kubeconfig)))
+    found, mistakes = parse_completed(stack_config(name, kubeconfig))
     assert found is not None, mistakes
     return found
 
 
 @pytest.mark.parametrize("given", ["staging", "production"])
 def test_what_is_missing_is_named_and_is_only_what_an_owner_knows(given: str) -> None:
-    _, mistakes = parse(raw(checked_in_config(given)))
+    _, mistakes = parse_completed(checked_in_config(given))
     assert {mistake.key for mistake in mistakes} == _OWNERS
 
 

@@ -144,7 +144,7 @@ def test_rate_limits_go_by_what_the_edge_says_of_clients(make_config: ConfigMake
 
 
 def _deployed(kubeconfig: Path, **changes: Any) -> Deployment:
-    return run({**minimal_config(kubeconfig), **changes}, secret_keys=("secrets",))
+    return run({**minimal_config(kubeconfig), **changes})
 
 
 def test_of_a_given_store_no_key_is_made(kubeconfig: Path) -> None:
@@ -177,9 +177,3 @@ def test_while_a_key_is_replaced_both_are_taken_by_livekit_and_by_token_api(kube
     assert environment["LIVEKIT_API_SECRET_PREVIOUS"] == STRONG
     values = rpc.unwrap_rpc_secret(deployment.chart("token-api").inputs["values"])
     assert values["livekit"]["previousKey"] is True
-
-
-def test_no_secret_is_made_up_for_an_earlier_key(kubeconfig: Path) -> None:
-    names = {entry.name for entry in _deployed(kubeconfig).resources.values()}
-    assert "host-jwt-secret" in names
-    assert "livekit-previous-api-secret" not in names

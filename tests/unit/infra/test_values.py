@@ -210,7 +210,6 @@ def _checksums(config: PlatformConfig) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("changes", "restarted"),
     [
-        ({"secrets": {"generation": 2}}, {"livekit", "redis", "token_api"}),
         ({"secrets": {"livekit_api_secret": STRONG}}, {"livekit", "token_api"}),
         ({"secrets": {"redis_password": STRONG}}, {"livekit", "redis"}),
         ({"secrets": {"api_service_key": STRONG}}, {"token_api"}),

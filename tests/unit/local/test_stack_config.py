@@ -84,10 +84,31 @@ def test_the_salt_lives_on_with_the_state() -> None:
     assert [yaml.safe_load(text)["encryptionsalt"] for text in (first, again)] == [_SALT, _SALT]
 
 
-def test_of_an_earlier_file_nothing_but_the_salt_is_kept() -> None:
-    """A key that was deleted in the checkout must not come back."""
-    before = merge_config("config: {livekit-platform:domain: old}", f"encryptionsalt: {_SALT}", _FACTS)
-    assert _key("domain") not in _merged("config: {}", before)["config"]
+_OWN: dict[str, dict[str, Any]] = {
+    _key("secrets"): {"turn_secret": {"secure": "v1:a:b"}, "redis_password": {"secure": "v1:c:d"}},
+    _key("certificates"): {"ca_certificate": "PEM\n", "ca_private_key": {"secure": "v1:e:f"}},
+}
+
+
+def test_of_an_earlier_file_only_the_salt_secrets_and_certificates_are_kept() -> None:
+    """A key that was deleted in the checkout must not come back. The others have no other copy."""
+    before = yaml.safe_dump({"config": {_key("domain"): "old", **_OWN}, "encryptionsalt": _SALT})
+    first = merge_config("config: {}", before, _FACTS)
+    config = _merged("config: {}", first)["config"]
+    assert _key("domain") not in config
+    assert {key: config[key] for key in _OWN} == _OWN
+
+
+def test_no_other_layer_replaces_the_instance_s_own_secrets() -> None:
+    before = yaml.safe_dump({"config": _OWN})
+    other = {"turn_secret": {"secure": "v1:x:y"}, "api_service_key": {"secure": "v1:z:z"}}
+    checked_in, overlay = {"config": {_key("secrets"): other}}, {_key("secrets"): {"redis_password": "tried"}}
+    merged = yaml.safe_load(merge_config(yaml.safe_dump(checked_in), before, _FACTS, overlay))["config"]
+    kept = _OWN[_key("secrets")]
+    assert merged[_key("secrets")] == {**kept, "api_service_key": other["api_service_key"]}
+    # What was only tried out does not stay: in plain text the program refuses it.
+    tried = yaml.safe_dump({"config": {_key("secrets"): {"turn_secret": "in plain text"}}})
+    assert _merged("config: {}", tried)["config"][_key("secrets")] == {}
 
 
 @pytest.mark.parametrize("previous", [None, "", "config: {}"])

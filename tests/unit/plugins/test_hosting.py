@@ -23,13 +23,18 @@ def test_shims_start_the_plugins_with_their_arguments(tmp_path: Path) -> None:
         return subprocess.run(command, env={}, capture_output=True, text=True, check=True).stdout.strip()
 
     assert started(Plugin.LANGUAGE) == f"{checkout}: -u -P -m local.plugins.language_python 127.0.0.1:1"
-    assert started(Plugin.DYNAMIC) == ": -u -m pulumi.dynamic 127.0.0.1:1"
 
 
 def test_only_the_plugins_that_are_missing_get_a_shim(tmp_path: Path) -> None:
     write_shims(tmp_path, Path("/python"), Path("/checkout"))
     write_shims(tmp_path, Path("/python"), Path("/checkout"), [Plugin.LANGUAGE])
     assert [path.name for path in tmp_path.iterdir()] == [Plugin.LANGUAGE.value]
+
+
+def test_the_host_of_dynamic_providers_that_an_earlier_version_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "pulumi-resource-pulumi-python").touch()
+    write_shims(tmp_path, Path("/python"), Path("/checkout"), [])
+    assert list(tmp_path.iterdir()) == []
 
 
 def executable(path: Path) -> Path:
@@ -48,16 +53,17 @@ def test_official_plugins_are_found_where_the_engine_finds_them(tmp_path: Path) 
     versions = ["v3.250.0", "v3.250.1"]
     downloads = tmp_path / "home" / ".pulumi" / "plugins"
     *_, newest = [
-        executable(downloads / f"resource-pulumi-python-{version}" / Plugin.DYNAMIC.value)
-        for version in versions
+        executable(downloads / f"language-python-{version}" / Plugin.LANGUAGE.value) for version in versions
     ]
     environment = {"PATH": f"{tmp_path / 'shims'}:{tmp_path / 'linked'}", "HOME": str(tmp_path / "home")}
     found = official_plugins(environment)
-    assert found.found == {Plugin.LANGUAGE: beside, Plugin.DYNAMIC: newest}
+    assert found.found == {Plugin.LANGUAGE: beside}
     assert found.missing == frozenset()
-    newest.parent.rename(tmp_path / "elsewhere")
-    (downloads / "resource-pulumi-python-v3.250.0" / Plugin.DYNAMIC.value).unlink()
-    assert official_plugins(environment).missing == {Plugin.DYNAMIC}
+    beside.unlink()
+    assert official_plugins(environment).found == {Plugin.LANGUAGE: newest}
+    for version in versions:
+        (downloads / f"language-python-{version}" / Plugin.LANGUAGE.value).unlink()
+    assert official_plugins(environment).missing == {Plugin.LANGUAGE}
 
 
 def test_our_own_shims_are_not_taken_for_official(tmp_path: Path) -> None:

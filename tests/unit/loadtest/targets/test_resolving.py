@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from livekit_platform.certificates import CertificateAuthorityProvider, ServerCertificateProvider
+from livekit_platform.certificates import new_authority, new_server_certificate
 from loadtest.targets.outputs import StackOutputs
 from loadtest.targets.resolving import async_edge_client, edge_client
 from tests.unit.loadtest.targets.test_outputs import OUTPUTS
@@ -40,15 +40,11 @@ class Edge:
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    ca = CertificateAuthorityProvider().create({"domain": "lk.localhost"}).outs
-    assert ca is not None
-    names = {"names": ["api.lk.localhost", "s3.lk.localhost"]}
-    authority = {"ca_certificate": ca["certificate"], "ca_private_key": ca["private_key"]}
-    server = ServerCertificateProvider().create({**names, **authority}).outs
-    assert server is not None
+    ca = new_authority("lk.localhost")
+    server = new_server_certificate(["api.lk.localhost", "s3.lk.localhost"], ca)
     chain = tmp_path_factory.mktemp("tls") / "chain.pem"
-    chain.write_text(server["certificate"] + server["private_key"])
-    return Authority(ca["certificate"], chain)
+    chain.write_text(server.certificate + server.private_key)
+    return Authority(ca.certificate, chain)
 
 
 @contextmanager

@@ -1,0 +1,90 @@
+"""Runs `stack_secrets`, the program that completes a stack's secrets, for the local stack and for others."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.commands import CommandFailed, run
+from local.paths import CHECKOUT, Instance, state_root
+from local.toolchain import venv
+
+LOCAL = "local"
+# A first run sets each secret by a call of `pulumi`.
+_SECONDS = 600.0
+_WRONG_INPUT = 2
+
+
+class Refused(RuntimeError):
+    """Wrong input: a name, or a configuration that must be corrected first. The message says which."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of the program.
+
+    Attributes:
+        rotate: the secret or certificate to replace; nothing is replaced without it.
+        take_over_only: nothing else than what an earlier version left in the state.
+    """
+
+    rotate: str = ""
+    take_over_only: bool = False
+
+    def to_words(self) -> list[str]:
+        return [
+            *(["--rotate", self.rotate] if self.rotate else []),
+            *(["--take-over-only"] if self.take_over_only else []),
+        ]
+
+
+def complete(instance: Instance, environment: Mapping[str, str], request: Request) -> list[str]:
+    """Complete the configuration of the local stack. Gives the sentences that report the changes.
+
+    Args:
+        environment: variables under which `pulumi` finds the stack.
+
+    Raises:
+        Refused: see there.
+        CommandFailed: it failed for another reason.
+    """
+    where = ["--config-file", str(instance.stack_config), "--backups", str(instance.root / "backups")]
+    # A passphrase that the user has for another stack would win over this one's file.
+    command = ["env", "-u", "PULUMI_CONFIG_PASSPHRASE", *_program(LOCAL), *where, *request.to_words()]
+    done = run(
+        command, cwd=CHECKOUT, env={**environment, **_importable(environment)}, timeout=_SECONDS, check=False
+    )
+    if done.returncode == _WRONG_INPUT:
+        raise Refused(done.stderr.strip())
+    if not done.ok:
+        raise CommandFailed(done.argv, f"exited with {done.returncode}", "", done.stderr)
+    return done.stdout.splitlines()
+
+
+def command_for(stack: str, request: Request) -> list[str]:
+    """The command line for another stack than the local one; its configuration is the checkout's own file."""
+    return [*_program(stack), "--backups", str(state_root() / "backups"), *request.to_words()]
+
+
+def environment_for(users: Mapping[str, str]) -> dict[str, str]:
+    """The variables of that command: the user's, and where the program finds its modules."""
+    return {**users, **_importable(users)}
+
+
+def show(reports: list[str]) -> None:
+    """Print the sentences to stderr, beside what else happens."""
+    for report in reports:
+        print(report, file=sys.stderr)
+
+
+def _program(stack: str) -> list[str]:
+    return [str(venv.python()), "-m", "stack_secrets", "--stack", stack]
+
+
+def _importable(environment: Mapping[str, str]) -> dict[str, str]:
+    given = environment.get("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
+    paths = [str(CHECKOUT), str(Path(CHECKOUT) / "infra"), *([given] if given else [])]
+    return {"PYTHONPATH": os.pathsep.join(paths)}

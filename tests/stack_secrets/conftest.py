@@ -1,0 +1,164 @@
+"""`stack_secrets` with the real engine: stacks with a state of their own in a directory, and no cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from common.commands import Completed, run
+from local.plugins.shims import Plugin, write_shims
+from local.toolchain.go_tools import PULUMI
+from tests.running import CHECKOUT
+
+NAME = "staging"
+_SECONDS = 300.0
+# Writes down the words of each call. A test may put a line in front of the last one.
+_RECORDER = """\
+#!/bin/sh
+printf '%s\\n' "$*" >>"{log}"
+[ -f "{trap}" ] && . "{trap}"
+exec "{pulumi}" "$@"
+"""
+COMMENT = "# the owner's own words"
+# Few secrets: each takes a call of the engine.
+OWNERS: dict[str, Any] = {
+    "livekit-platform:environment": "staging",
+    "livekit-platform:domain": "lk.staging.example.org",
+    "livekit-platform:edge": {"tls": {"kind": "secret", "secret_name": "wildcard"}},
+    "livekit-platform:redis": {
+        "kind": "external",
+        "external": {"address": "redis.example.com:6379", "username": "calls"},
+    },
+    "livekit-platform:object_store": {
+        "kind": "external",
+        "external": {"endpoint": "https://s3.example.com", "secret_name": "keys"},
+    },
+}
+
+
+WITH_CERTIFICATES = {
+    **{key: value for key, value in OWNERS.items() if not key.endswith((":edge", ":redis"))},
+    "livekit-platform:redis": {"kind": "sentinel"},
+}
+
+
+@pytest.fixture(scope="session")
+def pulumi() -> Path:
+    """The real engine; built where it is missing, as `make up` would."""
+    found = shutil.which("pulumi")
+    return Path(found) if found else PULUMI.path if PULUMI.built else PULUMI.build()
+
+
+@dataclass
+class Owner:
+    """Someone with a stack: a project directory, a backend, a secrets provider and `pulumi`.
+
+    Attributes:
+        variables: of the environment of each command.
+        trap: a shell script that runs before the engine, with its words, while the file is there.
+    """
+
+    directory: Path
+    project: Path
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def file(self) -> Path:
+        return self.directory / f"Pulumi.{NAME}.yaml"
+
+    @property
+    def trap(self) -> Path:
+        return self.directory / "trap.sh"
+
+    @property
+    def calls(self) -> str:
+        """The arguments of every call of the engine so far."""
+        log = self.directory / "calls"
+        return log.read_text() if log.exists() else ""
+
+    def pulumi(self, *words: str, check: bool = True) -> Completed:
+        where = ["--cwd", str(self.project), "--non-interactive", "--color=never"]
+        return run(["env", "pulumi", *words, *where], env=self.variables, timeout=_SECONDS, check=check)
+
+    def init(self, *words: str, config: dict[str, Any] = OWNERS) -> None:
+        """`pulumi stack init`, and a configuration file with a comment."""
+        scratch = self.directory / "init"
+        scratch.mkdir()
+        shutil.copy(CHECKOUT / "Pulumi.yaml", scratch)
+        run(
+            ["env", "pulumi", "stack", "init", NAME, *words, "--cwd", str(scratch), "--non-interactive"],
+            env=self.variables,
+            timeout=_SECONDS,
+        )
+        written = scratch / self.file.name
+        head = written.read_text() if written.exists() else ""
+        self.file.write_text(f"{COMMENT}\n{head}{yaml.safe_dump({'config': config})}")
+
+    def secrets(self, *words: str) -> Completed:
+        """`python -m stack_secrets`, as `make secrets` calls it, with the file and backups of this owner."""
+        files = ["--config-file", str(self.file), "--backups", str(self.directory / "backups")]
+        command = [sys.executable, "-m", "stack_secrets", "--stack", NAME, *files, *words]
+        return run(command, cwd=CHECKOUT, env=self.variables, timeout=_SECONDS, check=False)
+
+    def completed(self, *words: str) -> list[str]:
+        """The same where it must succeed: the sentences that it reports."""
+        done = self.secrets(*words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    def raw(self) -> dict[str, str]:
+        """The decrypted configuration, as the engine gives it to the program."""
+        shown = self.pulumi(
+            *("config", "--json", "--show-secrets", "--stack", NAME, "--config-file", str(self.file))
+        )
+        entries = json.loads(shown.stdout)
+        return {key.partition(":")[2]: entry["value"] for key, entry in entries.items()}
+
+    def values(self) -> dict[str, str]:
+        """Every secret and certificate in it, by its key."""
+        raw = self.raw()
+        return {
+            f"{section}.{name}": value
+            for section in ("secrets", "certificates")
+            for name, value in json.loads(raw.get(section, "{}")).items()
+        }
+
+    def document(self) -> dict[str, Any]:
+        """The configuration file."""
+        return dict(yaml.safe_load(self.file.read_text()))
+
+    def state(self) -> dict[str, Any]:
+        return dict(json.loads(self.pulumi("stack", "export", "--stack", NAME).stdout))
+
+
+@pytest.fixture
+def owner(pulumi: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Owner:
+    """Its stack is not there yet."""
+    # `make test` runs in the environment of the local stack: none of that is for these.
+    for name in [name for name in os.environ if name.startswith("PULUMI_")]:
+        monkeypatch.delenv(name)
+    for name in ("bin", "state"):
+        (tmp_path / name).mkdir()
+    made = Owner(tmp_path, CHECKOUT)
+    recorder = tmp_path / "bin" / "pulumi"
+    recorder.write_text(_RECORDER.format(log=tmp_path / "calls", trap=made.trap, pulumi=pulumi.resolve()))
+    recorder.chmod(0o755)
+    write_shims(tmp_path / "bin", Path(sys.executable), CHECKOUT, [Plugin.LANGUAGE])
+    made.variables |= {
+        "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": f"{CHECKOUT}{os.pathsep}{CHECKOUT / 'infra'}",
+        "PULUMI_BACKEND_URL": (tmp_path / "state").as_uri(),
+        "PULUMI_CONFIG_PASSPHRASE": "only for this test",
+        "PULUMI_HOME": str(tmp_path / "home"),
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+    }
+    return made

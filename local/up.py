@@ -184,27 +184,28 @@ def _local_steps(instance: Instance, provider: tuple[str, ...]) -> list[Step]:
     def step(name: str, action: Callable[[], object], *needs: str, shows_output: bool = False) -> Step:
         return Step(name, action, needs, timed_as=f"{name}{again}", shows_output=shows_output)
 
-    def load_steps(name: str, images: list[Image]) -> list[Step]:
+    def load_steps(name: str, images: list[Image], after: str) -> list[Step]:
         def load_all() -> None:
             manifests = {image.reference: source.get(image) for image in images}
             for node in cluster.nodes:
                 load(node, manifests, store())
 
         made = image_steps(source, images, installed)
-        return [*made, step(name, load_all, _START, *(one.name for one in made))]
+        return [*made, step(name, load_all, after, *(one.name for one in made))]
 
     return [
         *build_steps([*kubernetes, *source.tools_to_build()]),
         *(rootfs := rootfs_steps([node_files.ROOTFS], installed)),
         *(replace(one, needs=tuple(each.name for each in rootfs)) for one in unpack),
         step(_START, cluster.start_nodes, *installed, *builds_of(kubernetes), *(one.name for one in unpack)),
-        *load_steps(_LOAD_CLUSTER, catalog.cluster_images()),
+        *load_steps(_LOAD_CLUSTER, catalog.cluster_images(), _START),
         step(_INITIALISE, cluster.initialise, _LOAD_CLUSTER),
         step(_JOIN, cluster.join, _INITIALISE),
         step(_CONNECT, cluster.connect_pods, _JOIN),
         step(_ADDONS, cluster.install_addons, _CONNECT),
         step(_READY, cluster.wait_ready, _ADDONS),
-        *load_steps(_LOAD_PLATFORM, catalog.platform_images()),
+        # While Kubernetes starts: before, it would only keep the disk from the images that the cluster waits for.
+        *load_steps(_LOAD_PLATFORM, catalog.platform_images(), _LOAD_CLUSTER),
         step(
             _PULUMI,
             lambda: _deploy(instance, None),

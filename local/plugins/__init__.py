@@ -1,5 +1,5 @@
 """What Pulumi's engine starts for this project, where no official plugin is installed.
 
-`language_python` is a Python language host of our own. `shims` puts it on a PATH. The Kubernetes provider is the
+`language_python` is our own Python language host. `shims` puts it on a PATH. The Kubernetes provider is the
 official one: see `local/toolchain/kubernetes_provider.py`.
 """

@@ -168,7 +168,7 @@ def _local_steps(instance: Instance) -> list[Step]:
         step(_CONNECT, cluster.connect_pods, _JOIN),
         step(_ADDONS, cluster.install_addons, _CONNECT),
         step(_READY, cluster.wait_ready, _ADDONS),
-        # While Kubernetes starts: before, it would only keep the disk from the images that the cluster waits for.
+        # While Kubernetes starts. Earlier, it would slow down the images that the cluster waits for.
         *load_steps(_LOAD_PLATFORM, catalog.platform_images(), _LOAD_CLUSTER),
         step(
             _PULUMI, lambda: _deploy(instance, None), _LINK_TOOLS, _READY, _LOAD_PLATFORM, shows_output=True

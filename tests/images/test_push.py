@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -20,6 +19,7 @@ from local.images.oci import Descriptor, Store
 from local.images.push import publish, push
 from local.images.source import pull
 from tests.images.conftest import serving
+from tests.support.serving import serving_in_thread
 
 
 @pytest.fixture
@@ -121,14 +121,9 @@ class _Closed(BaseHTTPRequestHandler):
 def closed_registry() -> Iterator[tuple[str, list[str | None]]]:
     asked: list[str | None] = []
     handler = type("Handler", (_Closed,), {"asked_with": asked})
-    with HTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_port}", asked
-        finally:
-            server.shutdown()
-            thread.join()
+    server = HTTPServer(("127.0.0.1", 0), handler)
+    with serving_in_thread(server):
+        yield f"127.0.0.1:{server.server_port}", asked
 
 
 def test_credentials_are_docker_s_and_a_refusal_is_the_registry_s(

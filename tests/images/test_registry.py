@@ -6,7 +6,6 @@ import socket
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
@@ -17,6 +16,7 @@ from local.images.oci import Descriptor, ImageConfig, Store, add_file
 from local.images.source import ImageSource, pull, registry_answers
 from local.toolchain.go_tools import CRANE
 from tests.images.conftest import push, serving
+from tests.support.serving import serving_in_thread
 
 
 @pytest.fixture
@@ -142,11 +142,6 @@ def test_what_counts_as_an_answer(status: int, answers: bool) -> None:
         def log_message(self, format: str, *words: object) -> None:
             """Nothing on the test's output."""
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            assert registry_answers(f"127.0.0.1:{server.server_port}") is answers
-        finally:
-            server.shutdown()
-            thread.join()
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    with serving_in_thread(server):
+        assert registry_answers(f"127.0.0.1:{server.server_port}") is answers

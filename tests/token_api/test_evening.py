@@ -13,7 +13,7 @@ from livekit.protocol import room as proto_room
 
 from tests.token_api.clients import Client, client, comes_back_for_a_moment, eventually
 from tests.token_api.conftest import Platform, running_platform
-from tests.token_api.postgres import empty_database
+from tests.token_api.postgres import new_database
 from tests.unit.token_api.support import KEY, SECRET
 
 _SOON = 5.0
@@ -22,7 +22,7 @@ _SOON = 5.0
 @pytest.fixture(params=["sqlite", "postgresql"])
 def evening(request: pytest.FixtureRequest, tmp_path: Path, redis_port: int) -> Iterator[Platform]:
     with (
-        empty_database(request.param, tmp_path, lambda: request.getfixturevalue("postgres")) as url,
+        new_database(request.param, tmp_path, lambda: request.getfixturevalue("postgres")) as url,
         running_platform(tmp_path, redis_port, database_url=url) as running,
     ):
         yield running

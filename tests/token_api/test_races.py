@@ -20,7 +20,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from tests.token_api.clients import eventually
-from tests.token_api.postgres import empty_database
+from tests.token_api.postgres import new_database
 from tests.token_api.service import Service, token_api
 from tests.unit.token_api.livekit_double import LiveKitDouble, livekit_double
 from tests.unit.token_api.receiver import Receiver, webhook_receiver
@@ -73,7 +73,7 @@ def replicas(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     directory: Path = tmp_path_factory.mktemp("replicas")
     with ExitStack() as stack:
         url = stack.enter_context(
-            empty_database(request.param, directory, lambda: request.getfixturevalue("postgres"))
+            new_database(request.param, directory, lambda: request.getfixturevalue("postgres"))
         )
         livekit = stack.enter_context(livekit_double())
         receiver = stack.enter_context(webhook_receiver())

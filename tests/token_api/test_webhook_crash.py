@@ -13,7 +13,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from common.waiting import wait_until
-from tests.token_api.postgres import empty_database
+from tests.token_api.postgres import new_database
 from tests.token_api.service import Service, token_api
 from tests.unit.token_api.livekit_double import LiveKitDouble, livekit_double
 from tests.unit.token_api.receiver import Receiver, webhook_receiver
@@ -25,7 +25,7 @@ RECOVERY_SECONDS = 75.0
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    with empty_database(request.param, tmp_path, lambda: request.getfixturevalue("postgres")) as url:
+    with new_database(request.param, tmp_path, lambda: request.getfixturevalue("postgres")) as url:
         yield url
 
 

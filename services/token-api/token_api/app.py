@@ -8,7 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache, partial
 
 import httpx
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from starlette.routing import BaseRoute
 
 from token_api import VERSION, openapi
 from token_api.callers import Authenticator
@@ -77,6 +78,22 @@ _ROUTERS = (
 )
 
 
+@cache
+def _routes() -> list[BaseRoute]:
+    """The routes of all modules. They know no settings, so all apps of a process share them.
+
+    FastAPI builds the models of a route when it is first asked for, once per list: that takes longer than
+    all else that an app needs to start.
+    """
+    router = APIRouter(
+        # Answers hold what users wrote, and pages embed answers.
+        default_response_class=PageSafeResponse,
+    )
+    for module in _ROUTERS:
+        router.include_router(module.router)
+    return router.routes
+
+
 def create_app(
     settings: Settings, *, clock: Clock | None = None, outside: httpx.AsyncBaseTransport | None = None
 ) -> FastAPI:
@@ -106,8 +123,7 @@ def create_app(
         redoc_url=None,
         # A redirect of /v1/token/ would be an answer without problem details, and lose the body.
         redirect_slashes=False,
-        # Answers hold what users wrote, and pages embed answers.
-        default_response_class=PageSafeResponse,
+        routes=_routes(),
     )
     app.state.token_api = state
     install_handlers(app)
@@ -118,8 +134,6 @@ def create_app(
     )
     app.add_middleware(Origins, allowed=settings.cors_origins)
     app.add_middleware(Envelope, metrics=state.metrics)
-    for module in _ROUTERS:
-        app.include_router(module.router)
     app.openapi = cache(lambda: openapi.document(app))  # type: ignore[method-assign]
     return app
 

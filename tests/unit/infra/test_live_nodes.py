@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -19,6 +18,7 @@ from livekit_platform import live_nodes
 from livekit_platform.config import Node
 from livekit_platform.live_nodes import Findings, LiveNode, NoAnswer, compare, read
 from livekit_platform.mistakes import Mistake
+from tests.support.serving import serving_in_thread
 from tests.unit.infra.program import Deployment, minimal_config, run
 
 NODE_A = LiveNode("node-a", ("192.0.2.1",))
@@ -188,14 +188,9 @@ def api_server(status: int, answer: dict[str, Any]) -> Iterator[str]:
         def log_message(self, format: str, *words: object) -> None:
             """Nothing on the test's output."""
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    with serving_in_thread(server):
+        yield f"http://127.0.0.1:{server.server_port}"
 
 
 def write_kubeconfig(path: Path, server: str) -> None:

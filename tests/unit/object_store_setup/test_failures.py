@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -19,6 +18,7 @@ from botocore.exceptions import (
 from object_store_setup.acts import attempt
 from object_store_setup.client import Key, Store, client
 from object_store_setup.failures import Cause, Failure, failure
+from tests.support.serving import serving_in_thread
 
 
 def refused(code: str, status: int, operation: str = "PutObject") -> Failure:
@@ -94,12 +94,9 @@ class _Page(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def web_server() -> Iterator[HTTPServer]:
-    with HTTPServer(("127.0.0.1", 0), _Page) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    server = HTTPServer(("127.0.0.1", 0), _Page)
+    with serving_in_thread(server):
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def test_a_web_server_is_no_store(web_server: HTTPServer) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -9,13 +10,11 @@ import pytest
 import structlog
 from fastapi import FastAPI
 
-from tests.token_api import postgres as postgres_module
-from tests.token_api.postgres import Postgres, postgres_server
+from tests.token_api.postgres import DatabaseKind, Postgres, new_database, postgres_server
 from tests.unit.token_api.api import HOST_AUDIENCE, HOST_ISSUER, HOST_SECRET, Api, running_api
 from tests.unit.token_api.livekit_double import LiveKitDouble, livekit_double
 from tests.unit.token_api.support import ENVIRONMENT, StandInServer, livekit_stand_in
 from token_api.app import create_app
-from token_api.database.migrate import migrate
 from token_api.endpoints import health
 from token_api.settings import Settings, load_settings, variables
 
@@ -35,11 +34,18 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of a database without tables, on SQLite and on PostgreSQL in turn."""
-    with postgres_module.empty_database(
-        request.param, tmp_path, lambda: request.getfixturevalue("postgres")
-    ) as url:
+def database_kind(request: pytest.FixtureRequest) -> DatabaseKind:
+    """A test that uses a database runs on SQLite and on PostgreSQL."""
+    kind: DatabaseKind = request.param
+    return kind
+
+
+@pytest.fixture
+def empty_database(
+    request: pytest.FixtureRequest, database_kind: DatabaseKind, tmp_path: Path
+) -> Iterator[str]:
+    """The URL of a new database without tables."""
+    with new_database(database_kind, tmp_path, partial(request.getfixturevalue, "postgres")) as url:
         yield url
 
 
@@ -70,10 +76,11 @@ def livekit() -> Iterator[StandInServer]:
 
 
 @pytest.fixture
-def database(empty_database: str) -> str:
-    """The URL of a database with tables, on SQLite and on PostgreSQL in turn."""
-    migrate(empty_database)
-    return empty_database
+def database(request: pytest.FixtureRequest, database_kind: DatabaseKind, tmp_path: Path) -> Iterator[str]:
+    """The URL of a new database with all tables."""
+    server = partial(request.getfixturevalue, "postgres")
+    with new_database(database_kind, tmp_path, server, migrated=True) as url:
+        yield url
 
 
 @pytest.fixture

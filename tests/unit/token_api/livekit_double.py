@@ -21,6 +21,7 @@ from livekit.protocol import egress as proto_egress
 from livekit.protocol import models as proto
 from livekit.protocol import room as proto_room
 
+from tests.support.serving import serving_in_thread
 from tests.unit.token_api.support import KEY, SECRET
 
 
@@ -284,12 +285,7 @@ class _Server(ThreadingHTTPServer):
 def livekit_double() -> Iterator[LiveKitDouble]:
     """A double that listens on loopback for the block."""
     double = LiveKitDouble()
-    with _Server(double) as server:
-        double.url = f"ws://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield double
-        finally:
-            server.shutdown()
-            thread.join()
+    server = _Server(double)
+    double.url = f"ws://127.0.0.1:{server.server_port}"
+    with serving_in_thread(server):
+        yield double

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from pydantic import SecretStr
 
+from tests.support.serving import serving_in_thread
 from token_api.settings import Settings
 
 SECRET_KEY = "s3-secret-0123456789-abcdefghijklmno"
@@ -65,14 +66,11 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def store_stand_in() -> Iterator[StoreStandIn]:
     """A store that answers every DELETE with 204, until a test says otherwise."""
-    with _Server(("127.0.0.1", 0), _Handler) as server:
-        server.store = StoreStandIn(f"http://127.0.0.1:{server.server_port}")
-        server.store.gate.set()
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
+    server = _Server(("127.0.0.1", 0), _Handler)
+    server.store = StoreStandIn(f"http://127.0.0.1:{server.server_port}")
+    server.store.gate.set()
+    with serving_in_thread(server):
         try:
             yield server.store
         finally:
             server.store.gate.set()
-            server.shutdown()
-            thread.join()

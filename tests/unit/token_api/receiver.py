@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.support.serving import serving_in_thread
+
 Check = Callable[[], Awaitable[bool]] | Callable[[], bool]
 
 
@@ -90,17 +92,14 @@ def webhook_receiver(tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
     """A receiver that answers 204, over TLS where a context is given."""
     receiver = Receiver()
     receiver.gate.set()
-    with _Server(receiver) as server:
-        if tls is not None:
-            tls.sni_callback = lambda _socket, name, _context: receiver.server_names.append(name)
-            server.socket = tls.wrap_socket(server.socket, server_side=True)
-        scheme = "https" if tls else "http"
-        receiver.url = f"{scheme}://127.0.0.1:{server.server_port}/hooks?for=us"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
+    server = _Server(receiver)
+    if tls is not None:
+        tls.sni_callback = lambda _socket, name, _context: receiver.server_names.append(name)
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    scheme = "https" if tls else "http"
+    receiver.url = f"{scheme}://127.0.0.1:{server.server_port}/hooks?for=us"
+    with serving_in_thread(server):
         try:
             yield receiver
         finally:
             receiver.gate.set()
-            server.shutdown()
-            thread.join()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import jwt
+
+from tests.support.serving import serving_in_thread
 
 KEY = "APItest12345"
 SECRET = "livekit-secret-0123456789-abcdefghijk"
@@ -97,11 +98,6 @@ class StandInServer(ThreadingHTTPServer):
 
 @contextmanager
 def livekit_stand_in() -> Iterator[StandInServer]:
-    with StandInServer() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    server = StandInServer()
+    with serving_in_thread(server):
+        yield server

@@ -120,7 +120,7 @@ def test_no_header_breaks_the_search_for_the_address(peer: str, forwarded: list[
     assert client_of("10.0.0.1", forwarded, PROXIES)
 
 
-sqlite_is_enough = pytest.mark.parametrize("empty_database", ["sqlite"], indirect=True)
+sqlite_is_enough = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 
 
 @sqlite_is_enough

@@ -19,6 +19,7 @@ import psycopg
 
 from common.waiting import wait_until
 from tests.ports import free_port
+from tests.support.scratch import memory_directory
 from token_api.database.migrate import migrate
 
 # It refuses to run as root. Debian's package makes this user.
@@ -105,24 +106,29 @@ class Postgres:
 
 @contextmanager
 def new_database(
-    kind: DatabaseKind, directory: Path, server: Callable[[], Postgres], *, migrated: bool = False
+    kind: DatabaseKind, server: Callable[[], Postgres], *, migrated: bool = False
 ) -> Iterator[str]:
     """The URL of a new database, which exists for the block: empty, or with all tables and no rows.
 
     Args:
-        directory: where SQLite's file is.
         server: gives the running server; called for PostgreSQL only.
     """
     if kind == "sqlite":
-        file = directory / "token-api.db"
-        if migrated:
-            file.write_bytes(_migrated_sqlite_file())
-        yield f"sqlite:///{file}"
+        with memory_directory("token-api-sqlite-") as directory:
+            file = directory / "token-api.db"
+            if migrated:
+                write_migrated_sqlite(file)
+            yield f"sqlite:///{file}"
         return
     running = server()
     url = running.new_database(migrated=migrated)
     yield url
     running.drop(url)
+
+
+def write_migrated_sqlite(file: Path) -> None:
+    """Make `file` an SQLite database with all tables and no rows."""
+    file.write_bytes(_migrated_sqlite_file())
 
 
 @cache
@@ -149,19 +155,17 @@ def _as_user() -> dict[str, Any]:
 @contextmanager
 def postgres_server() -> Iterator[Postgres]:
     """Start a server on a new, empty data directory; stop it and remove all of it at the end."""
-    # Not pytest's tmp_path: its parents are closed to other users. Sockets' paths must be short, too.
-    directory = Path(tempfile.mkdtemp(prefix="token-api-postgres-"))
-    as_user = _as_user()
-    if as_user:
-        shutil.chown(directory, _USER, pwd.getpwnam(_USER).pw_gid)
-    words = ["-D", str(directory / "data"), "-U", _USER, "-A", "trust", "-E", "UTF8", "--no-sync"]
-    running = Postgres(directory, free_port())
-    try:
-        subprocess.run(
-            [str(_binaries() / "initdb"), *words], check=True, capture_output=True, cwd=directory, **as_user
-        )
-        running.start()
-        yield running
-    finally:
-        running.stop()
-        shutil.rmtree(directory)
+    # Not pytest's tmp_path: other users may not enter its parents. Paths of sockets must be short, too.
+    with memory_directory("token-api-postgres-") as directory:
+        as_user = _as_user()
+        if as_user:
+            shutil.chown(directory, _USER, pwd.getpwnam(_USER).pw_gid)
+        words = ["-D", str(directory / "data"), "-U", _USER, "-A", "trust", "-E", "UTF8", "--no-sync"]
+        initdb = [str(_binaries() / "initdb"), *words]
+        subprocess.run(initdb, check=True, capture_output=True, cwd=directory, **as_user)
+        running = Postgres(directory, free_port())
+        try:
+            running.start()
+            yield running
+        finally:
+            running.stop()

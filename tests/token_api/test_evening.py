@@ -22,7 +22,7 @@ _SOON = 5.0
 @pytest.fixture(params=["sqlite", "postgresql"])
 def evening(request: pytest.FixtureRequest, tmp_path: Path, redis_port: int) -> Iterator[Platform]:
     with (
-        new_database(request.param, tmp_path, lambda: request.getfixturevalue("postgres")) as url,
+        new_database(request.param, lambda: request.getfixturevalue("postgres")) as url,
         running_platform(tmp_path, redis_port, database_url=url) as running,
     ):
         yield running

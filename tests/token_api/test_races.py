@@ -72,9 +72,7 @@ def replicas(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """SQLite has one process, PostgreSQL two."""
     directory: Path = tmp_path_factory.mktemp("replicas")
     with ExitStack() as stack:
-        url = stack.enter_context(
-            new_database(request.param, directory, lambda: request.getfixturevalue("postgres"))
-        )
+        url = stack.enter_context(new_database(request.param, lambda: request.getfixturevalue("postgres")))
         livekit = stack.enter_context(livekit_double())
         receiver = stack.enter_context(webhook_receiver())
         services = [

@@ -25,7 +25,7 @@ RECOVERY_SECONDS = 75.0
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    with new_database(request.param, tmp_path, lambda: request.getfixturevalue("postgres")) as url:
+    with new_database(request.param, lambda: request.getfixturevalue("postgres")) as url:
         yield url
 
 

@@ -110,8 +110,6 @@ def start(
                 **changes,
             }
             text = configuration(template(helm, "edge", values), tls, dns.port)
-            # Abstract sockets are the network namespace's: more than one edge runs in this one.
-            text = text.replace("abns@edge-", f"abns@edge-{values['ports']['https']}-")
             directory = tmp_path_factory.mktemp("edge")
             return stack.enter_context(running(haproxy, text, directory, tls / "ca.crt", ready))
 

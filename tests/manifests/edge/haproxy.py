@@ -210,12 +210,14 @@ def running(
     Args:
         ready: backends of which a server must be up before it is tested.
     """
-    config = directory / "haproxy.cfg"
-    config.write_text(text)
     ports = {
         name: int(re.findall(rf"^frontend {name}\n(?:    .*\n)*?    bind \*:(\d+)", text, re.MULTILINE)[0])
         for name in ("tls", "http", "metrics")
     }
+    # Abstract sockets belong to the network namespace, in which other edges run, of other tests as well.
+    text = text.replace("abns@edge-", f"abns@edge-{ports['tls']}-")
+    config = directory / "haproxy.cfg"
+    config.write_text(text)
     log = directory / "haproxy.log"
     with log.open("wb") as out:
         words = [*command, "-db", "-f", str(config)]

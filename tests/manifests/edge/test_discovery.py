@@ -52,7 +52,6 @@ def edge(helm: Path, haproxy: list[str], tls: Path, own_dns: Dns, tmp_path: Path
             },
         }
         text = configuration(template(helm, "edge", values), tls, own_dns.port)
-        text = text.replace("abns@edge-", "abns@edge-dns-")
         yield stack.enter_context(running(haproxy, text, tmp_path, tls / "ca.crt", ("sfu", "turn_servers")))
 
 

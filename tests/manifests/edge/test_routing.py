@@ -132,7 +132,6 @@ def test_what_the_service_said_stays(
             },
         }
         text = configuration(template(helm, "edge", values), tls, dns.port)
-        text = text.replace("abns@edge-", "abns@edge-own-")
         with running(haproxy, text, tmp_path, tls / "ca.crt") as edge:
             headers = edge.ask(DOMAIN).headers
             assert {key: headers[key.lower()] for key in OWN_HEADERS} == OWN_HEADERS

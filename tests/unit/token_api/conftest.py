@@ -10,7 +10,14 @@ import pytest
 import structlog
 from fastapi import FastAPI
 
-from tests.token_api.postgres import DatabaseKind, Postgres, new_database, postgres_server
+from tests.support.scratch import memory_directory
+from tests.token_api.postgres import (
+    DatabaseKind,
+    Postgres,
+    new_database,
+    postgres_server,
+    write_migrated_sqlite,
+)
 from tests.unit.token_api.api import HOST_AUDIENCE, HOST_ISSUER, HOST_SECRET, Api, running_api
 from tests.unit.token_api.livekit_double import LiveKitDouble, livekit_double
 from tests.unit.token_api.support import ENVIRONMENT, StandInServer, livekit_stand_in
@@ -41,16 +48,21 @@ def database_kind(request: pytest.FixtureRequest) -> DatabaseKind:
 
 
 @pytest.fixture
-def empty_database(
-    request: pytest.FixtureRequest, database_kind: DatabaseKind, tmp_path: Path
-) -> Iterator[str]:
+def empty_database(request: pytest.FixtureRequest, database_kind: DatabaseKind) -> Iterator[str]:
     """The URL of a new database without tables."""
-    with new_database(database_kind, tmp_path, partial(request.getfixturevalue, "postgres")) as url:
+    with new_database(database_kind, partial(request.getfixturevalue, "postgres")) as url:
         yield url
 
 
 @pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+def data_directory() -> Iterator[Path]:
+    """An empty directory for TOKEN_API_DATA_DIR."""
+    with memory_directory("token-api-data-") as directory:
+        yield directory
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, data_directory: Path) -> pytest.MonkeyPatch:
     """A good environment, and nothing of the one that the tests run in."""
     for variable in variables():
         monkeypatch.delenv(variable, raising=False)
@@ -58,7 +70,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Monke
         monkeypatch.delenv(variable)
     for variable, value in ENVIRONMENT.items():
         monkeypatch.setenv(variable, value)
-    monkeypatch.setenv("TOKEN_API_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("TOKEN_API_DATA_DIR", str(data_directory))
     # A busy machine may take longer than the kubelet waits; that is not what these tests are about.
     monkeypatch.setattr(health, "DATABASE_SECONDS", 30.0)
     return monkeypatch
@@ -76,10 +88,10 @@ def livekit() -> Iterator[StandInServer]:
 
 
 @pytest.fixture
-def database(request: pytest.FixtureRequest, database_kind: DatabaseKind, tmp_path: Path) -> Iterator[str]:
+def database(request: pytest.FixtureRequest, database_kind: DatabaseKind) -> Iterator[str]:
     """The URL of a new database with all tables."""
     server = partial(request.getfixturevalue, "postgres")
-    with new_database(database_kind, tmp_path, server, migrated=True) as url:
+    with new_database(database_kind, server, migrated=True) as url:
         yield url
 
 
@@ -103,6 +115,8 @@ async def api(environment: pytest.MonkeyPatch, database: str, double: LiveKitDou
 
 @pytest.fixture
 def app(settings: Settings) -> FastAPI:
+    """The service on SQLite, where no database is given."""
+    write_migrated_sqlite(Path(settings.database.removeprefix("sqlite:///")))
     return create_app(settings)
 
 

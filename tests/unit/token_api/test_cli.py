@@ -2,13 +2,27 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import socket
+from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from tests.unit.token_api.support import ENVIRONMENT, OTHER_SECRET, SECRET, SERVICE_KEY, StandInServer
 from token_api.cli import main
 from token_api.settings import variables
+
+
+@pytest.fixture(autouse=True)
+def _logging_is_restored() -> Iterator[None]:
+    """`main` configures logging for its whole process, which runs other tests after these."""
+    ours, root = structlog.get_config(), logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    structlog.configure(**ours)
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 def test_check_env_says_ok_for_each_variable_and_shows_no_secret(

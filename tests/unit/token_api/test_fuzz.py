@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TypeVar
 
 import httpx
 import jwt
@@ -13,21 +14,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.token_api.postgres import new_database
 from tests.unit.token_api.api import HOST_AUDIENCE, HOST_ISSUER, HOST_SECRET
 from tests.unit.token_api.support import AUTHORIZED, ENVIRONMENT, digest, sign
 from token_api.app import create_app
-from token_api.database.migrate import migrate
 from token_api.problems import Kind, Problem
 from token_api.rate_limits import ADDRESS_QUOTAS, USER_QUOTAS, Class, Quota
 from token_api.settings import load_settings, variables
 
 pytestmark = pytest.mark.filterwarnings("ignore::jwt.InsecureKeyLengthWarning")
-fuzz = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+lengths = pytest.mark.parametrize(
+    "examples", [pytest.param(30, id="short"), pytest.param(500, id="long", marks=pytest.mark.long)]
+)
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
     max_leaves=12,
 )
+T = TypeVar("T")
 KINDS = {kind.type for kind in Kind}
 
 
@@ -44,12 +48,14 @@ class Caller:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
+def service(request: pytest.FixtureRequest) -> Iterator[Caller]:
     """The service on each database: what one keeps, the other may refuse, such as a NUL."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('token-api') / 'token-api.db'}"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres").new_database()
-    with pytest.MonkeyPatch.context() as monkeypatch, asyncio.Runner() as runner:
+    server = partial(request.getfixturevalue, "postgres")
+    with (
+        new_database(request.param, server, migrated=True) as url,
+        pytest.MonkeyPatch.context() as monkeypatch,
+        asyncio.Runner() as runner,
+    ):
         for variable in variables():
             monkeypatch.delenv(variable, raising=False)
         given_variables = {
@@ -65,13 +71,18 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             for kind in Class:
                 monkeypatch.setitem(quotas, kind, Quota(1_000_000, 60))
         made = load_settings()
-        migrate(made.database)
         app = create_app(made)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         client = httpx.AsyncClient(transport=transport, base_url="http://token-api.test")
         yield Caller(runner, client)
         runner.run(client.aclose())
         runner.run(app.state.token_api.services.database.aclose())
+
+
+def check_each(examples: int, strategy: st.SearchStrategy[T], check: Callable[[T], None]) -> None:
+    """Call `check` with so many examples of `strategy`."""
+    limits = settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    limits(given(strategy)(check))()
 
 
 def planned(response: httpx.Response) -> int:
@@ -94,53 +105,81 @@ def as_json(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
-@fuzz
-@given(st.binary(max_size=300) | TOKEN_BODIES.map(as_json) | JSON_VALUES.map(as_json))
-def test_bodies_of_the_token_endpoint(service: Caller, body: bytes) -> None:
-    status = planned(service.post("/v1/token", body, {**AUTHORIZED, "Content-Type": "application/json"}))
-    assert status in {201, 400, 409, 404, 422}
+@lengths
+def test_bodies_of_the_token_endpoint(service: Caller, examples: int) -> None:
+    def check(body: bytes) -> None:
+        status = planned(service.post("/v1/token", body, {**AUTHORIZED, "Content-Type": "application/json"}))
+        assert status in {201, 400, 409, 404, 422}
+
+    check_each(
+        examples, st.binary(max_size=300) | TOKEN_BODIES.map(as_json) | JSON_VALUES.map(as_json), check
+    )
 
 
-@fuzz
-@given(
-    st.fixed_dictionaries({"room_name": st.text(max_size=12), "participant_identity": st.text(max_size=12)})
-)
-def test_names_that_are_nearly_right(service: Caller, body: dict[str, str]) -> None:
-    planned(service.post("/v1/token", as_json(body), {**AUTHORIZED, "Content-Type": "application/json"}))
+@lengths
+def test_names_that_are_nearly_right(service: Caller, examples: int) -> None:
+    def check(body: dict[str, str]) -> None:
+        planned(service.post("/v1/token", as_json(body), {**AUTHORIZED, "Content-Type": "application/json"}))
+
+    check_each(
+        examples,
+        st.fixed_dictionaries(
+            {"room_name": st.text(max_size=12), "participant_identity": st.text(max_size=12)}
+        ),
+        check,
+    )
 
 
 HEADER_VALUES = st.binary(max_size=80).filter(lambda value: not {0, 10, 13} & set(value))
 PARTS = st.text("ABCabc019-_=", max_size=40)
 
 
-@fuzz
-@given(HEADER_VALUES | st.tuples(PARTS, PARTS, PARTS).map(lambda parts: ".".join(parts).encode()))
-def test_bearers(service: Caller, bearer: bytes) -> None:
-    for path in ("/v1/token", "/v1/webhooks/livekit"):
-        answer = service.post(path, b"{}", {"Authorization": b"Bearer " + bearer})
+@lengths
+def test_bearers(service: Caller, examples: int) -> None:
+    def check(bearer: bytes) -> None:
+        for path in ("/v1/token", "/v1/webhooks/livekit"):
+            answer = service.post(path, b"{}", {"Authorization": b"Bearer " + bearer})
+            assert planned(answer) == 401
+
+    check_each(
+        examples,
+        HEADER_VALUES | st.tuples(PARTS, PARTS, PARTS).map(lambda parts: ".".join(parts).encode()),
+        check,
+    )
+
+
+@lengths
+def test_claims_of_host_jwts_that_are_well_signed(service: Caller, examples: int) -> None:
+    def check(claims: dict[str, Any]) -> None:
+        good = {"iss": HOST_ISSUER, "aud": HOST_AUDIENCE, "sub": "u", "exp": 4_000_000_000}
+        token = _signed({**good, **claims}, HOST_SECRET)
+        answer = service.post("/v1/streams/none/video-token", b"", {"Authorization": f"Bearer {token}"})
+        assert planned(answer) in {401, 404}
+
+    check_each(
+        examples,
+        st.dictionaries(st.sampled_from(["iss", "aud", "sub", "exp", "nbf", "iat", "name"]), JSON_VALUES),
+        check,
+    )
+
+
+@lengths
+def test_headers_of_host_jwts(service: Caller, examples: int) -> None:
+    def check(header: dict[str, Any]) -> None:
+        claims = {"iss": HOST_ISSUER, "aud": HOST_AUDIENCE, "sub": "u", "exp": 4_000_000_000}
+        parts = [jwt.utils.base64url_encode(as_json(part)).decode() for part in (header, claims)]
+        answer = service.post(
+            "/v1/streams/none/video-token", b"", {"Authorization": f"Bearer {'.'.join(parts)}.AA"}
+        )
         assert planned(answer) == 401
 
-
-@fuzz
-@given(st.dictionaries(st.sampled_from(["iss", "aud", "sub", "exp", "nbf", "iat", "name"]), JSON_VALUES))
-def test_claims_of_host_jwts_that_are_well_signed(service: Caller, claims: dict[str, Any]) -> None:
-    good = {"iss": HOST_ISSUER, "aud": HOST_AUDIENCE, "sub": "u", "exp": 4_000_000_000}
-    token = _signed({**good, **claims}, HOST_SECRET)
-    answer = service.post("/v1/streams/none/video-token", b"", {"Authorization": f"Bearer {token}"})
-    assert planned(answer) in {401, 404}
-
-
-@fuzz
-@given(
-    st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "b64", "jwk", "jku", "x5u"]), JSON_VALUES)
-)
-def test_headers_of_host_jwts(service: Caller, header: dict[str, Any]) -> None:
-    claims = {"iss": HOST_ISSUER, "aud": HOST_AUDIENCE, "sub": "u", "exp": 4_000_000_000}
-    parts = [jwt.utils.base64url_encode(as_json(part)).decode() for part in (header, claims)]
-    answer = service.post(
-        "/v1/streams/none/video-token", b"", {"Authorization": f"Bearer {'.'.join(parts)}.AA"}
+    check_each(
+        examples,
+        st.dictionaries(
+            st.sampled_from(["alg", "kid", "typ", "crit", "b64", "jwk", "jku", "x5u"]), JSON_VALUES
+        ),
+        check,
     )
-    assert planned(answer) == 401
 
 
 def _signed(claims: dict[str, Any], secret: str) -> str:
@@ -157,17 +196,23 @@ INNER = st.dictionaries(
 EVENTS = st.dictionaries(EVENT_FIELDS, JSON_VALUES | INNER, max_size=6)
 
 
-@fuzz
-@given(st.binary(max_size=300) | EVENTS.map(as_json) | JSON_VALUES.map(as_json))
-def test_bodies_of_webhooks_that_are_well_signed(service: Caller, body: bytes) -> None:
-    answer = service.post("/v1/webhooks/livekit", body, {"Authorization": sign(body)})
-    assert planned(answer) in {200, 422}
+@lengths
+def test_bodies_of_webhooks_that_are_well_signed(service: Caller, examples: int) -> None:
+    def check(body: bytes) -> None:
+        answer = service.post("/v1/webhooks/livekit", body, {"Authorization": sign(body)})
+        assert planned(answer) in {200, 422}
+
+    check_each(examples, st.binary(max_size=300) | EVENTS.map(as_json) | JSON_VALUES.map(as_json), check)
 
 
-@fuzz
-@given(st.dictionaries(st.sampled_from(["iss", "nbf", "exp", "sha256", "iat"]), JSON_VALUES))
-def test_claims_of_webhooks(service: Caller, claims: dict[str, Any]) -> None:
-    body = b'{"event": "room_started", "id": "EV_fuzz"}'
-    good = {"iss": ENVIRONMENT["LIVEKIT_API_KEY"], "nbf": 1, "exp": 4_000_000_000, "sha256": digest(body)}
-    token = _signed({**good, **claims}, ENVIRONMENT["LIVEKIT_API_SECRET"])
-    assert planned(service.post("/v1/webhooks/livekit", body, {"Authorization": token})) in {200, 401}
+@lengths
+def test_claims_of_webhooks(service: Caller, examples: int) -> None:
+    def check(claims: dict[str, Any]) -> None:
+        body = b'{"event": "room_started", "id": "EV_fuzz"}'
+        good = {"iss": ENVIRONMENT["LIVEKIT_API_KEY"], "nbf": 1, "exp": 4_000_000_000, "sha256": digest(body)}
+        token = _signed({**good, **claims}, ENVIRONMENT["LIVEKIT_API_SECRET"])
+        assert planned(service.post("/v1/webhooks/livekit", body, {"Authorization": token})) in {200, 401}
+
+    check_each(
+        examples, st.dictionaries(st.sampled_from(["iss", "nbf", "exp", "sha256", "iat"]), JSON_VALUES), check
+    )

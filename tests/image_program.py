@@ -6,6 +6,7 @@ import os
 
 from local.images import catalog
 from local.images.debian import Rootfs
+from local.paths import machine_lock
 
 
 def image_program(image_name: str, path: str) -> list[str]:
@@ -20,6 +21,8 @@ def image_program(image_name: str, path: str) -> list[str]:
         return [given]
     [image] = [image for image in catalog.platform_images() if f"/{image_name}:" in image.reference]
     [rootfs] = [part for part in image.parts if isinstance(part, Rootfs)]
-    root = rootfs.unpack()
+    # Two of pytest's workers may want the same tree at the same time; the second finds it unpacked.
+    with machine_lock("test-images"):
+        root = rootfs.unpack()
     libraries = root / "usr/lib/x86_64-linux-gnu"
     return [str(libraries / "ld-linux-x86-64.so.2"), "--library-path", str(libraries), str(root / path)]

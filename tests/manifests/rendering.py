@@ -78,7 +78,8 @@ def template(helm: Path, chart: str, values: Mapping[str, Any], namespace: str =
         timeout=60,
         input=json.dumps(values),
     )
-    return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
+    # The loader in C takes a tenth of the time.
+    return [manifest for manifest in yaml.load_all(done.stdout, yaml.CSafeLoader) if manifest]
 
 
 def refusal(helm: Path, chart: str, values: Mapping[str, Any]) -> str | None:

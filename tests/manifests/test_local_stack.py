@@ -102,20 +102,6 @@ def test_the_real_server_takes_the_configuration_strictly_and_names_the_declared
     assert "field prot not found" in refused
 
 
-def test_the_real_server_takes_the_embedded_turn_server_too(tmp_path: Path) -> None:
-    kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.touch()
-    deployed = program.run({**program.local_config(kubeconfig), "turn": {"kind": "embedded"}})
-    assert stack_values(deployed, "coturn")["replicas"] == 0
-    file = tmp_path / "config.yaml"
-    file.write_text(secrets_of(deployed)["livekit-server-config"]["config.yaml"])
-    livekit_server = tool("livekit-server")
-    printed = run([livekit_server, "--config", file, "--node-ip", "192.0.2.1", "ports"], timeout=30).stdout
-    assert "not found" not in printed
-    assert "3478 - TURN/UDP" in printed
-    assert "5349 - TURN/TLS" in printed
-
-
 def test_secrets_that_pods_name_are_made_by_the_program_with_those_keys(
     whole: list[Manifest], local_stack: Deployment
 ) -> None:

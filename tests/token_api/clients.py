@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from livekit import rtc
 
 from common.waiting import wait_until
+from tests.support.speed import scaled
 
 _CONNECT_SECONDS = 20.0
 
@@ -39,20 +40,20 @@ class Client:
     async def join(self, token: str) -> None:
         """Come in. Raises rtc.ConnectError where the server refuses."""
         self.left.clear()
-        async with asyncio.timeout(_CONNECT_SECONDS):
+        async with asyncio.timeout(scaled(_CONNECT_SECONDS)):
             await self.room.connect(self._url, token, rtc.RoomOptions(auto_subscribe=False))
 
     async def publish_microphone(self) -> rtc.LocalTrackPublication:
         """Publish a silent microphone."""
         track = rtc.LocalAudioTrack.create_audio_track("microphone", rtc.AudioSource(48000, 1))
         options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
-        async with asyncio.timeout(_CONNECT_SECONDS):
+        async with asyncio.timeout(scaled(_CONNECT_SECONDS)):
             return await self.room.local_participant.publish_track(track, options)
 
     async def put_out(self, *, within: float) -> float:
-        """Wait until the server puts it out; the seconds that it took."""
+        """Wait until the server puts it out; the seconds that it took. `within`: on the reference machine."""
         begun = time.monotonic()
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(scaled(within)):
             await self.left.wait()
         return time.monotonic() - begun
 
@@ -69,8 +70,8 @@ async def client(url: str, token: str) -> AsyncIterator[Client]:
 
 
 async def eventually(probe: Callable[[], object], describe: str, *, within: float = 20) -> None:
-    """`wait_until` for a test whose clients' events go on meanwhile."""
-    await asyncio.to_thread(wait_until, probe, timeout=within, describe=describe, interval=0.1)
+    """`wait_until` for a test whose clients receive events meanwhile. `within`: on the reference machine."""
+    await asyncio.to_thread(wait_until, probe, timeout=scaled(within), describe=describe, interval=0.1)
 
 
 async def comes_back_for_a_moment(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from tests.support.speed import scaled
 from tests.token_api.benchmark import endpoint, minting
 from tests.unit.token_api.support import KEY, SECRET
 from token_api.tokens import ApiCredentials, Participant, Role, mint
@@ -25,7 +26,7 @@ def test_a_hundred_tokens_in_a_second() -> None:
     for number in range(TOKENS):
         mint(credentials, Participant(f"u:{number}"), room="lobby", role=Role.VIEWER, ttl_seconds=600)
     took = time.perf_counter() - started
-    assert took < MAX_SECONDS
+    assert took < scaled(MAX_SECONDS)
 
 
 def test_the_benchmark_of_the_endpoint_measures_and_a_hundred_take_less_than_a_second_of_a_core() -> None:
@@ -34,4 +35,4 @@ def test_the_benchmark_of_the_endpoint_measures_and_a_hundred_take_less_than_a_s
     assert found.requests > 20
     assert found.p50 <= found.p99 <= found.slowest
     # With the access check, over HTTP. Others' work does not count into the service's own processor time.
-    assert TOKENS * found.cpu / 1000 < MAX_SECONDS, found
+    assert TOKENS * found.cpu / 1000 < scaled(MAX_SECONDS), found

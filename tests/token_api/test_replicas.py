@@ -16,6 +16,7 @@ from livekit.protocol import room as proto_room
 
 from common.waiting import wait_until
 from tests.ports import free_port
+from tests.support.speed import scaled
 from tests.token_api.clients import client, comes_back_for_a_moment, eventually
 from tests.token_api.livekit_server import LiveKitServer, livekit_server
 from tests.token_api.postgres import Postgres
@@ -47,7 +48,10 @@ class Pair:
     def leader(self) -> tuple[Service, Service]:
         """The one that leads, and the other."""
         wait_until(
-            lambda: any(self.rounds()), timeout=_TAKEN_OVER, describe="one of them to lead", interval=0.2
+            lambda: any(self.rounds()),
+            timeout=scaled(_TAKEN_OVER),
+            describe="one of them to lead",
+            interval=0.2,
         )
         return (self.first, self.second) if self.rounds()[0] else (self.second, self.first)
 
@@ -88,11 +92,13 @@ def _stray(double: LiveKitDouble, number: int) -> str:
 def test_one_of_them_reconciles_and_when_it_is_killed_the_other(pair: Pair, double: LiveKitDouble) -> None:
     leader, other = pair.leader()
     stray = _stray(double, 1)
-    wait_until(lambda: stray not in double.rooms, timeout=20, describe="the stray room to go", interval=0.1)
+    wait_until(
+        lambda: stray not in double.rooms, timeout=scaled(20), describe="the stray room to go", interval=0.1
+    )
     begun = leader.metric("token_api_reconciler_runs_total", outcome="done")
     wait_until(
         lambda: leader.metric("token_api_reconciler_runs_total", outcome="done") > begun + 2,
-        timeout=20,
+        timeout=scaled(20),
         describe="three more rounds",
         interval=0.2,
     )
@@ -104,7 +110,10 @@ def test_one_of_them_reconciles_and_when_it_is_killed_the_other(pair: Pair, doub
     leader.stop(signal.SIGKILL)
     stray = _stray(double, 2)
     wait_until(
-        lambda: stray not in double.rooms, timeout=_TAKEN_OVER, describe="the other to lead", interval=0.1
+        lambda: stray not in double.rooms,
+        timeout=scaled(_TAKEN_OVER),
+        describe="the other to lead",
+        interval=0.1,
     )
     assert other.metric("token_api_reconciler_healings_total", **healed) == 1
     assert Counter(double.calls)["DeleteRoom"] == 2
@@ -116,16 +125,19 @@ def test_one_that_is_told_to_stop_hands_over_at_once(pair: Pair, double: LiveKit
     begun = time.monotonic()
     stray = _stray(double, 3)
     wait_until(
-        lambda: stray not in double.rooms, timeout=_TAKEN_OVER, describe="the other to lead", interval=0.1
+        lambda: stray not in double.rooms,
+        timeout=scaled(_TAKEN_OVER),
+        describe="the other to lead",
+        interval=0.1,
     )
     wait_until(
         lambda: other.metric("token_api_reconciler_runs_total", outcome="done") >= 1,
-        timeout=_TAKEN_OVER,
+        timeout=scaled(_TAKEN_OVER),
         describe="its round to end",
         interval=0.1,
     )
     # A round of the other's, and a busy machine.
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < scaled(10)
 
 
 @pytest.fixture(scope="module")

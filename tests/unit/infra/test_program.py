@@ -34,9 +34,17 @@ _GENERATED = sorted(name.replace("_", "-") for name in Secrets.names())
 GIVEN = {name: f"given-{name}-0123456789abcdef0123456789" for name in Secrets.names()}
 
 
-@pytest.fixture
-def deployment(kubeconfig: Path) -> Deployment:
-    return run(local_config(kubeconfig))
+@pytest.fixture(scope="module")
+def shared_kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    kubeconfig = tmp_path_factory.mktemp("program") / "kubeconfig"
+    kubeconfig.touch()
+    return kubeconfig
+
+
+@pytest.fixture(scope="module")
+def deployment(shared_kubeconfig: Path) -> Deployment:
+    """What the program registers for stack `local`. All tests share it: none may change it."""
+    return run(local_config(shared_kubeconfig))
 
 
 def secret_data(deployment: Deployment, name: str) -> dict[str, str]:
@@ -86,7 +94,7 @@ def test_every_resource_but_the_top_components_stands_in_a_component(deployment:
 
 
 def test_everything_in_the_cluster_goes_through_the_one_explicit_provider(
-    deployment: Deployment, kubeconfig: Path
+    deployment: Deployment, shared_kubeconfig: Path
 ) -> None:
     [(urn, provider)] = [
         entry for entry in deployment.resources.items() if entry[1].type == "pulumi:providers:kubernetes"
@@ -94,7 +102,7 @@ def test_everything_in_the_cluster_goes_through_the_one_explicit_provider(
     in_cluster = [entry for entry in deployment.resources.values() if entry.type.startswith("kubernetes:")]
     assert len(in_cluster) == 19
     assert {entry.provider for entry in in_cluster} == {f"{urn}::cluster-id"}
-    assert provider.inputs["kubeconfig"] == str(kubeconfig)
+    assert provider.inputs["kubeconfig"] == str(shared_kubeconfig)
     # The provider takes its inputs as JSON text.
     for switch in ("enableServerSideApply", "enableConfigMapMutable", "enableSecretMutable"):
         assert provider.inputs[switch] == "true"

@@ -12,18 +12,24 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests.support.serving import serving_in_thread
+from tests.support.speed import scaled
 
 Check = Callable[[], Awaitable[bool]] | Callable[[], bool]
 
 
 async def eventually(check: Check, what: str, *, within: float = 15.0) -> None:
-    """Wait in the event loop that the service runs in, until `check` holds."""
+    """Wait in the event loop that the service runs in until `check` holds.
+
+    Args:
+        within: seconds on the reference machine.
+    """
+    within = scaled(within)
     deadline = time.monotonic() + within
     while True:
         found = check()
         if found if isinstance(found, bool) else await found:
             return
-        assert time.monotonic() < deadline, f"not within {within} s: {what}"
+        assert time.monotonic() < deadline, f"not within {within:.0f} s: {what}"
         await asyncio.sleep(0.02)
 
 

@@ -204,11 +204,7 @@ def _local_steps(instance: Instance, provider: tuple[str, ...]) -> list[Step]:
         step(_CONNECT, cluster.connect_pods, _JOIN),
         step(_ADDONS, cluster.install_addons, _CONNECT),
         step(_READY, cluster.wait_ready, _ADDONS),
-<<<<<<< HEAD
         # Kubernetes starts meanwhile. Earlier, this would slow down the images that the cluster waits for.
-=======
-        # While Kubernetes starts. Earlier, it would slow down the images that the cluster waits for.
->>>>>>> up
         *load_steps(_LOAD_PLATFORM, catalog.platform_images(), _LOAD_CLUSTER),
         step(
             _PULUMI,

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+import random
 import socket
+from contextlib import ExitStack
 
-_given: set[int] = set()
+# Below Linux's range for outgoing connections, any of which could take a port before the program does.
+_FIRST, _LAST = 20_000, 29_999
+# One for each port that this process was given. The kernel releases them when the process ends.
+_claims: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody listens on now, and that no test was given before.
+    """A port of loopback, for TCP and UDP, that is free now and is given to no other test process.
 
-    Another program may take it first.
+    Tests run in several processes at the same time: pytest's workers, and those of other checkouts.
     """
     while True:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            port = int(server.getsockname()[1])
-        if port not in _given:
-            _given.add(port)
+        port = random.randint(_FIRST, _LAST)  # noqa: S311
+        if _claim(port) and _is_free(port):
             return port
+
+
+def _claim(port: int) -> bool:
+    """Take the name of the port among this network namespace's abstract sockets, which are unique."""
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind(f"\0lkp-test-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    _claims.append(claim)
+    return True
+
+
+def _is_free(port: int) -> bool:
+    with ExitStack() as stack:
+        try:
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                stack.enter_context(socket.socket(socket.AF_INET, kind)).bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

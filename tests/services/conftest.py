@@ -20,6 +20,8 @@ from object_store_setup.ensure import ensure_bucket
 from object_store_setup.settings import EnsureBucket
 from tests.manifests.rendering import tool
 from tests.ports import free_port
+from tests.support import plain_http
+from tests.support.speed import scaled
 
 ORIGIN = "https://api.example.com"
 ROOT = Key("root", "root-secret-0123456789abcdef0123456789")
@@ -105,7 +107,7 @@ class Gateway:
                 stderr=log,
             )
         try:
-            wait_until(self._answers, timeout=20, describe="versitygw to answer")
+            wait_until(self._answers, timeout=scaled(20), describe="versitygw to answer", interval=0.05)
             yield
         finally:
             process.terminate()
@@ -113,7 +115,7 @@ class Gateway:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.store.endpoint}/_health", timeout=1).status_code == 200
+            return plain_http.get(f"{self.store.endpoint}/_health", timeout=1).status_code == 200
         except httpx.TransportError:
             return False
 

@@ -22,6 +22,8 @@ from tests.manifests.rendering import CHARTS
 from tests.ports import free_port
 from tests.prometheus import samples
 from tests.running import CHECKOUT
+from tests.support import plain_http
+from tests.support.speed import scaled
 
 ADDRESS = "127.0.0.1"
 SECRET = "only-for-this-test-0123456789abcdef"
@@ -58,7 +60,7 @@ class TurnPod:
         file.write_text(text.replace("/run/reports/redis.sock", str(self.socket)))
         redis_server = image_program("redis", "usr/bin/redis-server")
         with self._running("redis", [*redis_server, str(file), "--port", str(self.reports_port)]):
-            wait_until(self.socket.exists, timeout=20, describe="Redis to listen", interval=0.05)
+            wait_until(self.socket.exists, timeout=scaled(20), describe="Redis to listen", interval=0.05)
             yield
 
     @contextmanager
@@ -94,7 +96,7 @@ class TurnPod:
         with self._running("exporter", [sys.executable, "-m", "turn_exporter"], environment) as process:
             wait_until(
                 self.metrics,
-                timeout=20,
+                timeout=scaled(20),
                 describe="the exporter to answer",
                 interval=0.1,
                 tolerate=(httpx.TransportError,),
@@ -121,7 +123,7 @@ class TurnPod:
 
     def metrics(self) -> dict[str, float]:
         """As `tests.prometheus.samples`."""
-        answer = httpx.get(f"http://{ADDRESS}:{self.metrics_port}/metrics", timeout=10, trust_env=False)
+        answer = plain_http.get(f"http://{ADDRESS}:{self.metrics_port}/metrics", timeout=10)
         return samples(answer.raise_for_status().text)
 
     def log(self, name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
@@ -13,7 +13,12 @@ import pytest
 from common.waiting import wait_until
 from tests.deployment.turn_client import allocate, credentials
 from tests.services.coturn import SECRET, TurnPod
+<<<<<<< HEAD
 from tests.unit.infra.program import minimal_config, parse_completed
+=======
+from tests.support.speed import scaled
+from tests.unit.infra.program import minimal_config, raw
+>>>>>>> unit-tests
 
 # coturn looks at what is to end each second, and waits a little.
 _SECONDS = 20.0
@@ -39,9 +44,11 @@ def running(pod: TurnPod) -> Iterator[TurnPod]:
 
 def _wait(pod: TurnPod, **wanted: float) -> None:
     """Until metrics without labels have these values."""
-    wait_until(
-        lambda: wanted.items() <= pod.metrics().items(), timeout=_SECONDS, describe=str(wanted), interval=0.2
-    )
+    _wait_until(lambda: wanted.items() <= pod.metrics().items(), str(wanted))
+
+
+def _wait_until(probe: Callable[[], object], describe: str) -> None:
+    wait_until(probe, timeout=scaled(_SECONDS), describe=describe, interval=0.1)
 
 
 def _allocations(pod: TurnPod) -> dict[str, float]:
@@ -73,10 +80,8 @@ async def test_an_allocation_is_counted_while_it_is_there_and_its_traffic_at_its
 ) -> None:
     here = f"turn_allocations{{{transport}}}"
     async with allocate(running.server(transport), credentials(SECRET)):
-        wait_until(
-            lambda: _allocations(running) == {**_NONE, here: 1}, timeout=_SECONDS, describe="one allocation"
-        )
-    wait_until(lambda: _allocations(running) == _NONE, timeout=_SECONDS, describe="no allocation any more")
+        _wait_until(lambda: _allocations(running) == {**_NONE, here: 1}, "one allocation")
+    _wait_until(lambda: _allocations(running) == _NONE, "no allocation any more")
     after = running.metrics()
     assert after[f"turn_allocations_created_total{{{transport}}}"] == 1
     # To ask for it, to be told the nonce, to ask again, and to give it up.
@@ -97,7 +102,7 @@ async def test_a_server_that_drains_says_so_and_still_answers(pod: TurnPod) -> N
             # As run.sh does.
             pod.draining_file.touch()
             _wait(pod, turn_up=1, turn_draining=1)
-        wait_until(lambda: server.poll() is not None, timeout=_SECONDS, describe="the server to have drained")
+        _wait_until(lambda: server.poll() is not None, "the server to have drained")
         _wait(pod, turn_up=0)
 
 
@@ -107,14 +112,14 @@ async def test_a_killed_server_is_down_and_the_next_one_has_none_of_its_allocati
         _wait(pod, turn_up=1)
         async with AsyncExitStack() as client:
             await client.enter_async_context(allocate(pod.server("udp"), credentials(SECRET)))
-            wait_until(lambda: _allocations(pod) != _NONE, timeout=_SECONDS, describe="the allocation")
+            _wait_until(lambda: _allocations(pod) != _NONE, "the allocation")
             server.kill()
             first.close()
             _wait(pod, turn_up=0)
             assert _allocations(pod) != _NONE
             with pod.coturn():
                 _wait(pod, turn_up=1)
-                wait_until(lambda: _allocations(pod) == _NONE, timeout=_SECONDS, describe="no allocation")
+                _wait_until(lambda: _allocations(pod) == _NONE, "no allocation")
                 # Given up here, for a server that is away is waited for.
                 await client.aclose()
 
@@ -133,12 +138,12 @@ async def test_an_exporter_that_starts_again_knows_what_is_there(pod: TurnPod) -
 async def test_without_the_redis_there_is_no_figure_rather_than_a_wrong_one(pod: TurnPod) -> None:
     with pod.exporter(), ExitStack() as first:
         first.enter_context(pod.redis())
-        wait_until(lambda: _allocations(pod) == _NONE, timeout=_SECONDS, describe="the Redis to be found")
+        _wait_until(lambda: _allocations(pod) == _NONE, "the Redis to be found")
         first.close()
-        wait_until(lambda: _allocations(pod) == {}, timeout=_SECONDS, describe="no figure any more")
+        _wait_until(lambda: _allocations(pod) == {}, "no figure any more")
         with pod.redis(), pod.coturn():
             _wait(pod, turn_up=1)
-            async with asyncio.timeout(_SECONDS):
+            async with asyncio.timeout(scaled(_SECONDS)):
                 # What is published before the exporter has come back, nobody hears.
                 while not pod.metrics()["turn_allocations_created_total{udp}"]:
                     async with allocate(pod.server("udp"), credentials(SECRET)):

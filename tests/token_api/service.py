@@ -18,6 +18,7 @@ import jwt
 
 from common.waiting import wait_until
 from tests.ports import free_port
+from tests.support import plain_http
 from tests.token_api.processes import answering
 from tests.unit.token_api.support import AUTHORIZED, ENVIRONMENT
 
@@ -54,13 +55,8 @@ class Service:
         self, method: str, path: str, headers: dict[str, str] | None = None, **given: Any
     ) -> httpx.Response:
         """Call as the host application, or with `headers`; whatever is answered. `path` is after /v1."""
-        return httpx.request(
-            method,
-            f"{self.url}/v1{path}",
-            headers=headers or AUTHORIZED,
-            trust_env=False,
-            timeout=30,
-            **given,
+        return plain_http.request(
+            method, f"{self.url}/v1{path}", headers=headers or AUTHORIZED, timeout=30, **given
         )
 
     def call(
@@ -101,7 +97,7 @@ class Service:
         wanted = name + (
             "{" + ",".join(f'{label}="{value}"' for label, value in labels.items()) + "}" if labels else ""
         )
-        text = httpx.get(f"{self.url}/metrics", trust_env=False).text
+        text = plain_http.get(f"{self.url}/metrics").text
         return next(
             (float(line.split()[-1]) for line in text.splitlines() if line.startswith(wanted + " ")), 0
         )

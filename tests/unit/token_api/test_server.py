@@ -20,6 +20,7 @@ import pytest
 
 from common.waiting import wait_until
 from tests.ports import free_port
+from tests.support import plain_http
 from tests.unit.token_api.support import (
     AUTHORIZED,
     ENVIRONMENT,
@@ -76,7 +77,7 @@ def _serving(livekit_url: str, port: int, **variables: str) -> Iterator[Running]
 
 def answers(running: Running) -> bool:
     assert running.process.poll() is None, running.process.communicate()[0]
-    return httpx.get(f"{running.url}/healthz", trust_env=False).status_code == 200
+    return plain_http.get(f"{running.url}/healthz").status_code == 200
 
 
 def wait_until_up(running: Running) -> None:

@@ -13,12 +13,8 @@ import pytest
 from common.waiting import wait_until
 from tests.deployment.turn_client import allocate, credentials
 from tests.services.coturn import SECRET, TurnPod
-<<<<<<< HEAD
-from tests.unit.infra.program import minimal_config, parse_completed
-=======
 from tests.support.speed import scaled
-from tests.unit.infra.program import minimal_config, raw
->>>>>>> unit-tests
+from tests.unit.infra.program import minimal_config, parse_completed
 
 # coturn looks at what is to end each second, and waits a little.
 _SECONDS = 20.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,15 +10,11 @@ from pathlib import Path
 import httpx
 
 from common.waiting import wait_until
-<<<<<<< HEAD
-=======
 from tests.support import plain_http
->>>>>>> unit-tests
 from tests.support.speed import scaled
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
-_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @contextmanager
@@ -35,12 +30,7 @@ def answering(process: subprocess.Popen[bytes], url: str, *, name: str, log: Pat
 
     def answers() -> bool:
         assert process.poll() is None, f"{name} ended:\n{log.read_text(errors='replace')[-2000:]}"
-<<<<<<< HEAD
-        # Without the authorities' certificates, which take longer to read than the answer.
-        return httpx.get(url, trust_env=False, verify=_NO_TLS).status_code == 200
-=======
         return plain_http.get(url).status_code == 200
->>>>>>> unit-tests
 
     try:
         wait_until(

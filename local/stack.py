@@ -18,7 +18,7 @@ import yaml
 
 from common.commands import Completed, run
 from common.files import write_whole
-from local import old_state, variables
+from local import old_state, rollout, variables
 from local.paths import CHECKOUT, Instance, cache_dir, state_root
 from local.plugins.shims import Plugin, official_plugins, write_shims
 from local.toolchain import kubernetes_provider, tools, venv
@@ -198,9 +198,19 @@ class Stack:
             return (Path(scratch) / f"Pulumi.{NAME}.yaml").read_text()
 
     def up(self) -> int:
-        """`pulumi up`, its display on stderr; gives its exit code."""
+        """`pulumi up`, its display on stderr, and the end of all rollouts; gives the engine's exit code.
+
+        Raises:
+            NeverHappened: the engine was content, and a rollout did not end.
+        """
         self._release_stale_lock()
-        return self._shown("up", "--refresh", "--yes", "--skip-preview")
+        code = self._shown("up", "--refresh", "--yes", "--skip-preview")
+        if code == 0:
+            config = yaml.safe_load(self._instance.stack_config.read_text())["config"]
+            known = {key.removeprefix(f"{_PROJECT}:"): value for key, value in config.items()}
+            kubeconfig = Path(known["kubeconfig"])
+            rollout.wait(self.environment(), kubeconfig, known.get("context"), known["namespace"])
+        return code
 
     def preview(self, facts: ClusterFacts, *, expect_no_changes: bool) -> int:
         """`pulumi preview --diff`, its display on stderr; with `expect_no_changes` a change is an error.

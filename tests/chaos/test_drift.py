@@ -181,6 +181,14 @@ def test_nothing_else_changes(repair: Repair) -> None:
     assert counts == {"created": len(_DELETED), "updated": len(_EDITED)}, report
 
 
+def test_up_ends_when_all_workloads_have_rolled_out(repair: Repair) -> None:
+    """The provider may report an update as complete before its controller has seen it; `make up` asks again."""
+    for name, after in repair.after.items():
+        if name.startswith(("Deployment/", "StatefulSet/")):
+            assert after["status"]["observedGeneration"] == after["metadata"]["generation"], name
+            assert after["status"].get("readyReplicas", 0) == after["spec"]["replicas"], name
+
+
 def test_the_call_goes_on(repair: Repair) -> None:
     assert repair.standstill_ms < scaled(FREEZE_MS), (
         f"the video stood still for {repair.standstill_ms:.0f} ms"

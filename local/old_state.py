@@ -7,6 +7,7 @@ such a stack is converted once, before the first `pulumi up` under the official 
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 # An output by which the old provider marked its resources.
@@ -18,7 +19,7 @@ _KUBERNETES = "kubernetes:"
 
 def mentions_old_provider(state: bytes) -> bool:
     """Whether a state file may hold such resources: a quick look that saves an export."""
-    return _MARK.encode() in state
+    return re.search(rf'"{_MARK_KEY}":\s*"{_MARK}"'.encode(), state) is not None
 
 
 def converted(exported: dict[str, Any]) -> tuple[dict[str, Any], int]:

@@ -239,7 +239,10 @@ class Stack:
             return (Path(scratch) / f"Pulumi.{NAME}.yaml").read_text()
 
     def up(self) -> int:
-        """`pulumi up`, its display on stderr; gives its exit code."""
+        """`pulumi up`, its display on stderr; returns its exit code.
+
+        The provider may report an update as complete before its rollout has begun: `local.health` waits for it.
+        """
         self._release_stale_lock()
         return self._shown("up", "--refresh", "--yes", "--skip-preview")
 

@@ -170,7 +170,7 @@ def door_part(door: Door) -> Part:
 
 
 def _workload_parts(workload: _Object, pods: tuple[_Object, ...]) -> Iterator[Part]:
-    """A line only where pods are missing: those that are there have lines of their own."""
+    """One part if pods are missing or the rollout has not ended; existing pods have their own parts."""
     wanted = _wanted_pods(workload)
     labels = workload["spec"]["selector"].get("matchLabels", {})
     there = [
@@ -181,9 +181,28 @@ def _workload_parts(workload: _Object, pods: tuple[_Object, ...]) -> Iterator[Pa
         and not _is_ending(pod)
     ]
     if len(there) < wanted:
-        name = f"{workload['metadata']['namespace']}/{workload['metadata']['name']}"
         detail = f"{len(there)} of {wanted} pods of this {workload['kind']} are there"
+    else:
+        detail = _why_not_rolled_out(workload, wanted)
+    if detail:
+        name = f"{workload['metadata']['namespace']}/{workload['metadata']['name']}"
         yield Part("workload", name, "", "", "", False, detail)
+
+
+def _why_not_rolled_out(workload: _Object, wanted: int) -> str:
+    """Empty for a workload whose pods all have the newest template.
+
+    Release 4.25 of the Kubernetes provider reports an update as complete if it reads the object before its
+    controller has seen the change, so the end of `pulumi up` does not show it.
+    """
+    status = workload.get("status", {})
+    if status.get("observedGeneration", 0) < workload["metadata"].get("generation", 0):
+        return f"the controller of this {workload['kind']} has not seen its last change yet"
+    field = "updatedNumberScheduled" if workload["kind"] == "DaemonSet" else "updatedReplicas"
+    updated = int(status.get(field, 0))
+    if updated < wanted:
+        return f"{updated} of {wanted} pods of this {workload['kind']} are updated"
+    return ""
 
 
 def _wanted_pods(workload: _Object) -> int:

@@ -79,3 +79,6 @@ def test_an_empty_stack_is_not_converted() -> None:
         assert converted(empty) == (empty, 0)
     assert mentions_old_provider(json.dumps(_exported()).encode())
     assert not mentions_old_provider(b"{}")
+    # The engine writes the stack's own name into the state.
+    assert not mentions_old_provider(b'{"stack":"organization/livekit-platform/local"}')
+    assert mentions_old_provider(b'{"__provider":"livekit-platform/local"}')

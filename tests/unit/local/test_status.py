@@ -190,11 +190,12 @@ def test_a_node_that_is_not_ready_says_why(status: str) -> None:
 
 
 def _workload(kind: str, spec: dict[str, Any], status: dict[str, Any] | None = None) -> Any:
+    complete = {"observedGeneration": 2, "updatedReplicas": 2, "updatedNumberScheduled": 3}
     return {
         "kind": kind,
-        "metadata": {"namespace": "livekit", "name": "sfu"},
+        "metadata": {"namespace": "livekit", "name": "sfu", "generation": 2},
         "spec": {"selector": {"matchLabels": {"app": "sfu"}}, **spec},
-        "status": status or {},
+        "status": {**complete, **(status or {})},
     }
 
 
@@ -222,6 +223,31 @@ def test_a_workload_without_all_its_pods_is_not_healthy(workload: Any, wanted: i
     if wanted:
         missing = f"{wanted - 1} of {wanted} pods of this {workload['kind']} are there"
         assert lines(ending, other, *[pod] * (wanted - 1)) == [missing]
+
+
+@pytest.mark.parametrize(
+    ("workload", "detail"),
+    [
+        # All pods are ready, but they are those of before the change.
+        (
+            _workload("Deployment", {"replicas": 2}, {"observedGeneration": 1}),
+            "the controller of this Deployment has not seen its last change yet",
+        ),
+        (
+            _workload("StatefulSet", {"replicas": 2}, {"updatedReplicas": 1}),
+            "1 of 2 pods of this StatefulSet are updated",
+        ),
+        (
+            _workload("DaemonSet", {}, {"desiredNumberScheduled": 2, "updatedNumberScheduled": 0}),
+            "0 of 2 pods of this DaemonSet are updated",
+        ),
+    ],
+)
+def test_a_workload_is_not_healthy_until_its_rollout_ends(workload: Any, detail: str) -> None:
+    pod = _ready_pod()
+    pod["metadata"]["labels"] = {"app": "sfu"}
+    found = parts(Observation(workloads=(workload,), pods=(pod, pod)))
+    assert [part.detail for part in found if part.kind == "workload"] == [detail]
 
 
 def test_a_pod_that_was_deleted_no_longer_counts() -> None:

@@ -25,10 +25,10 @@ def test_a_session_removes_what_a_dead_one_left_before_it_makes_its_own(
     kubectl: Kubectl, dead: Process
 ) -> None:
     name = f"test-left-over-{os.getpid()}"
-    with kubectl.namespace(f"{name}-in-use") as in_use:
+    with kubectl.namespace(f"{name}-in-use", wait=False) as in_use:
         kubectl("create", "namespace", name)
         kubectl("label", "namespace", name, *(f"{key}={value}" for key, value in labels_of(dead).items()))
-        with kubectl.namespace(f"{name}-next") as following:
+        with kubectl.namespace(f"{name}-next", wait=False) as following:
             there = {item["metadata"]["name"] for item in kubectl.get("namespaces")}
     assert {in_use, following} <= there
     assert name not in there

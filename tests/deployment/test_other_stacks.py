@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from tests.running import CHECKOUT, ClusterAccess, RunningStack
 
 _CERT_MANAGER = "github.com/cert-manager/cert-manager"
 _PROJECT = "livekit-platform"
+_PREVIEWED = ("staging", "production")
 
 
 @pytest.fixture(scope="module")
@@ -112,23 +115,41 @@ def _config(stack: str, outputs_nodes: list[dict[str, str]], kubeconfig: Path) -
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def live_nodes(kubectl: Kubectl) -> list[dict[str, str]]:
     return kubectl.nodes()
 
 
-@pytest.mark.usefixtures("certificate_kinds")
-@pytest.mark.parametrize("stack_name", ["staging", "production"])
-def test_the_preview_is_whole_and_touches_nothing(
-    stack_name: str,
+@dataclass(frozen=True)
+class _Previews:
+    """Previews of both stacks, made at the same time, and the cluster's objects before and after them."""
+
+    shown: dict[str, Future[str]]
+    before: set[str]
+    after: set[str]
+
+
+@pytest.fixture(scope="module")
+def previews(
+    certificate_kinds: None,
     live_nodes: list[dict[str, str]],
     cluster: ClusterAccess,
     kubectl: Kubectl,
-    tmp_path: Path,
-) -> None:
+    tmp_path_factory: pytest.TempPathFactory,
+) -> _Previews:
+    def preview(stack_name: str) -> str:
+        config = _config(stack_name, live_nodes, cluster.kubeconfig)
+        return _Engine(tmp_path_factory.mktemp(stack_name), stack_name, config).preview()
+
     before = _names(kubectl)
-    engine = _Engine(tmp_path, stack_name, _config(stack_name, live_nodes, cluster.kubeconfig))
-    shown = engine.preview()
+    with ThreadPoolExecutor() as pool:
+        shown = {stack_name: pool.submit(preview, stack_name) for stack_name in _PREVIEWED}
+    return _Previews(shown, before, _names(kubectl))
+
+
+@pytest.mark.parametrize("stack_name", _PREVIEWED)
+def test_the_preview_is_whole_and_touches_nothing(stack_name: str, previews: _Previews) -> None:
+    shown = previews.shown[stack_name].result()
     for resource in (
         *("Namespace", "NetworkPolicy", "PriorityClass", "cert-manager.io/v1:Certificate"),
         *("StatefulSet", "Deployment", "PodDisruptionBudget", "ServiceAccount", "Job"),
@@ -138,7 +159,7 @@ def test_the_preview_is_whole_and_touches_nothing(
         assert part in shown, f"{part} is missing in:\n{shown}"
     assert " to create" in shown
     assert " to update" not in shown
-    assert _names(kubectl) == before
+    assert previews.after == previews.before
 
 
 def test_a_wrong_configuration_stops_the_preview_with_every_mistake(

@@ -16,6 +16,9 @@ from tests.deployment.kubectl import Kubectl
 from tests.deployment.token_api_pair import Pair
 from tests.running import RunningStack
 
+# tests/token_api/test_replicas.py has the same with processes of this machine.
+pytestmark = pytest.mark.long
+
 _LOAD_SECONDS = 20.0
 _THREADS = 4
 

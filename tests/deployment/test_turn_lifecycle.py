@@ -235,8 +235,12 @@ async def _until(probe: Callable[[], Awaitable[bool]], seconds: float) -> None:
 
 
 async def test_a_stopping_server_keeps_its_relays_and_takes_no_new_ones(
-    platform: str, kubectl: Kubectl, turn: Turn, disruptive: None
+    stack: RunningStack, platform: str, kubectl: Kubectl, turn: Turn, disruptive: None
 ) -> None:
+    """It still accepts connections, and has the fewest: the edge must send new clients elsewhere."""
+    (url,) = [url for url in stack.outputs.turn_urls if url.startswith("turns:")]
+    port = endpoint_of(url, stack.outputs.address_of).port
+    edges = [Server(str(address), port, "tls", turn.name) for address in stack.outputs.edge_addresses]
     pod = turn.pods[-1]
     # What the server that stops relays to must not stop itself.
     peer = (turn.pods[0].address, turn.pods[0].turn)
@@ -249,6 +253,14 @@ async def test_a_stopping_server_keeps_its_relays_and_takes_no_new_ones(
         told = pod.scrape()
         assert (told["turn_up"], told["turn_draining"]) == (1, 1)
         assert told["turn_allocations{udp}"] >= 1
+        await asyncio.sleep(_HEARD_OF_SECONDS)
+        for edge in edges * _TRIES:
+            async with allocate(edge, credentials(turn.secret), turn.trust) as other:
+                assert other.relayed[0] != pod.address
+        # All the while it was there.
+        assert await _is_refused(turn, pod)
+        assert await allocation.seen_by(peer) == allocation.relayed
+        assert allocation.relayed[0] == pod.address
     log = await stopping.ended()
     assert f"draining, at most {pod.drain_seconds} s" in log
     # And some more: tries to allocate, in the seconds in which the server waits for the edge to know.
@@ -260,27 +272,7 @@ async def test_a_stopping_server_keeps_its_relays_and_takes_no_new_ones(
     assert "Bad configuration format" not in log
 
 
-async def test_the_edge_leads_nobody_new_to_a_server_that_stops(
-    stack: RunningStack, platform: str, kubectl: Kubectl, turn: Turn, disruptive: None
-) -> None:
-    """It still accepts connections, and has fewer than the others: the edge must be told otherwise."""
-    (url,) = [url for url in stack.outputs.turn_urls if url.startswith("turns:")]
-    port = endpoint_of(url, stack.outputs.address_of).port
-    edges = [Server(str(address), port, "tls", turn.name) for address in stack.outputs.edge_addresses]
-    pod = turn.pods[-1]
-    async with allocate(pod.udp, credentials(turn.secret)) as allocation:
-        stopping = _Stopping.begin(kubectl, platform, pod)
-        await _until(lambda: _is_refused(turn, pod), seconds=20)
-        await asyncio.sleep(_HEARD_OF_SECONDS)
-        for edge in edges * _TRIES:
-            async with allocate(edge, credentials(turn.secret), turn.trust) as other:
-                assert other.relayed[0] != pod.address
-        # All the while it was there.
-        assert await _is_refused(turn, pod)
-        assert allocation.relayed[0] == pod.address
-    assert "run.sh: drained" in await stopping.ended()
-
-
+@pytest.mark.long
 async def test_a_drain_has_an_end_and_says_what_it_left(
     platform: str, kubectl: Kubectl, turn: Turn, disruptive: None
 ) -> None:

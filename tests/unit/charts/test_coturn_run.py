@@ -107,11 +107,25 @@ def test_a_mark_is_there_while_the_server_drains_and_only_then(
     assert "run.sh: drained" in log.read_text()
 
 
+def test_a_server_that_does_not_drain_is_ended_at_the_deadline(
+    script: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    lasting = _LASTING_SERVER.replace("trap 'exit 0' USR1", "trap '' USR1")
+    with _serving(script, tmp_path, {**environment, "DRAIN_SECONDS": "1"}, lasting) as log:
+        pass
+    said = log.read_text()
+    assert "draining, at most 1 s" in said
+    assert "deadline passed with relays left: " in said
+    assert "run.sh: drained" not in said
+
+
 @contextmanager
-def _serving(script: Path, directory: Path, environment: dict[str, str]) -> Iterator[Path]:
+def _serving(
+    script: Path, directory: Path, environment: dict[str, str], server: str = _LASTING_SERVER
+) -> Iterator[Path]:
     """The script's log while a server runs that lasts; at the end it is told to stop, and does."""
     log = directory / "log"
-    (directory / "bin" / "turnserver").write_text(_LASTING_SERVER)
+    (directory / "bin" / "turnserver").write_text(server)
     with log.open("wb") as output:
         process = subprocess.Popen(["bash", str(script)], env=environment, stdout=output, stderr=output)
     try:

@@ -241,7 +241,7 @@ class Stack:
     def up(self) -> int:
         """`pulumi up`, its display on stderr; returns its exit code.
 
-        The provider may report an update as complete before its rollout has begun: `local.health` waits for it.
+        The provider may report an update as complete before the rollout begins: `local.health` waits for it.
         """
         self._release_stale_lock()
         return self._shown("up", "--refresh", "--yes", "--skip-preview")

@@ -182,7 +182,7 @@ def test_nothing_else_changes(repair: Repair) -> None:
 
 
 def test_up_ends_when_all_workloads_have_rolled_out(repair: Repair) -> None:
-    """The provider may report an update as complete before its controller has seen it; `make up` asks again."""
+    """The provider may report an update as complete too early; `make up` waits for its rollout."""
     for name, after in repair.after.items():
         if name.startswith(("Deployment/", "StatefulSet/")):
             assert after["status"]["observedGeneration"] == after["metadata"]["generation"], name

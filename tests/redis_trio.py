@@ -5,19 +5,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import testinfra.host
 
-from common.commands import Completed
+from common.commands import CommandFailed, Completed
 from common.waiting import wait_until
 from livekit_platform.config import PlatformConfig
 from livekit_platform.values import redis as redis_values
 from livekit_platform.values.livekit import REDIS_MASTER, REDIS_USER
 from tests.deployment.kubectl import Kubectl
 from tests.manifests.rendering import template
+from tests.support.speed import scaled
 from tests.unit.infra.program import minimal_config, parse_completed
 
 FAILOVER_MS = 3000
@@ -25,6 +29,10 @@ PASSWORD = 'sfu\'s "own" \\password#0123456789abcdef'
 REPLICATION_PASSWORD = 'of the three\'s "own" \\#0123456789abcdef'
 PODS = ("redis-0", "redis-1", "redis-2")
 _COME_UP_SECONDS = 120.0
+# Longer than redis-cli may take.
+_COMMAND_SECONDS = 15.0
+# By the chart's schema: the startup probe gives up some time later.
+_LONGEST_GRACE = 240
 # One after another; each may wait for a minute where it brings another password.
 _ROLL_SECONDS = 300.0
 
@@ -37,16 +45,28 @@ class RedisTrio:
     namespace: str
     # The password of servers and Sentinels among themselves.
     own_password: str
+    # The silence after which the Sentinels take the master for dead.
+    failover_ms: int
+
+    @property
+    def failover_seconds(self) -> float:
+        """A limit for a failover: two attempts may fail because two Sentinels vote at the same moment."""
+        return scaled(redis_values.failover_seconds(self.failover_ms, attempts=3))
 
     def cli(
         self, pod: str, *command: str, port: int = 6379, user: str = REDIS_USER, password: str = PASSWORD
     ) -> Completed:
-        """redis-cli in `pod`; the password goes by standard input."""
+        """redis-cli in `pod`; the password goes by standard input.
+
+        Raises:
+            CommandFailed: kubectl did not end, because its connection to the pod hangs.
+        """
         lines = [_line("AUTH", user, password), _line(*command)]
         # A server that hangs answers nobody, and must not hold the test up.
         redis_cli = ["timeout", "8", "redis-cli", "-p", str(port)]
         words = ["-n", self.namespace, "exec", "-i", pod, "-c", "redis", "--", *redis_cli]
-        done = self.kubectl(*words, input="\n".join([*lines, ""]), check=False)
+        seconds = scaled(_COMMAND_SECONDS)
+        done = self.kubectl(*words, input="\n".join([*lines, ""]), check=False, timeout=seconds)
         return Completed(done.argv, done.returncode, done.stdout.removeprefix("OK\n").strip(), done.stderr)
 
     def roles(self) -> dict[str, str]:
@@ -67,7 +87,7 @@ class RedisTrio:
         return host.partition(".")[0] if host.startswith("redis-") else None
 
     def settled(self, *, timeout: float = _COME_UP_SECONDS, pods: tuple[str, ...] = PODS) -> str:
-        """Wait until one is master, in all Sentinels' eyes too, and the others follow it; gives that."""
+        """Wait until one pod is master for every Sentinel, and the others follow it; returns its name."""
 
         def look() -> str | None:
             roles = self.roles()
@@ -78,13 +98,20 @@ class RedisTrio:
             return masters[0] if {self.named_by(pod) for pod in pods} == set(masters) else None
 
         what = f"one master and {len(pods) - 1} replicas in namespace {self.namespace}"
-        master = wait_until(look, timeout=timeout, describe=what, interval=1)
+        master = wait_until(
+            look, timeout=scaled(timeout), describe=what, interval=1, tolerate=(CommandFailed,)
+        )
         assert master
-        self.kubectl("-n", self.namespace, "wait", "--for=condition=Ready", "pod", *pods, "--timeout=60s")
+        seconds = scaled(60)
+        words = ["wait", "--for=condition=Ready", "pod", *pods, f"--timeout={seconds:.0f}s"]
+        self.kubectl("-n", self.namespace, *words, timeout=seconds + 10)
         return master
 
-    def new_master(self, *, instead_of: str, timeout: float) -> str:
-        """Wait until another pod than `instead_of` is master, in its own eyes and a Sentinel's; gives it."""
+    def new_master(self, *, instead_of: str) -> str:
+        """Wait until a pod other than `instead_of` is master and a Sentinel names it; returns its name.
+
+        `instead_of` must not be able to come back meanwhile: it would go on as master.
+        """
         others = tuple(pod for pod in PODS if pod != instead_of)
 
         def look() -> str | None:
@@ -92,13 +119,46 @@ class RedisTrio:
             named = {self.named_by(pod) for pod in others}
             return next((pod for pod in others if roles.get(pod) == "master" and pod in named), None)
 
-        master = wait_until(look, timeout=timeout, describe=f"a master other than {instead_of}")
+        what = f"a master other than {instead_of}"
+        master = wait_until(look, timeout=self.failover_seconds, describe=what, tolerate=(CommandFailed,))
         assert master
         return master
 
     def kill(self, pod: str) -> None:
-        """Delete the pod without any grace: its processes are killed."""
+        """Delete the pod without any grace: its processes are killed. Kubernetes starts it again.
+
+        If that takes less time than a failover, the pod goes on as master with its data, and no other pod is
+        promoted. `killed` keeps it away.
+        """
         self.kubectl("-n", self.namespace, "delete", "pod", pod, "--force", "--grace-period=0")
+
+    @contextmanager
+    def killed(self, pod: str) -> Iterator[None]:
+        """Kill the pod. Kubernetes starts it again when the block ends, and not earlier."""
+        metadata = {"name": "no-new-pods", "namespace": self.namespace}
+        quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata}
+        self.kubectl.apply({**quota, "spec": {"hard": {"pods": "0"}}})
+        try:
+            self.kill(pod)
+            yield
+        finally:
+            self.kubectl("-n", self.namespace, "delete", "resourcequota", metadata["name"])
+            wait_until(
+                lambda: self._is_made_again(pod),
+                timeout=scaled(30),
+                describe=f"pod {pod} to be made again",
+                interval=1,
+            )
+
+    def _is_made_again(self, pod: str) -> bool:
+        """Whether the pod is there. If not, ask for it.
+
+        After many refusals the StatefulSet's controller waits for minutes before it tries again. A change of
+        one of its pods makes it look at once.
+        """
+        words = ["annotate", "--overwrite", "pods", "-l", "app.kubernetes.io/name=redis"]
+        self.kubectl("-n", self.namespace, *words, f"livekit-platform/looked-at={time.time_ns()}")
+        return self.incarnation(pod) is not None
 
     def signal(self, pod: str, node: testinfra.host.Host, name: str, *, only_server: bool = False) -> None:
         """Send a signal to the pod's server and Sentinel, or to the server only, from its node."""
@@ -115,6 +175,14 @@ class RedisTrio:
         )
         sent = node.run(script).stdout.split()
         assert len(sent) >= len(containers), f"of {pod} only {sent} were found"
+
+    def incarnation(self, pod: str) -> tuple[str, int] | None:
+        """Identifies the pod's current server: the pod's uid and its restarts; None if there is no pod."""
+        for found in self.kubectl.get("pods", "-n", self.namespace, f"--field-selector=metadata.name={pod}"):
+            for status in found["status"].get("containerStatuses", []):
+                if status["name"] == "redis":
+                    return found["metadata"]["uid"], status["restartCount"]
+        return None
 
     def node_of(self, pod: str) -> str:
         words = ["-n", self.namespace, "get", "pod", pod, "-o", "jsonpath={.spec.nodeName}"]
@@ -143,11 +211,15 @@ def deploy(
     """Apply the Secret and the chart in an existing namespace, for SFUs at the cluster's nodes."""
     config = sentinel_config(kubectl, namespace, failover_ms=failover_ms)
     files = redis_values.secret_files(config, PASSWORD, replication_password)
+    chart = redis_values.chart_values(config)
+    # On a slow machine two of the three take longer to start; a test must see what they do before it is over.
+    grace = min(_LONGEST_GRACE, round(scaled(chart["sentinel"]["restartGraceSeconds"])))
     values = {
-        **redis_values.chart_values(config),
+        **chart,
         # The platform's own class may not be there.
         "priorityClassName": "",
         "cpuRequest": "20m",
+        "sentinel": {**chart["sentinel"], "restartGraceSeconds": grace},
         "aclChecksum": hashlib.sha256(json.dumps(files).encode()).hexdigest(),
     }
     secret = {
@@ -158,7 +230,7 @@ def deploy(
     }
     kubectl.apply(secret)
     apply_chart(kubectl, "redis", namespace, values)
-    trio = RedisTrio(kubectl, namespace, _own_password(files))
+    trio = RedisTrio(kubectl, namespace, _own_password(files), failover_ms)
     trio.settled(timeout=_ROLL_SECONDS)
     return trio
 
@@ -170,7 +242,10 @@ def deployed(kubectl: Kubectl, namespace: str) -> RedisTrio | None:
         return None
     secret = json.loads(kubectl("-n", namespace, "get", "secret", "redis-acl", "-o", "json").stdout)
     files = {name: base64.b64decode(data).decode() for name, data in secret["data"].items()}
-    return RedisTrio(kubectl, namespace, _own_password(files))
+    words = ["get", "configmap", "redis", "-o", "jsonpath={.data.settings\\.sh}"]
+    settings = kubectl("-n", namespace, *words).stdout
+    [failover_ms] = re.findall(r"^down_after_ms=(\d+)$", settings, re.MULTILINE)
+    return RedisTrio(kubectl, namespace, _own_password(files), int(failover_ms))
 
 
 def _own_password(files: Mapping[str, str]) -> str:

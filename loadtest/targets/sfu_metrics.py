@@ -58,13 +58,13 @@ class NodeLoad:
     bytes_out: float
 
 
-def read_counters(node: IPv4Address) -> NodeCounters:
+def read_counters(node: IPv4Address, port: int = METRICS_PORT) -> NodeCounters:
     """Ask one SFU node.
 
     Raises:
         httpx.HTTPError: no answer, or none that is 200.
     """
-    return parse_counters(_exposition(node))
+    return parse_counters(_exposition(node, port))
 
 
 def read_load(node: IPv4Address) -> NodeLoad:
@@ -73,11 +73,11 @@ def read_load(node: IPv4Address) -> NodeLoad:
     Raises:
         httpx.HTTPError: no answer, or none that is 200.
     """
-    return parse_load(_exposition(node))
+    return parse_load(_exposition(node, METRICS_PORT))
 
 
-def _exposition(node: IPv4Address) -> str:
-    response = httpx.get(f"http://{node}:{METRICS_PORT}/metrics", timeout=5)
+def _exposition(node: IPv4Address, port: int) -> str:
+    response = httpx.get(f"http://{node}:{port}/metrics", timeout=5)
     response.raise_for_status()
     return response.text
 

@@ -1,9 +1,10 @@
-"""A call that is held while something is broken, and how long its picture stood still meanwhile."""
+"""A call that goes on while a test breaks something, and how long its video stood still meanwhile."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,30 +18,61 @@ from loadtest.net.bridge import ClientNetwork
 from loadtest.net.namespace import client_namespace
 from loadtest.targets.outputs import StackOutputs
 from loadtest.targets.tokens import Admission, make_admission
-from tests.deployment.kubectl import Kubectl
 from tests.e2e.call import MARKED_MEDIA, room_name
 
-# What a viewer takes for a standstill.
+# A viewer notices a standstill of this length.
 FREEZE_MS = 1000.0
 _JOIN_SECONDS = 40.0
-_SFU = "app.kubernetes.io/name=livekit-server"
 
 
-def admissions(outputs: StackOutputs, urls: Sequence[str]) -> tuple[Admission, Admission]:
-    """A publisher and a subscriber of one room, who enter at the first and at the last of `urls`."""
-    room = room_name()
+@dataclass(frozen=True)
+class HeldCall:
+    """The two clients of a call that is going on."""
+
+    publisher: ClientProcess
+    subscriber: ClientProcess
+
+    def run_for(self, seconds: float) -> None:
+        """Let the call go on for this long.
+
+        Raises:
+            ClientDied: a client did not last.
+        """
+        self.subscriber.run_for(seconds)
+        self.publisher.run_for(0)
+
+    def finish(self) -> None:
+        """End both clients, so that their recordings are complete."""
+        self.subscriber.finish()
+        self.publisher.finish()
+
+
+def admissions(
+    outputs: StackOutputs, urls: Sequence[str], *, room: str | None = None
+) -> tuple[Admission, Admission]:
+    """A publisher and a subscriber of one room, who enter at the first and at the last of `urls`.
+
+    Args:
+        room: its name; by default a room that does not exist yet.
+    """
+    name = room or room_name()
     return (
-        make_admission(outputs, url=urls[0], room=room, identity="publisher"),
-        make_admission(outputs, url=urls[-1], room=room, identity="subscriber"),
+        make_admission(outputs, url=urls[0], room=name, identity="publisher"),
+        make_admission(outputs, url=urls[-1], room=name, identity="subscriber"),
     )
 
 
 @contextmanager
 def held_call(
-    outputs: StackOutputs, network: ClientNetwork, urls: Sequence[str], logs: Path
-) -> Iterator[ClientProcess]:
-    """Two clients in a room for as long as the block runs; gives the one that watches, and sees."""
-    sends, watches = admissions(outputs, urls)
+    outputs: StackOutputs,
+    network: ClientNetwork,
+    urls: Sequence[str],
+    logs: Path,
+    *,
+    room: str | None = None,
+) -> Iterator[HeldCall]:
+    """Two clients in a room while the block runs; video has arrived when it begins."""
+    sends, watches = admissions(outputs, urls, room=room)
 
     def config(admission: Admission, **role: Any) -> ClientConfig:
         return ClientConfig(url=admission.url, token=admission.token, join_timeout=_JOIN_SECONDS, **role)
@@ -63,27 +95,12 @@ def held_call(
     ):
         publisher.wait_for(Joined, timeout=_JOIN_SECONDS)
         subscriber.wait_for(FirstVideo, timeout=_JOIN_SECONDS)
-        yield subscriber
+        yield HeldCall(publisher, subscriber)
 
 
 def longest_standstill_ms(recording: Recording, since_ms: float, until_ms: float) -> float:
-    """The longest time without a new picture between the two, in ms."""
+    """The longest time between the two without a new frame, in ms."""
     [frames] = pictures_of(recording).values()
     during = within(frames, Span(since_ms, until_ms))
     moments = [since_ms, *(frame.received_ms for frame in during), until_ms]
     return max(later - earlier for earlier, later in pairwise(moments))
-
-
-def sfus_ready(kubectl: Kubectl, namespace: str) -> list[bool]:
-    """Of each SFU pod, whether it is ready."""
-    pods = kubectl.get("pods", "-n", namespace, "-l", _SFU)
-    return [status["ready"] for pod in pods for status in pod["status"]["containerStatuses"]]
-
-
-def sfu_restarts(kubectl: Kubectl, namespace: str) -> dict[str, int]:
-    """How often each SFU pod's containers were restarted, by the pod's uid."""
-    pods = kubectl.get("pods", "-n", namespace, "-l", _SFU)
-    return {
-        pod["metadata"]["uid"]: sum(status["restartCount"] for status in pod["status"]["containerStatuses"])
-        for pod in pods
-    }

@@ -16,9 +16,11 @@ from common.waiting import NeverHappened, wait_until
 from loadtest.client.process import ClientDied
 from loadtest.net.bridge import ClientNetwork
 from loadtest.targets.outputs import StackOutputs
-from tests.chaos.held_call import admissions, sfu_restarts, sfus_ready
+from tests.chaos.held_call import admissions
+from tests.chaos.sfu_routing import sfu_pods, sfu_restarts
 from tests.deployment.kubectl import Kubectl
 from tests.e2e.call import CallResult, Network, assert_media_arrived, hold_call
+from tests.support.speed import scaled
 
 # A liveness probe that asked LiveKit's `/` would have restarted it after 30 s.
 _WATCHED_SECONDS = 40.0
@@ -34,7 +36,7 @@ def _away(kubectl: Kubectl, namespace: str) -> Iterator[None]:
     try:
         wait_until(
             lambda: not kubectl.get("pods", "-n", namespace, "-l", "app.kubernetes.io/name=redis"),
-            timeout=60,
+            timeout=scaled(60),
             describe="Redis to be gone",
         )
         yield
@@ -52,8 +54,8 @@ def test_no_sfu_is_restarted_for_want_of_redis(
     before = sfu_restarts(kubectl, namespace)
     with _away(kubectl, namespace):
         wait_until(
-            lambda: not any(sfus_ready(kubectl, namespace)),
-            timeout=60,
+            lambda: not any(pod.ready for pod in sfu_pods(kubectl, namespace).values()),
+            timeout=scaled(60),
             describe="the SFUs to notice that Redis is away",
         )
         with pytest.raises(NeverHappened):
@@ -63,18 +65,22 @@ def test_no_sfu_is_restarted_for_want_of_redis(
                 describe="an SFU to be restarted",
                 interval=2,
             )
-    wait_until(lambda: all(sfus_ready(kubectl, namespace)), timeout=60, describe="the SFUs to be ready again")
+    wait_until(
+        lambda: all(pod.ready for pod in sfu_pods(kubectl, namespace).values()),
+        timeout=scaled(60),
+        describe="the SFUs to be ready again",
+    )
     assert sfu_restarts(kubectl, namespace) == before
 
     def next_call() -> CallResult:
-        sends, watches = admissions(outputs, outputs.signal_urls)
+        sends, watches = admissions(outputs, [outputs.signal_url])
         return hold_call(
             client_network, publisher=sends, subscriber=watches, through=Network(), logs=tmp_path
         )
 
     call = wait_until(
         next_call,
-        timeout=_RECOVERY_SECONDS,
+        timeout=scaled(_RECOVERY_SECONDS),
         describe="a call after Redis is back",
         tolerate=(ClientDied, NeverHappened),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any
 
 from livekit_platform import names
@@ -19,9 +20,12 @@ SENTINEL_AUTH_FILE = "sentinel-auth.conf"
 _REPLICA = "replica"
 _SENTINEL = "sentinel"
 _NOBODY = "user default off resetpass resetchannels -@all"
-# A failover that does not end is tried again after twice this many times the silence that began it.
-_FAILOVER_TIMES = 3
-_LEAST_FAILOVER_MS = 10000
+# Milliseconds in which a promotion is over, also on a busy machine.
+_LEAST_FAILOVER_MS = 5000
+# Seconds that the last master has to come back at least: a pod is rescheduled and its image pulled.
+_LEAST_RESTART_GRACE = 60
+# Seconds for an election and a promotion.
+_ELECTION_SECONDS = 15
 
 
 def secret_files(config: PlatformConfig, password: str, replication_password: str) -> dict[str, str]:
@@ -102,6 +106,24 @@ def _lines(*lines: str) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def failover_timeout_ms(failover_ms: int) -> int:
+    """The time after which Sentinels give up an attempt; they start the next one after twice this time.
+
+    An attempt fails if two Sentinels vote at the same moment, each for itself. Clients give up some 30 s
+    after they lose Redis, so the second attempt must be over by then.
+
+    Args:
+        failover_ms: the silence after which the Sentinels take the master for dead.
+    """
+    return max(_LEAST_FAILOVER_MS, failover_ms)
+
+
+def failover_seconds(failover_ms: int, *, attempts: int) -> int:
+    """The longest time from the end of a master to the next one, if all attempts but the last one fail."""
+    waiting_ms = failover_ms + (attempts - 1) * 2 * failover_timeout_ms(failover_ms)
+    return math.ceil(waiting_ms / 1000) + _ELECTION_SECONDS
+
+
 def chart_values(config: PlatformConfig) -> dict[str, Any]:
     """Values of charts/redis: no secret, and nothing unknown at preview."""
     redis = config.redis
@@ -118,7 +140,8 @@ def chart_values(config: PlatformConfig) -> dict[str, Any]:
             "port": config.ports.redis_sentinel,
             "masterName": REDIS_MASTER,
             "downAfterMs": redis.failover_ms,
-            "failoverTimeoutMs": max(_LEAST_FAILOVER_MS, _FAILOVER_TIMES * redis.failover_ms),
+            "failoverTimeoutMs": failover_timeout_ms(redis.failover_ms),
+            "restartGraceSeconds": max(_LEAST_RESTART_GRACE, failover_seconds(redis.failover_ms, attempts=2)),
             "aclKey": SENTINEL_ACL_FILE,
             "replicationKey": REPLICATION_FILE,
             "authKey": SENTINEL_AUTH_FILE,

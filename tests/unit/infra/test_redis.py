@@ -135,9 +135,26 @@ def test_only_probes_need_no_password_and_they_may_hardly_anything(make_config: 
 def test_the_chart_gets_three_and_the_times(make_config: ConfigMaker) -> None:
     assert redis.chart_values(make_config())["sentinel"]["enabled"] is False
     three = redis.chart_values(make_config(redis={"kind": "sentinel", "failover_ms": 8000}))["sentinel"]
-    assert (three["enabled"], three["downAfterMs"], three["failoverTimeoutMs"]) == (True, 8000, 24000)
+    assert (three["enabled"], three["downAfterMs"], three["failoverTimeoutMs"]) == (True, 8000, 8000)
     short = redis.chart_values(make_config(redis={"kind": "sentinel", "failover_ms": 1000}))["sentinel"]
-    assert short["failoverTimeoutMs"] == 10000
+    assert short["failoverTimeoutMs"] == 5000
+
+
+def test_a_second_attempt_to_fail_over_comes_before_clients_give_up(make_config: ConfigMaker) -> None:
+    failover_ms = make_config(redis={"kind": "sentinel"}).redis.failover_ms
+    assert redis.failover_seconds(failover_ms, attempts=2) <= 30
+
+
+@pytest.mark.parametrize("failover_ms", [1000, 5000, 20000, 60000])
+def test_an_empty_master_waits_longer_than_two_attempts_to_replace_it(
+    make_config: ConfigMaker, failover_ms: int
+) -> None:
+    """Otherwise it would start as master after all, and its replicas would copy its empty data."""
+    config = make_config(redis={"kind": "sentinel", "failover_ms": failover_ms})
+    grace = redis.chart_values(config)["sentinel"]["restartGraceSeconds"]
+    assert grace >= max(60, redis.failover_seconds(failover_ms, attempts=2))
+    # The startup probe of charts/redis.
+    assert grace < 300
 
 
 def test_the_three_restart_with_a_new_password_of_their_own(make_config: ConfigMaker) -> None:

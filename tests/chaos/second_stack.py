@@ -1,0 +1,121 @@
+"""A second whole stack on the running stack's cluster, deployed as an engineer with a given cluster does it.
+
+Tests may change it and break it: the stack that all other tests share stays as it is. What the two would
+share is chosen separately: the namespace, and every port of the nodes. Our images come from a registry on
+each node, where `make images-push` puts them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from common.commands import run
+from loadtest.net.bridge import ClientNetwork
+from loadtest.targets.outputs import StackOutputs
+from tests.running import CHECKOUT
+from tests.support.speed import scaled
+
+NAMESPACE = "given"
+DOMAIN = "given.localhost"
+METRICS_PORT = 16789
+_PORTS: dict[str, Any] = {
+    "signal": 17880,
+    "ice_tcp": 17881,
+    "media_udp": 17882,
+    "turn_udp": 13478,
+    "turn_tcp": 13478,
+    "turn_tls": 15349,
+    "turn_relay": {"first": 41000, "last": 41199},
+    "turn_metrics": 19641,
+    "turn_reports": 19642,
+    "livekit_metrics": METRICS_PORT,
+    "edge_https": 19443,
+    "edge_http": 19080,
+}
+# Longer than Pulumi waits for an object (10 min): a killed `up` would leave its engine behind.
+_UP_SECONDS = 900.0
+_DOWN_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class SecondStack:
+    """The stack, and the files by which its engineer configures it.
+
+    Attributes:
+        environment: variables that choose the instance, its cluster and its configuration.
+        overlay: the file with its configuration; `configure` writes it.
+        state: the instance's directory.
+        base: the configuration that every variant of the stack has.
+    """
+
+    environment: Mapping[str, str]
+    overlay: Path
+    state: Path
+    base: Mapping[str, Any]
+
+    def make(self, *words: str, timeout: float) -> str:
+        """`make`; the exception of a failure has its output."""
+        return run(["make", "-s", *words], cwd=CHECKOUT, env=self.environment, timeout=timeout).stdout
+
+    def configure(self, **changes: Any) -> None:
+        """Write the configuration of the next `up`: the base and `changes`."""
+        config = {f"livekit-platform:{key}": value for key, value in {**self.base, **changes}.items()}
+        self.overlay.write_text(yaml.safe_dump({"config": config}))
+
+    def up(self, **changes: Any) -> None:
+        """`make up` with the base configuration and `changes`."""
+        self.configure(**changes)
+        self.make("up", timeout=scaled(_UP_SECONDS))
+
+    def outputs(self) -> StackOutputs:
+        return StackOutputs.model_validate_json(self.make("outputs", "SECRETS=1", timeout=scaled(120)))
+
+
+def client_network(outputs: StackOutputs, running: StackOutputs) -> ClientNetwork:
+    """The network of the cluster's clients, with the second stack's names and certificate authority.
+
+    Args:
+        outputs: the second stack's.
+        running: those of the stack that made the cluster; only they name the bridge.
+    """
+    network = outputs.model_copy(update={"client_network": running.client_network}).network_of_clients
+    assert network is not None
+    return network
+
+
+@contextmanager
+def second_stack(
+    running: StackOutputs, nodes: list[dict[str, str]], images: Mapping[str, str], directory: Path
+) -> Iterator[SecondStack]:
+    """The second stack while the block runs.
+
+    Args:
+        nodes: the cluster's nodes, as the configuration names them.
+        images: the configuration's section of that name.
+    """
+    state = running.kubeconfig_path.parent
+    # Of this checkout only, and always the same: the next session repairs what a killed one left.
+    instance = f"g{state.name[:5]}"
+    overlay = directory / "overlay.yaml"
+    stack = SecondStack(
+        {
+            "LKP_INSTANCE": instance,
+            "LKP_KUBECONFIG": str(running.kubeconfig_path),
+            "LKP_OVERLAY": str(overlay),
+        },
+        overlay,
+        state.parent / instance,
+        {"namespace": NAMESPACE, "domain": DOMAIN, "nodes": nodes, "images": dict(images), "ports": _PORTS},
+    )
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.make("down", timeout=scaled(_DOWN_SECONDS))
+    assert not stack.state.exists()

@@ -53,10 +53,14 @@ def up(instance: Instance) -> None:
     problems = machine.problems(cluster=given is None, running=is_running(instance))
     if problems:
         raise NotReady("\n".join(map(str, problems)))
-    stack = Stack(instance)
-    provider = _provider_steps(stack)
+    run_steps(*_planned(instance, given))
+
+
+def _planned(instance: Instance, given: GivenCluster | None) -> list[Step]:
+    """All steps of `make up`."""
+    provider = _provider_steps(Stack(instance))
     deploy = (_given_steps if given else _local_steps)(instance, tuple(step.name for step in provider))
-    run_steps(*_once([*_tool_steps(instance), *provider, *deploy]))
+    return _once([*_tool_steps(instance), *provider, *deploy])
 
 
 def _once(steps: Iterable[Step]) -> list[Step]:

@@ -134,7 +134,7 @@ def repair(
         pods,
         _pods(kubectl, namespace),
         said,
-        longest_standstill_ms(watching.recording, started_ms, ended_ms),
+        longest_standstill_ms(watching.subscriber.recording, started_ms, ended_ms),
     )
 
 

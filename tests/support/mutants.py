@@ -114,8 +114,11 @@ def _slots(node: ast.AST, function: str = "module") -> Iterator[_Slot]:
         for index, child in enumerate(children):
             if not isinstance(child, ast.AST):
                 continue
-            named = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-            inside = f"{function}.{child.name}" if named else function
+            inside = (
+                f"{function}.{child.name}"
+                if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+                else function
+            )
             yield _Slot(node, field, index if isinstance(value, list) else None, child, function)
             yield from _slots(child, inside)
 

@@ -76,7 +76,8 @@ def _end_leases(url: str) -> None:
         with engine.begin() as connection:
             ends = connection.scalars(select(WebhookDelivery.claimed_until).where(held)).all()
             assert ends, "no delivery is leased"
-            assert all(end <= now + LEASE for end in ends), "they would not end by themselves in time"
+            in_time = [end is not None and end <= now + LEASE for end in ends]
+            assert all(in_time), f"these leases would not end by themselves in time: {ends}"
             connection.execute(update(WebhookDelivery).where(held).values(claimed_until=now))
     finally:
         engine.dispose()

@@ -19,7 +19,7 @@ def cold(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> dict[str, Step]
     monkeypatch.setattr(source.ImageSource.__init__, "__defaults__", (lambda _host: False,))
     monkeypatch.setattr(Tool, "on_path", lambda _: None)
     monkeypatch.setattr(machine, "missing_packages", lambda: ["mmdebstrap"])
-    steps = up._once([*up._tool_steps(instance), *up._local_steps(instance)])
+    steps = up._planned(instance, None)
     Plan(steps)  # refuses names that do not fit
     return {step.name: step for step in steps}
 
@@ -40,7 +40,12 @@ def test_only_programs_are_compiled_and_all_else_can_run_beside_it(cold: dict[st
     compiled = {name for name, step in cold.items() if step.resource is Resource.COMPILER}
     assert compiled == {name for name in cold if name.startswith("build ") and " image " not in name}
     assert len(compiled) > 5
-    beside = [name for name in cold if name.startswith(("make root file system", "download"))]
+    beside = [
+        name
+        for name in cold
+        # Pulumi itself must be built before it can download a provider.
+        if name.startswith(("make root file system", "download")) and "pulumi-resource-kubernetes" not in name
+    ]
     assert beside
     assert all(not _before(cold, name) & compiled for name in beside)
 
@@ -59,6 +64,6 @@ def test_a_second_run_builds_nothing_that_is_there(
     monkeypatch.setattr(source.ImageSource, "is_stored", lambda *_: True)
     monkeypatch.setattr("local.toolchain.go_tools.GoTool.built", True)
     monkeypatch.setattr(machine, "missing_packages", list)
-    again = {step.name for step in up._once([*up._tool_steps(instance), *up._local_steps(instance)])}
+    again = {step.name for step in up._planned(instance, None)}
     assert not [name for name in again if name.startswith(("build", "download", "install m"))]
     assert "pulumi up" in again

@@ -37,6 +37,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     is_worker = hasattr(config, "workerinput")
     if not is_worker:
+        if config.getoption("numprocesses", None):
+            speed.slowness()  # before the workers start: they would measure each other
         config.pluginmanager.register(LayerTimes(config.getoption("layer_times")))
 
 

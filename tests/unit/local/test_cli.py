@@ -21,7 +21,8 @@ from local.lock import exclusive
 from local.machine import Problem
 from local.paths import CHECKOUT, Instance
 from local.stack import Stack
-from local.status import Observation, Part
+from local.status import Observation, Part, provider_part
+from local.toolchain.kubernetes_provider import Origin, Provider
 from tests.unit.local.conftest import Home
 
 
@@ -244,6 +245,8 @@ def test_a_status_has_parts_and_warnings(
     part = Part("node", "node1", "node1", "v1.35.4", "", healthy, "" if healthy else "NotReady: [no] word")
     monkeypatch.setattr(cli, "observe", lambda _instance, **_: Observation(broken=(part,)))
     monkeypatch.setattr(debian_lock, "warning", lambda: "1 Debian package differs")
+    provider = Provider(Path("/bin/it"), "4.25.0", Origin.BUILT)
+    monkeypatch.setattr(Stack, "linked_provider", lambda _stack: provider)
     assert cli.main(["status"]) == (0 if healthy else 1)
     printed = capsys.readouterr()
     assert part.detail in printed.out  # brackets are printed as they are
@@ -251,7 +254,7 @@ def test_a_status_has_parts_and_warnings(
     assert cli.main(["status", "--json"]) == (0 if healthy else 1)
     assert json.loads(capsys.readouterr().out) == {
         "healthy": healthy,
-        "parts": [part.to_json()],
+        "parts": [provider_part(provider).to_json(), part.to_json()],
         "warnings": ["1 Debian package differs"],
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -182,6 +183,7 @@ def test_make_up_downloads_it_and_builds_it_only_where_that_failed(
     downloadable: bool, instance: Instance, tmp_path: Path, pulumi_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PULUMI_HOME", str(pulumi_home))
+    monkeypatch.setenv("PATH", os.defpath)  # a running stack's provider is on the tests' PATH
     built: list[str] = []
 
     def build(tool: GoTool) -> Path:

@@ -82,8 +82,9 @@ class Suite:
     def tests(self, part: Part, *words: str) -> None:
         """Run one part of the tests."""
         argv = [
-            *(sys.executable, "-m", "pytest", "--part", part.value),
-            *("--layer-times", str(self.layer_times), f"--junitxml={self.junit(part)}"),
+            *(sys.executable, "-m", "pytest", f"--part={part.value}"),
+            # With "=": pytest takes a path that follows an option which it does not know yet for a test.
+            *(f"--layer-times={self.layer_times}", f"--junitxml={self.junit(part)}"),
             *(("-m", self.select) if self.select else ()),
             *words,
         ]

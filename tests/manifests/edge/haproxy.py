@@ -16,12 +16,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 from common.waiting import wait_until
 from tests.manifests.rendering import Manifest, of_kind
+from tests.support.http_server import Server
 
 _LOOPBACK = "127.0.0.1"
 # As run.sh finds it.
@@ -59,7 +60,7 @@ class Answer:
         return dict(json.loads(self.text))
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(Server):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Silent: health checks go away before they have read the answer."""
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import jwt
@@ -21,6 +21,7 @@ from livekit.protocol import egress as proto_egress
 from livekit.protocol import models as proto
 from livekit.protocol import room as proto_room
 
+from tests.support.http_server import Server
 from tests.support.serving import serving_in_thread
 from tests.unit.token_api.support import KEY, SECRET
 
@@ -270,7 +271,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: the test's output is for the test."""
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(Server):
     # Connections are kept open by the client: the test need not wait for them to end.
     daemon_threads = True
     block_on_close = False

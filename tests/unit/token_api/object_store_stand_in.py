@@ -6,10 +6,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 from pydantic import SecretStr
 
+from tests.support.http_server import Server
 from tests.support.serving import serving_in_thread
 from token_api.settings import Settings
 
@@ -41,7 +42,7 @@ class StoreStandIn:
         return settings.model_copy(update=known)
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(Server):
     daemon_threads = True
     store: StoreStandIn
 

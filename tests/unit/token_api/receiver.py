@@ -9,8 +9,9 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
+from tests.support.http_server import Server
 from tests.support.serving import serving_in_thread
 from tests.support.speed import scaled
 
@@ -63,7 +64,7 @@ class Receiver:
         return [message.id for message in self.messages]
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(Server):
     daemon_threads = True
 
     def __init__(self, receiver: Receiver) -> None:

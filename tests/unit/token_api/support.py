@@ -8,11 +8,12 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import jwt
 
+from tests.support.http_server import Server
 from tests.support.serving import serving_in_thread
 
 KEY = "APItest12345"
@@ -83,7 +84,7 @@ class LiveKitStandIn(BaseHTTPRequestHandler):
         """Nothing: the test's output is for the test."""
 
 
-class StandInServer(ThreadingHTTPServer):
+class StandInServer(Server):
     """Counts the calls, and gives `answer` (status, media type, body) to all where it is set."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pytest
 from livekit_platform.certificates import new_authority, new_server_certificate
 from loadtest.targets.outputs import StackOutputs
 from loadtest.targets.resolving import async_edge_client, edge_client
+from tests.support.http_server import Server
 from tests.unit.loadtest.targets.test_outputs import OUTPUTS
 
 
@@ -68,7 +69,7 @@ def _edge(authority: Authority) -> Iterator[Edge]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(authority.chain)
     context.sni_callback = lambda _socket, name, _context: handshakes.append(name)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a refused handshake is the client's to tell
     server.socket = context.wrap_socket(server.socket, server_side=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -64,8 +65,12 @@ def _machine_speed() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _sigterm_runs_teardowns() -> None:
-    """SIGTERM ends the session as Ctrl-C does: with its teardowns, and `pytest_sessionfinish` below."""
+    """SIGTERM ends the session as Ctrl-C does: with its teardowns, and `pytest_sessionfinish` below.
+
+    A shell that starts the session in the background lets it ignore SIGINT; its children would inherit this.
+    """
     treat_sigterm_as_interrupt()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

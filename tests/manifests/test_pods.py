@@ -140,6 +140,7 @@ def test_what_runs_more_than_once_survives_a_drained_node(manifests: list[Manife
 
 _AT_START = "read when the container starts; the pod is replaced when it changes"
 _COPIED = "copied, and the copy is validated before the process gets it"
+_EACH_CONNECTION = "read for each new connection to the database; open connections stay, new ones fail"
 _SCRIPT = "the shell has the file open, which stays as it was"
 # Kubernetes replaces these files while the container runs: (chart, container, volume), and what happens then.
 # Before a new one is added, try on the real program what a wrong file does to it (ADR 26).
@@ -160,6 +161,7 @@ CHANGE_WHILE_THEY_RUN = {
     ("redis", "redis", "config"): f"{_AT_START}; but the readiness probe, which decides nothing for clients",
     ("redis", "sentinel", "acl"): _AT_START,
     ("redis", "sentinel", "config"): _AT_START,
+    ("token-api", "token-api", "database"): _EACH_CONNECTION,
 }
 
 

@@ -60,7 +60,15 @@ async def on_stage(platform: Platform) -> AsyncIterator[str]:
     stream_id = platform.service.live_stream()["id"]
     async with client(platform.livekit.url, platform.service.token("creator", stream_id)) as creator:
         await creator.publish_microphone()
+        await eventually(
+            lambda: _tracks(platform, stream_id), "LiveKit to list the published track", within=10
+        )
         yield stream_id
+
+
+def _tracks(platform: Platform, stream_id: str) -> list[Any]:
+    people = platform.service.call("GET", f"/streams/{stream_id}/participants")["items"]
+    return [track for person in people for track in person["tracks"]]
 
 
 def begin(platform: Platform, stream_id: str) -> str:

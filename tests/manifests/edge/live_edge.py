@@ -123,9 +123,16 @@ class LiveEdge:
 
             def answers() -> bool:
                 assert process.poll() is None, self.log("run")
-                return self.served() is not None
+                # The master process listens a little later than its worker.
+                return self.served() is not None and bool(self.worker())
 
-            wait_until(answers, timeout=WAIT_SECONDS, describe="HAProxy", interval=0.05, tolerate=(OSError,))
+            wait_until(
+                answers,
+                timeout=WAIT_SECONDS,
+                describe="HAProxy",
+                interval=0.05,
+                tolerate=(OSError, ValueError),
+            )
             yield
 
     def _log(self, script: str) -> Path:

@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from livekit.protocol import models as proto
 from sqlalchemy import select
 
@@ -20,6 +19,7 @@ from tests.unit.token_api.api import START, Api, problem
 from tests.unit.token_api.livekit_double import TwirpError
 from tests.unit.token_api.receiver import eventually
 from tests.unit.token_api.support import KEY, OTHER_SECRET, sign
+from token_api.app import create_app
 from token_api.database.tables import (
     Outbox,
     Participant,
@@ -30,6 +30,7 @@ from token_api.database.tables import (
 )
 from token_api.domain.roles import StreamRole
 from token_api.domain.vocabulary import InboxState, SessionState, StreamStatus
+from token_api.settings import Settings
 from token_api.use_cases import webhooks_in
 
 PATH = "/v1/webhooks/livekit"
@@ -275,8 +276,9 @@ async def test_who_publishes_beyond_their_role_is_judged_at_once_and_nobody_else
     )
 
 
-async def test_without_its_database_it_asks_livekit_to_send_again(app: FastAPI) -> None:
-    # No tables: as good as no database. Without the lifespan no worker asks for them, too.
+async def test_without_its_database_it_asks_livekit_to_send_again(settings: Settings) -> None:
+    # The database has no tables, which fails like no database. Without the lifespan no worker uses it.
+    app = create_app(settings)
     name = "stream_00000000-0000-4000-8000-000000000000_0123456789ab"
     body = json.dumps(event("room_started", name, 0)).encode()
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)

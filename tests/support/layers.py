@@ -46,12 +46,12 @@ class Layer:
 
 # From fast and narrow to slow and wide: a reader fixes the narrowest failure first.
 LAYERS = (
-    Layer("unit", 400, isolated=True),
+    Layer("unit", 430, isolated=True),
     Layer("images", 60, isolated=True),
-    Layer("manifests", 120, isolated=True),
-    Layer("services", 60, isolated=True),
-    Layer("stack_secrets", 60, isolated=True),
-    Layer("token_api", 200, isolated=True),
+    Layer("manifests", 90, isolated=True),
+    Layer("services", 40, isolated=True),
+    Layer("stack_secrets", 100, isolated=True),
+    Layer("token_api", 180, isolated=True),
     Layer("network", 90),
     Layer("plugins", 60),
     Layer("deployment", 300),

@@ -171,7 +171,7 @@ def run(suite: Suite, junit: Path | None) -> int:
             for argv in _LINT:
                 suite.command(argv[0], [sys.executable, "-m", *argv])
         with suite.step("isolated tests", _expected(Part.ISOLATED)):
-            suite.tests(Part.ISOLATED, "-n", str(_WORKERS), "--dist", "loadfile")
+            suite.tests(Part.ISOLATED, "-n", str(_WORKERS), "--dist=loadfile", "--no-loadscope-reorder")
         if _wait_for_the_stack(suite, stack):
             suite.measure_speed()
             with suite.step("tests on the stack", _expected(Part.STACK)):

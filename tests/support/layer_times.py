@@ -1,4 +1,4 @@
-"""The pytest plugin that reports the time per layer at the end of each run."""
+"""The pytest plugin that reports at the end of each run: the time per layer, and other Debian packages."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from local import debian_lock
 from tests.support import layers, speed
 from tests.support.layers import Ledger
 
 
 class LayerTimes:
-    """Adds up the time of each test's phases; prints the table, and appends it to a file if one is given."""
+    """Adds up the time of each test's phases; prints the table, and appends it to a file if one is given.
+
+    A failing run also names the Debian packages in our images that differ from the locked ones.
+    """
 
     def __init__(self, file: Path | None) -> None:
         self._ledger = Ledger()
@@ -28,3 +32,7 @@ class LayerTimes:
         elif spent:
             terminalreporter.section("time")
             terminalreporter.write(layers.table(spent, speed.slowness()))
+        failed = terminalreporter.stats.get("failed") or terminalreporter.stats.get("error")
+        if failed and (difference := debian_lock.warning()):
+            terminalreporter.section("Debian packages")
+            terminalreporter.write_line(difference)

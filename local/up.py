@@ -34,7 +34,8 @@ _JOIN = "join nodes"
 _CONNECT = "connect pods"
 _ADDONS = "install network policies and storage"
 _READY = "wait until the cluster is ready"
-_BEFORE_PULUMI = (_LINK_TOOLS, _READY, _LOAD_PLATFORM)
+_CONFIGURE = "complete the stack's configuration"
+_BEFORE_PULUMI = (_READY, _LOAD_PLATFORM, _CONFIGURE)
 _PULUMI = "pulumi up"
 _DOORS = "open doors for browsers"
 _HEALTHY = "wait until everything is healthy"
@@ -210,12 +211,8 @@ def _local_steps(instance: Instance, provider: tuple[str, ...]) -> list[Step]:
         step(_READY, cluster.wait_ready, _ADDONS),
         # Kubernetes starts meanwhile. Earlier, this would slow down the images that the cluster waits for.
         *load_steps(_LOAD_PLATFORM, catalog.platform_images(), _LOAD_CLUSTER),
-        step(
-            _PULUMI,
-            lambda: _deploy(instance, None),
-            *(*_BEFORE_PULUMI, *provider),
-            shows_output=True,
-        ),
+        step(_CONFIGURE, lambda: _configure(instance, None), _LINK_TOOLS, _START, *provider),
+        step(_PULUMI, lambda: _deploy(instance), *_BEFORE_PULUMI, shows_output=True),
         step(_DOORS, lambda: open_for_browsers(cluster, stack.outputs(show_secrets=False)), _PULUMI),
         step(_HEALTHY, lambda: observing.wait(instance), _DOORS),
     ]
@@ -224,10 +221,11 @@ def _local_steps(instance: Instance, provider: tuple[str, ...]) -> list[Step]:
 def _given_steps(instance: Instance, provider: tuple[str, ...]) -> list[Step]:
     """What is deployed on a cluster that the user names."""
     return [
+        Step(_CONFIGURE, lambda: _configure(instance, given_cluster()), (_LINK_TOOLS, *provider)),
         Step(
             _PULUMI,
-            lambda: _deploy(instance, given_cluster()),
-            (_LINK_TOOLS, *provider),
+            lambda: _deploy(instance),
+            (_CONFIGURE,),
             timed_as=f"{_PULUMI} (given cluster)",
             shows_output=True,
         ),
@@ -235,9 +233,11 @@ def _given_steps(instance: Instance, provider: tuple[str, ...]) -> list[Step]:
     ]
 
 
-def _deploy(instance: Instance, given: GivenCluster | None) -> None:
-    stack = Stack(instance)
-    stack.prepare(_facts(instance, given))
-    code = stack.up()
+def _configure(instance: Instance, given: GivenCluster | None) -> None:
+    Stack(instance).prepare(_facts(instance, given))
+
+
+def _deploy(instance: Instance) -> None:
+    code = Stack(instance).up()
     if code != 0:
         raise RuntimeError(f"exited with {code}; its output says why, and `make status` what is not healthy")

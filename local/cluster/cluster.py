@@ -144,6 +144,7 @@ class Cluster:
     def install_addons(self) -> None:
         """Network policies and the default storage class."""
         images = {image.repository.rpartition("/")[2]: image.reference for image in catalog.cluster_images()}
+        manifests = []
         for name, values in {
             "network-policy": {"IMAGE": images["kube-router"], "SERVICE_CIDR": SERVICE_CIDR},
             "storage": {"IMAGE": images["local-path-provisioner"], "HELPER_IMAGE": images["busybox"]},
@@ -151,7 +152,8 @@ class Cluster:
             manifest = (_MANIFESTS / f"{name}.yaml").read_text()
             for key, value in values.items():
                 manifest = manifest.replace(f"@{key}@", value)
-            self.kubectl("apply", "-f", "-", input=manifest)
+            manifests.append(manifest)
+        self.kubectl("apply", "-f", "-", input="\n---\n".join(manifests))
 
     def wait_ready(self) -> None:
         """Until every node is Ready and every system workload is rolled out.

@@ -46,18 +46,18 @@ class Layer:
 
 # From fast and narrow to slow and wide: a reader fixes the narrowest failure first.
 LAYERS = (
-    Layer("unit", 430, isolated=True),
+    Layer("unit", 450, isolated=True),
     Layer("images", 60, isolated=True),
     Layer("manifests", 90, isolated=True),
     Layer("services", 40, isolated=True),
     Layer("stack_secrets", 100, isolated=True),
     Layer("token_api", 180, isolated=True),
     Layer("network", 90),
-    Layer("plugins", 60),
-    Layer("deployment", 300),
+    Layer("plugins", 85),
+    Layer("deployment", 370),
     Layer("e2e", 190, isolated=True),
-    Layer("load", 220),
-    Layer("chaos", 60),
+    Layer("load", 310),
+    Layer("chaos", 65),
     Layer("teardown", 40),
 )
 _BY_NAME = {layer.name: layer for layer in LAYERS}

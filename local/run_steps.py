@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from common.commands import Children, CommandFailed
@@ -15,6 +16,8 @@ from local.steps import Plan, Step
 # pulumi ends what it has begun and writes its state; everything else needs no more than seconds.
 _END_SECONDS = 120.0
 _KILL_SECONDS = 10.0
+# How late an interrupt may be handled.
+_SIGNAL_SECONDS = 0.5
 
 _Ended = tuple[Step, BaseException | None]
 
@@ -62,11 +65,11 @@ class _Run:
                 thread.start()
             if not self._running:
                 return
-            try:
-                step, error = self._ended.get(timeout=progress.beat_seconds)
-            except Empty:
+            ended = self._wait_for_an_end(progress.beat_seconds)
+            if ended is None:
                 progress.beat()
                 continue
+            step, error = ended
             self._running.pop(step.name).join()
             if error is None:
                 self._done.add(step.name)
@@ -76,6 +79,17 @@ class _Run:
             if isinstance(error, CommandFailed | NeverHappened | RuntimeError | OSError):
                 raise StepFailed(step, error) from error
             raise error
+
+    def _wait_for_an_end(self, seconds: float) -> _Ended | None:
+        """The next step that ends, or None after this time.
+
+        A signal that arrives just before Python blocks is handled only when the wait ends, so waits are short.
+        """
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            with suppress(Empty):
+                return self._ended.get(timeout=min(left, _SIGNAL_SECONDS))
+        return None
 
     def _work(self, step: Step) -> None:
         self._children.adopt_thread()

@@ -83,7 +83,7 @@ class _Run:
     def _wait_for_an_end(self, seconds: float) -> _Ended | None:
         """The next step that ends, or None after this time.
 
-        A signal that arrives just before Python blocks is handled only when the wait ends, so waits are short.
+        A signal that arrives just before Python blocks is handled when the wait ends, so waits are short.
         """
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:

@@ -172,10 +172,12 @@ def run(suite: Suite, junit: Path | None) -> int:
                 suite.command(argv[0], [sys.executable, "-m", *argv])
         with suite.step("isolated tests", _expected(Part.ISOLATED)):
             suite.tests(Part.ISOLATED, "-n", str(_WORKERS), "--dist=loadfile", "--no-loadscope-reorder")
+        suite.measure_speed()
         if _wait_for_the_stack(suite, stack):
             suite.measure_speed()
             with suite.step("tests on the stack", _expected(Part.STACK)):
                 suite.tests(Part.STACK)
+    suite.measure_speed()
     _report(suite, time.monotonic() - started)
     if junit is not None:
         reports = [suite.junit(part) for part in Part if suite.junit(part).exists()]

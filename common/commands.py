@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Enough for the head of a Go panic or the reason of a kubeadm failure; nobody reads a whole build log.
+# Enough for the head of a Go panic or the reason of a kubeadm failure; a whole build log is too long to read.
 _SHOWN_OUTPUT_CHARACTERS = 4000
 
 

@@ -8,7 +8,7 @@ readonly CONFIG=/config/haproxy.cfg TLS=/tls
 # reloads. APPLIED has the digests of what it did load: configuration, certificate with key, addresses of Services.
 readonly STATE=/state
 readonly LIVE=$STATE/live APPLIED=$STATE/applied
-# In place of addresses that nobody knows yet.
+# Stored instead of addresses that are not known yet.
 readonly UNKNOWN=-
 # Private keys are copied.
 umask 077

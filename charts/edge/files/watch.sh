@@ -31,7 +31,7 @@ reload() {
     fi
     # Tried again at the next look: HAProxy may only just be starting.
     say watch failed "\"because\":$(quoted "${answer:-the master process does not answer}")"
-    # Unless HAProxy's container has just started again, with a copy of its own.
+    # Unless HAProxy's container has just restarted and made a new copy.
     [[ $(readlink "$LIVE") != "$copy" ]] || point_to "$before"
     rm -r "$copy"
     return 1

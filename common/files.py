@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all."""
+"""Replacing a file or a symbolic link in one step."""
 
 from __future__ import annotations
 
@@ -21,4 +21,14 @@ def write_whole(path: Path, text: str, *, mode: int | None = None) -> None:
     fresh.write_text(text, encoding="utf-8")
     with fresh.open("rb") as file:
         os.fsync(file.fileno())
+    fresh.replace(path)
+
+
+def link_whole(path: Path, target: Path) -> None:
+    """Make `path` a symbolic link to `target`. A reader finds the old file or the new link."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.new")
+    # A killed process may have left one.
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(target)
     fresh.replace(path)

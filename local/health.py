@@ -7,11 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from common.commands import CommandFailed
 from common.waiting import NeverHappened, wait_until
-from local.status import CrashLoop, Observation, Part, crash_loops, parts
+from local.status import CrashLoop, Kubectl, Observation, Part, crash_loops, parts
 
 # A slow machine makes slow progress: the wait ends when nothing more becomes healthy. Longer than a node
 # takes to be marked as not ready (50 s) and a pod on it to start.
@@ -28,11 +27,6 @@ _LOG_LINES = 5
 
 class NotHealthy(RuntimeError):
     """Not everything is healthy; the message names each part that is not, with the reason."""
-
-
-class Kubectl(Protocol):
-    def __call__(self, *words: str, timeout: float) -> str:
-        """Its output; raises CommandFailed."""
 
 
 @dataclass
@@ -52,9 +46,7 @@ class Repairs:
             now: seconds of any clock that goes forward.
         """
         in_loops = {f"{loop.namespace}/{loop.pod}" for loop in loops}
-        others = frozenset(
-            (part.name, part.detail) for part in unhealthy if part.name.rpartition("/")[0] not in in_loops
-        )
+        others = frozenset((part.name, part.detail) for part in unhealthy if _pod(part) not in in_loops)
         if others != self._others:
             # Another situation: what did not help before may help now.
             self._others, self._settled_since = others, now
@@ -112,16 +104,8 @@ def wait_until_healthy(
             fewest, since = len(unhealthy), now
         loops = crash_loops(seen)
         for loop in repairs.choose(loops, unhealthy, now):
+            words = ["-n", loop.namespace, "delete", "pod", loop.pod, "--wait=false", "--ignore-not-found"]
             with suppress(CommandFailed):  # it may be gone, or the API server may be away again
-                words = [
-                    "-n",
-                    loop.namespace,
-                    "delete",
-                    "pod",
-                    loop.pod,
-                    "--wait=false",
-                    "--ignore-not-found",
-                ]
                 kubectl(*words, timeout=30)
         if now - since >= _STALLED_SECONDS:
             raise NotHealthy(_message(seen, f"for {now - since:.0f} s nothing has become healthy", kubectl))

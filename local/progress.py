@@ -33,7 +33,6 @@ class Progress:
         self._done: list[str] = []
         self._console = Console(file=sys.stderr, highlight=False)
         self._live: Live | None = None
-        self._last_beat = time.monotonic()
 
     @property
     def beat_seconds(self) -> float:

@@ -21,7 +21,7 @@ from common.commands import Completed, run, started
 from common.files import write_whole
 from local import old_state, stack_secrets, variables
 from local.paths import CHECKOUT, Instance, cache_dir, state_root
-from local.plugins.shims import Plugin, official_plugins, write_shims
+from local.plugins.shims import official_host, write_shim
 from local.toolchain import kubernetes_provider, tools, venv
 from local.toolchain.kubernetes_provider import Provider
 
@@ -32,9 +32,7 @@ _CHECKED_IN = CHECKOUT / "Pulumi.local.yaml"
 # instance's own secrets and certificates. Nothing else has them.
 _SALT = "encryptionsalt"
 _OWN_SECTIONS = ("secrets", "certificates")
-# `env` looks on the PATH that it is given, not on ours. A passphrase that the user has for another
-# stack would win over this one's file.
-_PULUMI = ("env", "-u", "PULUMI_CONFIG_PASSPHRASE", "pulumi")
+_PULUMI = (*variables.OWN_PASSPHRASE, "pulumi")
 _NAMESPACE_TYPE = "kubernetes:core/v1:Namespace"
 _UP_SECONDS = 1800.0
 _DOWNLOAD_SECONDS = 300.0
@@ -210,7 +208,8 @@ class Stack:
         provider = self.kubernetes_provider()
         if provider is None:
             raise RuntimeError(f"{kubernetes_provider.NAME} is missing: `make up` downloads or builds it")
-        write_shims(self._shims, venv.python(), CHECKOUT, self._missing_plugins())
+        searched = {**os.environ, **self.environment(), "PATH": self._path(shims=False)}
+        write_shim(self._shims, venv.python(), CHECKOUT, official=official_host(searched))
         kubernetes_provider.link(provider, self._shims)
 
     def _convert_old_state(self) -> None:
@@ -222,10 +221,6 @@ class Stack:
         if count:
             command = [*_PULUMI, "stack", "import", "--stack", NAME, "--cwd", str(CHECKOUT)]
             run(command, env=self.environment(), timeout=60, input=json.dumps(deployment))
-
-    def _missing_plugins(self) -> frozenset[Plugin]:
-        searched = {**os.environ, **self.environment(), "PATH": self._path(shims=False)}
-        return official_plugins(searched).missing
 
     def _create(self) -> str:
         """`pulumi stack init`; gives the configuration file that it wrote, with the encryption salt.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.commands import CommandFailed, run
+from local import variables
 from local.paths import CHECKOUT, Instance, state_root
 from local.toolchain import venv
 
@@ -52,8 +53,7 @@ def complete(instance: Instance, environment: Mapping[str, str], request: Reques
         CommandFailed: it failed for another reason.
     """
     where = ["--config-file", str(instance.stack_config), "--backups", str(instance.root / "backups")]
-    # A passphrase that the user has for another stack would win over this one's file.
-    command = ["env", "-u", "PULUMI_CONFIG_PASSPHRASE", *_program(LOCAL), *where, *request.to_words()]
+    command = [*variables.OWN_PASSPHRASE, *_program(LOCAL), *where, *request.to_words()]
     done = run(
         command, cwd=CHECKOUT, env={**environment, **_importable(environment)}, timeout=_SECONDS, check=False
     )

@@ -7,9 +7,9 @@ judge by the same `parts`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from common.commands import CommandFailed
 from local.cluster.cluster import SYSTEM_NAMESPACES, Cluster
@@ -25,6 +25,17 @@ _CRASH_LOOP = "CrashLoopBackOff"
 _SECONDS = 15.0
 
 _Object = Mapping[str, Any]
+
+
+class Kubectl(Protocol):
+    """`kubectl` on one cluster."""
+
+    def __call__(self, *words: str, timeout: float) -> str:
+        """Run it and return its output.
+
+        Raises:
+            CommandFailed: it failed, or did not end within `timeout` seconds.
+        """
 
 
 @dataclass(frozen=True)
@@ -104,12 +115,8 @@ def observe_cluster(cluster: Cluster, namespaces: Collection[str], *, origins: b
     )
 
 
-def observe_stack(kubectl: Callable[..., str], namespaces: Collection[str]) -> Observation:
-    """The stack's namespaces on a cluster that local/ did not make.
-
-    Args:
-        kubectl: leads to the cluster; takes words and a timeout, returns its output, raises CommandFailed.
-    """
+def observe_stack(kubectl: Kubectl, namespaces: Collection[str]) -> Observation:
+    """The stack's namespaces on a cluster that local/ did not make."""
     items: list[_Object] = []
     try:
         for namespace in namespaces:

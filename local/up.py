@@ -19,7 +19,7 @@ from local.images.source import ImageSource
 from local.paths import Instance
 from local.run_steps import run_steps
 from local.stack import ClusterFacts, Stack, overlay_file
-from local.steps import Resource, Step
+from local.steps import Step
 from local.toolchain import go_tools, kubernetes_provider, tools
 
 NODE_COUNT = 2
@@ -59,9 +59,17 @@ def up(instance: Instance) -> None:
 
 def _planned(instance: Instance, given: GivenCluster | None) -> list[Step]:
     """All steps of `make up`."""
+    install = _install_steps()
     provider = _provider_steps(Stack(instance))
-    deploy = (_given_steps if given else _local_steps)(instance, tuple(step.name for step in provider))
-    return _once([*_tool_steps(instance), *provider, *deploy])
+    if given is not None:
+        deploy = _given_steps(instance, _names(provider))
+    else:
+        deploy = _local_steps(instance, _names(install), _names(provider))
+    return _once([*install, *_tool_steps(instance), *provider, *deploy])
+
+
+def _names(steps: Iterable[Step]) -> tuple[str, ...]:
+    return tuple(step.name for step in steps)
 
 
 def _once(steps: Iterable[Step]) -> list[Step]:
@@ -71,7 +79,7 @@ def _once(steps: Iterable[Step]) -> list[Step]:
 
 def build_tools(instance: Instance) -> None:
     """Build and link the programs that tests call; they need no stack for it."""
-    run_steps(*_once(_tool_steps(instance)))
+    run_steps(*_once([*_install_steps(), *_tool_steps(instance)]))
 
 
 def preview(instance: Instance, *, expect_no_changes: bool) -> int:
@@ -133,7 +141,6 @@ def _facts(instance: Instance, given: GivenCluster | None) -> ClusterFacts:
 def _tool_steps(instance: Instance) -> list[Step]:
     needed = [tool.build for tool in tools.TOOLS if tool.on_path() is None]
     return [
-        *_install_step(),
         *build_steps(needed),
         Step(_LINK_TOOLS, lambda: tools.link(instance), needs=builds_of(needed)),
     ]
@@ -144,26 +151,21 @@ def _provider_steps(stack: Stack) -> list[Step]:
     if stack.kubernetes_provider() is not None:
         return []
     tool = go_tools.PULUMI_KUBERNETES
-    ask = f"download {tool.name} v{kubernetes_provider.sdk_version()}"
-    modules = f"download the modules of {tool.name}"
+    download = f"download {tool.name} v{kubernetes_provider.sdk_version()}"
 
     def unless_downloaded(action: Callable[[], object]) -> Callable[[], object]:
         return lambda: stack.kubernetes_provider() or action()
 
     return [
-        Step(ask, stack.download_provider, (_LINK_TOOLS,), timed_as=f"download {tool.name}"),
-        Step(modules, unless_downloaded(tool.download), (ask,)),
-        Step(
-            f"build {tool.name} {tool.version}",
-            unless_downloaded(tool.build),
-            (modules,),
-            Resource.COMPILER,
-            timed_as=f"build {tool.name}",
+        Step(download, stack.download_provider, (_LINK_TOOLS,), timed_as=f"download {tool.name}"),
+        *(
+            replace(step, action=unless_downloaded(step.action), needs=step.needs or (download,))
+            for step in build_steps([tool])
         ),
     ]
 
 
-def _install_step() -> list[Step]:
+def _install_steps() -> list[Step]:
     missing = machine.missing_packages()
     if not missing:
         return []
@@ -172,16 +174,16 @@ def _install_step() -> list[Step]:
     ]
 
 
-def _local_steps(instance: Instance, provider: tuple[str, ...]) -> list[Step]:
+def _local_steps(instance: Instance, installed: tuple[str, ...], provider: tuple[str, ...]) -> list[Step]:
     """The cluster on this machine and what is deployed on it.
 
     Args:
+        installed: names of the steps that install missing packages.
         provider: names of the steps that get the Kubernetes provider.
     """
     cluster = Cluster.plan(instance, NODE_COUNT)
     stack = Stack(instance)
     source = ImageSource(catalog.all_images())
-    installed = tuple(step.name for step in _install_step())
     kubernetes = [go_tools.KUBERNETES]  # the nodes run the kubelet, whatever registry answers
     unpack = [] if node_files.ROOTFS.directory.exists() else [Step(_UNPACK, node_files.ROOTFS.unpack)]
     again = " (again)" if stack.exists else ""
@@ -196,13 +198,13 @@ def _local_steps(instance: Instance, provider: tuple[str, ...]) -> list[Step]:
                 load(node, manifests, store())
 
         made = image_steps(source, images, installed)
-        return [*made, step(name, load_all, after, *(one.name for one in made))]
+        return [*made, step(name, load_all, after, *_names(made))]
 
     return [
         *build_steps([*kubernetes, *source.tools_to_build()]),
         *(rootfs := rootfs_steps([node_files.ROOTFS], installed)),
-        *(replace(one, needs=tuple(each.name for each in rootfs)) for one in unpack),
-        step(_START, cluster.start_nodes, *installed, *builds_of(kubernetes), *(one.name for one in unpack)),
+        *(replace(one, needs=_names(rootfs)) for one in unpack),
+        step(_START, cluster.start_nodes, *installed, *builds_of(kubernetes), *_names(unpack)),
         *load_steps(_LOAD_CLUSTER, catalog.cluster_images(), _START),
         step(_INITIALISE, cluster.initialise, _LOAD_CLUSTER),
         step(_JOIN, cluster.join, _INITIALISE),

@@ -6,6 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+# Put before a command on the local stack. A passphrase that the user has for another stack would take
+# precedence over this stack's file. `env` also searches the PATH that it is given, not ours.
+OWN_PASSPHRASE = ("env", "-u", "PULUMI_CONFIG_PASSPHRASE")
 _BACKEND = "PULUMI_BACKEND_URL"
 
 

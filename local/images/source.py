@@ -75,9 +75,6 @@ class ImageSource:
         """Programs that the images to be built here contain, and crane where one is to be pulled."""
         return list(dict.fromkeys(tool for image in self.images for tool in self.tools_of(image)))
 
-    def rootfs_to_build(self) -> list[Rootfs]:
-        return list(dict.fromkeys(part for image in self.images for part in self.rootfs_of(image)))
-
     def get(self, image: Image) -> Descriptor:
         """The image's manifest in the store.
 

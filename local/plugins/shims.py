@@ -1,71 +1,46 @@
-"""The executables by which the engine finds our language host, and the search for official plugins."""
+"""The executable by which the engine finds our Python language host, and the search for the official host."""
 
 from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Mapping
 from pathlib import Path
 
+from common.files import write_whole
+
+# The engine looks for an executable of this name.
+LANGUAGE_HOST = "pulumi-language-python"
+# Pulumi keeps a download in a directory such as `language-python-v3.250.0`.
+_DOWNLOADS = "language-python-v*"
+_MODULE = "local.plugins.language_python"
 _MARK = "# livekit-platform plugin"
 
 
-class Plugin(Enum):
-    """A plugin that we can provide, by the executable that the engine looks for on PATH."""
+def write_shim(directory: Path, python: Path, checkout: Path, *, official: Path | None = None) -> None:
+    """Write the executable of our language host into `directory`, or remove it if there is an official host.
 
-    LANGUAGE = "pulumi-language-python"
-
-    @property
-    def module(self) -> str:
-        """The Python module that our executable of that name runs."""
-        return {Plugin.LANGUAGE: "local.plugins.language_python"}[self]
-
-
-@dataclass(frozen=True)
-class Officials:
-    """Where each official plugin is, None for one that is not there."""
-
-    found: Mapping[Plugin, Path]
-
-    @property
-    def missing(self) -> frozenset[Plugin]:
-        """Those that we must provide."""
-        return frozenset(Plugin) - self.found.keys()
-
-
-def write_shims(
-    directory: Path, python: Path, checkout: Path, plugins: Collection[Plugin] = frozenset(Plugin)
-) -> None:
-    """Write an executable for each of `plugins` into `directory`, and remove those of the other plugins.
-
-    Put the directory on PATH: the engine looks there before it looks for plugins that it downloaded, which is
-    why one for an official plugin that is there must not be written.
+    Put the directory on PATH. The engine searches PATH before its own downloads, so our executable would hide
+    an official host.
 
     Args:
         python: interpreter of an environment that has this project's requirements.
         checkout: the directory that holds `local/`.
+        official: the official host, as `official_host` finds it.
     """
-    directory.mkdir(parents=True, exist_ok=True)
     # Earlier versions wrote this one.
     (directory / "pulumi-resource-pulumi-python").unlink(missing_ok=True)
-    for plugin in Plugin:
-        shim = directory / plugin.value
-        if plugin not in plugins:
-            shim.unlink(missing_ok=True)
-            continue
-        text = _shim(plugin, python, checkout)
-        if not shim.exists() or shim.read_text(encoding="utf-8") != text:
-            # In one step, as a running engine may be about to start the one that is there.
-            fresh = directory / f".{plugin.value}.{os.getpid()}"
-            fresh.write_text(text, encoding="utf-8")
-            fresh.chmod(0o755)
-            fresh.replace(shim)
+    shim = directory / LANGUAGE_HOST
+    if official is not None:
+        shim.unlink(missing_ok=True)
+        return
+    text = _shim(python, checkout)
+    if not shim.exists() or shim.read_text(encoding="utf-8") != text:
+        write_whole(shim, text, mode=0o755)
 
 
-def official_plugins(environment: Mapping[str, str]) -> Officials:
-    """Look for the official plugins where the engine would: on PATH, beside `pulumi`, among its downloads.
+def official_host(environment: Mapping[str, str]) -> Path | None:
+    """The official language host where the engine finds it: on PATH, beside `pulumi`, among its downloads.
 
     Args:
         environment: PATH, HOME and PULUMI_HOME are read.
@@ -77,20 +52,13 @@ def official_plugins(environment: Mapping[str, str]) -> Officials:
         if (directory / "pulumi").is_file()
     ]
     home = Path(environment.get("PULUMI_HOME") or Path(environment.get("HOME", "/")) / ".pulumi")
-    found: dict[Plugin, Path] = {}
-    for plugin in Plugin:
-        downloads = sorted((home / "plugins").glob(f"{_download_name(plugin)}-v*"))
-        for directory in [*directories, *beside, *reversed(downloads)]:
-            candidate = directory / plugin.value
-            if candidate.is_file() and os.access(candidate, os.X_OK) and not _is_shim(candidate):
-                found[plugin] = candidate
-                break
-    return Officials(found)
+    downloads = sorted((home / "plugins").glob(_DOWNLOADS), reverse=True)
+    candidates = (directory / LANGUAGE_HOST for directory in [*directories, *beside, *downloads])
+    return next((path for path in candidates if _is_official(path)), None)
 
 
-def _download_name(plugin: Plugin) -> str:
-    """`pulumi-language-python` is kept in a directory `language-python-v3.250.0`."""
-    return plugin.value.removeprefix("pulumi-")
+def _is_official(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.X_OK) and not _is_shim(path)
 
 
 def _is_shim(path: Path) -> bool:
@@ -98,12 +66,12 @@ def _is_shim(path: Path) -> bool:
         return _MARK.encode() in file.read(200)
 
 
-def _shim(plugin: Plugin, python: Path, checkout: Path) -> str:
+def _shim(python: Path, checkout: Path) -> str:
     # -P keeps modules of the program's directory out of ours.
     own = shlex.quote(str(checkout))
     return (
         "#!/bin/sh\n"
         f"{_MARK}: written by local/plugins/shims.py, do not edit\n"
         f"export PYTHONPATH={own}${{PYTHONPATH:+:$PYTHONPATH}}\n"
-        f'exec {shlex.quote(str(python))} -u -P -m {plugin.module} "$@"\n'
+        f'exec {shlex.quote(str(python))} -u -P -m {_MODULE} "$@"\n'
     )

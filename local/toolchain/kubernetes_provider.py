@@ -9,6 +9,7 @@ from enum import Enum
 from importlib import metadata
 from pathlib import Path
 
+from common.files import link_whole
 from local.toolchain.go_tools import PULUMI_KUBERNETES
 from local.toolchain.plugin_version import provider_version
 from local.toolchain.versions import fits, numbers
@@ -81,12 +82,8 @@ def _built() -> Provider | None:
 
 def link(provider: Provider, directory: Path) -> None:
     """Put the provider on a PATH by a link in `directory`, in front of an older one of the machine's."""
-    directory.mkdir(parents=True, exist_ok=True)
     # In one step: a running engine may be about to start it.
-    fresh = directory / f".{NAME}.{os.getpid()}"
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(provider.path)
-    fresh.replace(directory / NAME)
+    link_whole(directory / NAME, provider.path)
 
 
 def linked(directory: Path, path: str, pulumi_home: Path) -> Provider | None:

@@ -10,6 +10,8 @@ import grpc
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import provider_pb2_grpc
 
+from common.commands import started
+
 # A second on a quiet machine.
 _ANSWER_SECONDS = 60.0
 
@@ -17,25 +19,24 @@ _ANSWER_SECONDS = 60.0
 def provider_version(program: Path) -> str | None:
     """The version that the resource provider `program` reports; None if it reports none within a minute."""
     try:
-        process = subprocess.Popen(
+        with started(
             # Without an argument a provider serves without an engine.
             [str(program)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-        )
+        ) as process:
+            too_late = threading.Timer(_ANSWER_SECONDS, process.kill)
+            too_late.start()
+            try:
+                port = process.stdout.readline().strip() if process.stdout else ""
+                return _ask(int(port)) if port.isdigit() else None
+            finally:
+                too_late.cancel()
+                process.kill()
     except OSError:
         return None
-    too_late = threading.Timer(_ANSWER_SECONDS, process.kill)
-    too_late.start()
-    try:
-        port = process.stdout.readline().strip() if process.stdout else ""
-        return _ask(int(port)) if port.isdigit() else None
-    finally:
-        too_late.cancel()
-        process.kill()
-        process.wait()
 
 
 def _ask(port: int) -> str | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.commands import CommandFailed, run
+from common.files import link_whole
 from local.paths import Instance, state_root
 from local.toolchain import go_tools
 from local.toolchain.go_tools import GoTool
@@ -64,11 +65,7 @@ def link(instance: Instance) -> Path:
     The one Kubernetes binary runs the component by whose name it is called: the link's.
     """
     target = directory(instance)
-    target.mkdir(parents=True, exist_ok=True)
     for tool in TOOLS:
-        # At no moment is a tool gone: tests call them while `up` runs.
-        made = target / f"{tool.name}.new"
-        made.unlink(missing_ok=True)
-        made.symlink_to(tool.on_path() or tool.build.path)
-        made.rename(target / tool.name)
+        # In one step: tests call the tools while `up` runs.
+        link_whole(target / tool.name, tool.on_path() or tool.build.path)
     return target

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
 import socket
@@ -18,14 +16,11 @@ from common.waiting import wait_until
 from tests.certificates import Certificate, certificate
 from tests.deployment.kubectl import Kubectl
 from tests.manifests.rendering import template
+from tests.websocket import accept, upgrade
 
 DOMAIN = "edge.test"
 HTTPS, HTTP = 18443, 18080
 _SECRET = "certificate"
-_KEY = base64.b64encode(b"sixteen bytes it").decode()
-_ACCEPT = base64.b64encode(
-    hashlib.sha1(f"{_KEY}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode(), usedforsecurity=False).digest()
-).decode()
 # Answers every request with its pod's name, and echoes what follows one that asks for a WebSocket.
 ECHO = rf"""
 cat > /serve <<'END'
@@ -33,7 +28,7 @@ upgrade=
 while IFS= read -r line && [ "${{#line}}" -gt 1 ]; do case "$line" in [Uu]pgrade:*) upgrade=1;; esac; done
 if [ -n "$upgrade" ]; then
   printf 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
-  printf 'Sec-WebSocket-Accept: {_ACCEPT}\r\n\r\n'
+  printf 'Sec-WebSocket-Accept: {accept()}\r\n\r\n'
   exec cat
 fi
 name=$(hostname)
@@ -223,23 +218,8 @@ class Instance:
     def websocket(self, service: str = "api") -> Iterator[ssl.SSLSocket]:
         """An open WebSocket to the echo."""
         with self.connect() as connection:
-            connection.sendall(
-                f"GET /ws HTTP/1.1\r\nHost: {service}.{DOMAIN}\r\nConnection: Upgrade\r\n"
-                f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-                f"Sec-WebSocket-Key: {_KEY}\r\n\r\n".encode()
-            )
-            head = connection.recv(4000)
-            assert b" 101 " in head.splitlines()[0], head
+            upgrade(connection, f"{service}.{DOMAIN}")
             yield connection
-
-
-def echoes(connection: ssl.SSLSocket) -> bool:
-    """Whether what is sent comes back."""
-    try:
-        connection.sendall(b"still here")
-        return connection.recv(1000) == b"still here"
-    except OSError:
-        return False
 
 
 def start(kubectl: Kubectl, namespace: str, node: str, address: str, image: str) -> Instance:

@@ -10,9 +10,10 @@ from contextlib import ExitStack
 import pytest
 
 from common.waiting import wait_until
-from tests.deployment.edge_instance import ECHO, Instance, echoes, start
+from tests.deployment.edge_instance import ECHO, Instance, start
 from tests.deployment.kubectl import Kubectl
 from tests.running import RunningStack
+from tests.websocket import echoes
 
 SERVERS = ("server-a", "server-b")
 # Until Kubernetes kills what does not end by itself: its first process hears no SIGTERM.

@@ -15,9 +15,10 @@ import pytest
 
 from common.waiting import wait_until
 from tests.certificates import Certificate, certificate
-from tests.deployment.edge_instance import DOMAIN, Instance, echoes, start
+from tests.deployment.edge_instance import DOMAIN, Instance, start
 from tests.deployment.kubectl import Kubectl
 from tests.running import RunningStack
+from tests.websocket import echoes
 
 # So many that HAProxy's threads have some each.
 _CONNECTIONS = 8

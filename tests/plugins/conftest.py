@@ -13,7 +13,7 @@ from typing import Any
 import kubernetes
 import pytest
 
-from local.plugins.shims import write_shims
+from local.plugins.shims import write_shim
 from local.toolchain.kubernetes_provider import NAME
 from tests.deployment.kubectl import Kubectl
 from tests.plugins.stack import Stack
@@ -24,7 +24,7 @@ from tests.running import ClusterAccess
 def shims(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the executable of our language host."""
     directory = tmp_path_factory.mktemp("shims")
-    write_shims(directory, Path(sys.executable), Path(__file__).parents[2])
+    write_shim(directory, Path(sys.executable), Path(__file__).parents[2])
     return directory
 
 

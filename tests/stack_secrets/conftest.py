@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from common.commands import Completed, run
-from local.plugins.shims import Plugin, write_shims
+from local.plugins.shims import write_shim
 from local.toolchain.go_tools import PULUMI
 from tests.running import CHECKOUT
 
@@ -151,7 +151,7 @@ def owner(pulumi: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Owne
     recorder = tmp_path / "bin" / "pulumi"
     recorder.write_text(_RECORDER.format(log=tmp_path / "calls", trap=made.trap, pulumi=pulumi.resolve()))
     recorder.chmod(0o755)
-    write_shims(tmp_path / "bin", Path(sys.executable), CHECKOUT, [Plugin.LANGUAGE])
+    write_shim(tmp_path / "bin", Path(sys.executable), CHECKOUT)
     made.variables |= {
         "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": f"{CHECKOUT}{os.pathsep}{CHECKOUT / 'infra'}",

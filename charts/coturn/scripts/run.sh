@@ -22,8 +22,9 @@ log() {
   printf '%(%FT%TZ)T run.sh: %s\n' -1 "$*"
 }
 
+# Identifies the certificate with its key in a directory.
 certificate() {
-  cat "$TLS/tls.crt" "$TLS/tls.key" | sha256sum
+  cat "$1/tls.crt" "$1/tls.key" | sha256sum
 }
 
 # Copies the certificate with its key for the server, which reads the copy. Where it is wrong nothing is copied, the
@@ -41,7 +42,7 @@ take_certificate() {
     current=$looked_at
     return 1
   fi
-  current=$(cat "$new/tls.crt" "$new/tls.key" | sha256sum)
+  current=$(certificate "$new")
   if ! why=$(check_certificate "$new/tls.crt" "$new/tls.key"); then
     log "the certificate is refused: $why"
     # Without any the server would not listen for TLS until its next start. With a wrong one it does, and takes a right
@@ -106,7 +107,7 @@ while running; do
   if ((SECONDS >= next_look)); then
     next_look=$((SECONDS + CERTIFICATE_CHECK_SECONDS))
     # What cannot be read now is looked at again: it is no reason to end calls.
-    current=$(certificate) || current=$looked_at
+    current=$(certificate "$TLS") || current=$looked_at
     if [[ $current != "$looked_at" ]] && running; then
       if take_certificate; then
         log "the certificate has changed: loading it"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import http.client
 import json
 import os
@@ -23,6 +21,7 @@ from typing import Any
 from common.waiting import wait_until
 from tests.manifests.rendering import Manifest, of_kind
 from tests.support.http_server import Server
+from tests.websocket import accept
 
 _LOOPBACK = "127.0.0.1"
 # As run.sh finds it.
@@ -98,10 +97,8 @@ class Service:
             do_POST = do_PUT = do_GET
 
             def _echo(self) -> None:
-                key = self.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-                accept = base64.b64encode(hashlib.sha1(key.encode(), usedforsecurity=False).digest())
                 self.send_response_only(101)
-                self.send_header("Sec-WebSocket-Accept", accept.decode())
+                self.send_header("Sec-WebSocket-Accept", accept(self.headers["Sec-WebSocket-Key"]))
                 self.send_header("Upgrade", "websocket")
                 self.send_header("Connection", "Upgrade")
                 self.end_headers()

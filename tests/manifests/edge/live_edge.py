@@ -6,7 +6,6 @@ the test.
 
 from __future__ import annotations
 
-import base64
 import itertools
 import json
 import os
@@ -26,10 +25,10 @@ from tests.certificates import Certificate
 from tests.image_program import image_program
 from tests.manifests.rendering import CHARTS
 from tests.ports import free_port
+from tests.websocket import echoes, upgrade
 
 _LOOPBACK = "127.0.0.1"
 _PROGRAMS = {"haproxy": "usr/sbin/haproxy", "openssl": "usr/bin/openssl"}
-_KEY = base64.b64encode(b"sixteen bytes it").decode()
 # Far more than a look takes on a busy machine.
 WAIT_SECONDS = 60.0
 
@@ -189,24 +188,10 @@ class LiveEdge:
             opened = []
             for _ in range(number):
                 opened.append(connection := stack.enter_context(self.connect()))
-                connection.sendall(
-                    f"GET /ws HTTP/1.1\r\nHost: api.{self.domain}\r\nConnection: Upgrade\r\n"
-                    f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-                    f"Sec-WebSocket-Key: {_KEY}\r\n\r\n".encode()
-                )
-                head = connection.recv(4000)
-                assert b" 101 " in head.splitlines()[0], head
+                upgrade(connection, f"api.{self.domain}")
             yield opened
 
 
 def closed(connections: list[ssl.SSLSocket]) -> int:
     """How many of these connections no longer echo."""
-    return sum(not _echoes(connection) for connection in connections)
-
-
-def _echoes(connection: ssl.SSLSocket) -> bool:
-    try:
-        connection.sendall(b"still here")
-        return connection.recv(1000) == b"still here"
-    except OSError:
-        return False
+    return sum(not echoes(connection) for connection in connections)

@@ -14,6 +14,7 @@ from tests.manifests.edge.dns import Dns
 from tests.manifests.edge.haproxy import ENVIRONMENT, Edge, Service, configuration, running
 from tests.manifests.rendering import CASES, Manifest, template
 from tests.ports import free_port
+from tests.websocket import upgrade
 
 EDGE_CASES = [case for case in CASES if case.chart == "edge"]
 FORGED = {
@@ -197,12 +198,7 @@ def test_the_turn_name_leads_to_the_turn_server(start: Start, edge: Edge, termin
 def test_websockets_pass_and_get_no_headers_of_ours(edge: Edge, local_edge: Edge, plain: bool) -> None:
     one, host = (local_edge, "localhost") if plain else (edge, f"sfu.{DOMAIN}")
     with one.connect(plain=plain, name=host) as connection:
-        connection.sendall(
-            f"GET /rtc?access_token=x HTTP/1.1\r\nHost: {host}\r\n"
-            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-            "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n".encode()
-        )
-        head = connection.recv(1000).lower()
+        head = upgrade(connection, host, "/rtc?access_token=x").lower()
         assert head.startswith(b"http/1.1 101 ")
         assert b"content-security-policy" not in head
         connection.sendall(b"frame")

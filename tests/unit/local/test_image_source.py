@@ -137,10 +137,10 @@ def test_only_what_is_needed_is_built(package: Path) -> None:
     second = Image("docker.io/a/second:1", (rootfs,), ("/run",))
     offline = ImageSource([program, second], _Registries())
     assert offline.tools_to_build() == [PAUSE]
-    assert offline.rootfs_to_build() == [rootfs]
+    assert [offline.rootfs_of(image) for image in (program, second)] == [[rootfs], [rootfs]]
     online = ImageSource([program, second], _Registries("docker.io"))
     assert online.tools_to_build() == [CRANE]
-    assert online.rootfs_to_build() == []
+    assert [online.rootfs_of(image) for image in (program, second)] == [[], []]
 
 
 def test_crane_is_not_built_for_images_that_are_here(package: Path, pulled: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Around the language host: shims, the search for official plugins, and what a program's author is shown."""
+"""Around the language host: its shim, the search for the official host, what a program's author is shown."""
 
 from __future__ import annotations
 
@@ -8,32 +8,31 @@ from pathlib import Path
 import pytest
 
 from local.plugins.language_python.program import Invocation, users_part
-from local.plugins.shims import Plugin, official_plugins, write_shims
+from local.plugins.shims import LANGUAGE_HOST, official_host, write_shim
 
 
-def test_shims_start_the_plugins_with_their_arguments(tmp_path: Path) -> None:
+def test_the_shim_starts_our_host_with_its_arguments(tmp_path: Path) -> None:
     python = tmp_path / "a python"
     python.write_text('#!/bin/sh\necho "$PYTHONPATH: $*"\n')
     python.chmod(0o755)
     checkout = tmp_path / "it's here"
-    write_shims(tmp_path / "bin", python, checkout)
-
-    def started(plugin: Plugin) -> str:
-        command = [str(tmp_path / "bin" / plugin.value), "127.0.0.1:1"]
-        return subprocess.run(command, env={}, capture_output=True, text=True, check=True).stdout.strip()
-
-    assert started(Plugin.LANGUAGE) == f"{checkout}: -u -P -m local.plugins.language_python 127.0.0.1:1"
+    write_shim(tmp_path / "bin", python, checkout)
+    command = [str(tmp_path / "bin" / LANGUAGE_HOST), "127.0.0.1:1"]
+    printed = subprocess.run(command, env={}, capture_output=True, text=True, check=True).stdout.strip()
+    assert printed == f"{checkout}: -u -P -m local.plugins.language_python 127.0.0.1:1"
 
 
-def test_only_the_plugins_that_are_missing_get_a_shim(tmp_path: Path) -> None:
-    write_shims(tmp_path, Path("/python"), Path("/checkout"))
-    write_shims(tmp_path, Path("/python"), Path("/checkout"), [Plugin.LANGUAGE])
-    assert [path.name for path in tmp_path.iterdir()] == [Plugin.LANGUAGE.value]
+def test_the_shim_is_there_only_without_an_official_host(tmp_path: Path) -> None:
+    for _ in range(2):
+        write_shim(tmp_path, Path("/python"), Path("/checkout"))
+        assert [path.name for path in tmp_path.iterdir()] == [LANGUAGE_HOST]
+    write_shim(tmp_path, Path("/python"), Path("/checkout"), official=Path("/official"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_host_of_dynamic_providers_that_an_earlier_version_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / "pulumi-resource-pulumi-python").touch()
-    write_shims(tmp_path, Path("/python"), Path("/checkout"), [])
+    write_shim(tmp_path, Path("/python"), Path("/checkout"), official=Path("/official"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -44,31 +43,29 @@ def executable(path: Path) -> Path:
     return path
 
 
-def test_official_plugins_are_found_where_the_engine_finds_them(tmp_path: Path) -> None:
-    write_shims(tmp_path / "shims", Path("/python"), Path("/checkout"))
+def test_the_official_host_is_found_where_the_engine_finds_it(tmp_path: Path) -> None:
+    write_shim(tmp_path / "shims", Path("/python"), Path("/checkout"))
     executable(tmp_path / "release" / "pulumi")
-    beside = executable(tmp_path / "release" / Plugin.LANGUAGE.value)
+    beside = executable(tmp_path / "release" / LANGUAGE_HOST)
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked" / "pulumi").symlink_to(tmp_path / "release" / "pulumi")
     versions = ["v3.250.0", "v3.250.1"]
     downloads = tmp_path / "home" / ".pulumi" / "plugins"
     *_, newest = [
-        executable(downloads / f"language-python-{version}" / Plugin.LANGUAGE.value) for version in versions
+        executable(downloads / f"language-python-{version}" / LANGUAGE_HOST) for version in versions
     ]
     environment = {"PATH": f"{tmp_path / 'shims'}:{tmp_path / 'linked'}", "HOME": str(tmp_path / "home")}
-    found = official_plugins(environment)
-    assert found.found == {Plugin.LANGUAGE: beside}
-    assert found.missing == frozenset()
+    assert official_host(environment) == beside
     beside.unlink()
-    assert official_plugins(environment).found == {Plugin.LANGUAGE: newest}
+    assert official_host(environment) == newest
     for version in versions:
-        (downloads / f"language-python-{version}" / Plugin.LANGUAGE.value).unlink()
-    assert official_plugins(environment).missing == {Plugin.LANGUAGE}
+        (downloads / f"language-python-{version}" / LANGUAGE_HOST).unlink()
+    assert official_host(environment) is None
 
 
-def test_our_own_shims_are_not_taken_for_official(tmp_path: Path) -> None:
-    write_shims(tmp_path, Path("/python"), Path("/checkout"))
-    assert official_plugins({"PATH": str(tmp_path), "HOME": str(tmp_path)}).found == {}
+def test_our_own_shim_is_not_taken_for_official(tmp_path: Path) -> None:
+    write_shim(tmp_path, Path("/python"), Path("/checkout"))
+    assert official_host({"PATH": str(tmp_path), "HOME": str(tmp_path)}) is None
 
 
 def test_an_invocation_survives_the_way_to_the_child() -> None:

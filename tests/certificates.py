@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -105,6 +106,7 @@ class Wrong:
     because: str
 
 
+@cache
 def wrong_certificates(domain: str) -> dict[str, Wrong]:
     """One of each kind."""
     signer = authority("a test's authority")

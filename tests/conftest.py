@@ -47,9 +47,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=_place)
     wanted = config.getoption("part")
     if wanted is not None:
-        kept = [item for item in items if _part(item) is Part(wanted)]
-        config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
-        if Part(wanted) is Part.ISOLATED:
+        part = Part(wanted)
+        kept = [item for item in items if _part(item) is part]
+        config.hook.pytest_deselected(items=[item for item in items if _part(item) is not part])
+        if part is Part.ISOLATED:
             # The files that take longest come first, so that both workers finish at about the same time.
             kept.sort(key=_place, reverse=True)
         items[:] = kept

@@ -102,9 +102,7 @@ class RedisTrio:
             look, timeout=scaled(timeout), describe=what, interval=1, tolerate=(CommandFailed,)
         )
         assert master
-        seconds = scaled(60)
-        words = ["wait", "--for=condition=Ready", "pod", *pods, f"--timeout={seconds:.0f}s"]
-        self.kubectl("-n", self.namespace, *words, timeout=seconds + 10)
+        self.kubectl.wait_for_pods(self.namespace, *pods, seconds=scaled(60))
         return master
 
     def new_master(self, *, instead_of: str) -> str:

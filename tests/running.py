@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.commands import run
+from common.commands import Completed, run
 from loadtest.targets.outputs import StackOutputs
 
 CHECKOUT = Path(__file__).parent.parent
@@ -41,16 +42,31 @@ class ClusterAccess:
     made_here: bool
 
 
-def local(*words: str, timeout: float, check: bool = True, show_stderr: bool = False) -> str:
-    """`python -m local`; what it says meanwhile is shown, or goes into the exception of a failure."""
+def run_local(
+    *words: str,
+    timeout: float,
+    check: bool = True,
+    show_stderr: bool = False,
+    env: Mapping[str, str] | None = None,
+) -> Completed:
+    """`python -m local`; its stderr is shown, or goes into the exception of a failure."""
     command = [sys.executable, "-m", "local", *words]
-    return run(command, cwd=CHECKOUT, timeout=timeout, check=check, show_stderr=show_stderr).stdout
+    return run(command, cwd=CHECKOUT, env=env, timeout=timeout, check=check, show_stderr=show_stderr)
+
+
+def local(*words: str, timeout: float, show_stderr: bool = False) -> str:
+    """The stdout of `run_local`."""
+    return run_local(*words, timeout=timeout, show_stderr=show_stderr).stdout
+
+
+def resources_changed(stderr: str) -> str:
+    """The end of the output of `up`: the number of resources by what was done to them, and the duration."""
+    return stderr.rpartition("Resources:")[2]
 
 
 def is_running() -> bool:
     """Whether a stack of this checkout runs, healthy or not: a half-dead one is healed by `up`."""
-    done = run([sys.executable, "-m", "local", "status"], cwd=CHECKOUT, timeout=120, check=False)
-    return done.returncode != _NOT_RUNNING
+    return run_local("status", timeout=120, check=False).returncode != _NOT_RUNNING
 
 
 def up() -> None:

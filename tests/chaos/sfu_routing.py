@@ -18,6 +18,7 @@ import httpx
 from livekit import api
 
 from loadtest.targets.outputs import StackOutputs, endpoint_of
+from tests.deployment.edge_instance import ask_haproxy
 from tests.deployment.kubectl import Kubectl
 from tests.e2e.call import room_name
 
@@ -132,5 +133,4 @@ def _set_state(kubectl: Kubectl, namespace: str, edge: str, server: str, state: 
 
 def _haproxy(kubectl: Kubectl, namespace: str, edge: str, command: str) -> str:
     """The answer of an edge's HAProxy to one command of its runtime API."""
-    script = f". /scripts/lib.sh; ask '@1 {command};quit' 5"
-    return kubectl("-n", namespace, "exec", edge, "-c", "watch", "--", "bash", "-c", script).stdout
+    return ask_haproxy(kubectl, namespace, edge, f"@1 {command};quit")

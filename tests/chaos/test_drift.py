@@ -8,19 +8,17 @@ from __future__ import annotations
 import base64
 import json
 import re
-import sys
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from common.commands import run
 from loadtest.client.samples import now_ms
 from loadtest.net.bridge import ClientNetwork
 from loadtest.targets.outputs import StackOutputs
 from tests.chaos.held_call import FREEZE_MS, held_call, longest_standstill_ms
 from tests.deployment.kubectl import Kubectl
-from tests.running import CHECKOUT
+from tests.running import resources_changed, run_local
 from tests.support.speed import scaled
 
 _UP_SECONDS = 300.0
@@ -76,11 +74,12 @@ def _content(obj: dict[str, Any]) -> dict[str, Any]:
     return {**rest, "metadata": metadata, "spec": spec}
 
 
-def _drift(kubectl: Kubectl, namespace: str) -> None:
+def _drift(kubectl: Kubectl, namespace: str, objects: dict[str, Any]) -> None:
+    """Change and delete some of the `objects` in the cluster."""
+
     def on(*words: str, input: str | None = None) -> None:
         kubectl("-n", namespace, *words, input=input)
 
-    objects = _objects(kubectl, namespace)
     on("scale", "deployment/coturn", "--replicas=1")
     for edited in ("ConfigMap/livekit-server", "Secret/livekit-server-config"):
         on("patch", edited.lower(), "--type=merge", "-p", json.dumps({"data": _commented(objects[edited])}))
@@ -118,7 +117,7 @@ def repair(
     try:
         with held_call(outputs, client_network, outputs.signal_urls, logs) as watching:
             started_ms = now_ms()
-            _drift(kubectl, namespace)
+            _drift(kubectl, namespace, before)
             drifted = _objects(kubectl, namespace)
             said = _up()
             watching.run_for(1)
@@ -140,7 +139,7 @@ def repair(
 
 def _up() -> str:
     """`make up`; gives the engine's report."""
-    return run([sys.executable, "-m", "local", "up"], cwd=CHECKOUT, timeout=_UP_SECONDS).stderr
+    return run_local("up", timeout=_UP_SECONDS).stderr
 
 
 @pytest.mark.parametrize("name", _EDITED)
@@ -174,7 +173,7 @@ def test_nothing_else_changes(repair: Repair) -> None:
         assert _content(repair.after[name]) == _content(repair.before[name]), name
         assert repair.after[name]["metadata"]["uid"] == repair.before[name]["metadata"]["uid"], name
     assert repair.pods_after == repair.pods_before
-    report = repair.said.rpartition("Resources:")[2]
+    report = resources_changed(repair.said)
     counts = {
         word: int(count) for count, word in re.findall(r"(\d+) (created|updated|replaced|deleted)", report)
     }

@@ -7,6 +7,7 @@ server), turned back, and taken down.
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,9 +93,15 @@ def _beyond(kubectl: Kubectl) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def network(second: SecondStack, outputs: StackOutputs) -> ClientNetwork:
+def its(second: SecondStack) -> StackOutputs:
+    """The outputs of the second stack with its first kinds."""
+    return second.outputs()
+
+
+@pytest.fixture(scope="module")
+def network(its: StackOutputs, outputs: StackOutputs) -> ClientNetwork:
     """Clients that know the second stack's names and trust its authority."""
-    return client_network(second.outputs(), outputs)
+    return client_network(its, outputs)
 
 
 @pytest.fixture(scope="module")
@@ -117,8 +124,7 @@ def test_it_is_healthy_and_a_second_up_changes_nothing(second: SecondStack) -> N
 
 def test_its_first_up_made_no_pod_too_early(second: SecondStack, kubectl: Kubectl) -> None:
     """A workload that is created before its ServiceAccount or PriorityClass fails to make its first pod."""
-    failed = kubectl.get("events", "-n", NAMESPACE, "--field-selector", "reason=FailedCreate")
-    assert [f"{event['involvedObject']['name']}: {event['message']}" for event in failed] == []
+    assert kubectl.failed_creations(NAMESPACE) == []
 
 
 def test_our_images_were_pulled_from_the_registry(
@@ -138,9 +144,8 @@ def test_our_images_were_pulled_from_the_registry(
 
 
 def test_its_edge_mints_a_token_for_its_own_key_that_its_own_sfus_take(
-    second: SecondStack, outputs: StackOutputs
+    its: StackOutputs, outputs: StackOutputs
 ) -> None:
-    its = second.outputs()
     url = f"{its.api_url}/v1/token"
     assert (its.domain, its.namespace) == (DOMAIN, NAMESPACE)
     body = {"room_name": "test_given", "participant_identity": "somebody"}
@@ -162,15 +167,14 @@ def test_its_edge_mints_a_token_for_its_own_key_that_its_own_sfus_take(
         assert refused.status_code == 401
 
 
-def test_a_call_goes_through_it(second: SecondStack, network: ClientNetwork, tmp_path: Path) -> None:
-    assert_media_arrived(_call(second.outputs(), network, tmp_path))
+def test_a_call_goes_through_it(its: StackOutputs, network: ClientNetwork, tmp_path: Path) -> None:
+    assert_media_arrived(_call(its, network, tmp_path))
 
 
 def test_a_call_goes_on_while_a_change_of_configuration_replaces_the_sfus(
-    second: SecondStack, network: ClientNetwork, kubectl: Kubectl, tmp_path: Path
+    second: SecondStack, its: StackOutputs, network: ClientNetwork, kubectl: Kubectl, tmp_path: Path
 ) -> None:
     """The SFU that carries the signalling is replaced before the room's own one."""
-    its = second.outputs()
     room_node, signal_node = sfu_addresses(its)[:2]
     with placed_call(
         its,
@@ -201,8 +205,11 @@ def test_a_call_goes_on_while_a_change_of_configuration_replaces_the_sfus(
 @contextmanager
 def _up_meanwhile(second: SecondStack, log: Path) -> Iterator[None]:
     """`make up` while the block runs. After the block it must end, with success."""
-    command = ["env", *(f"{key}={value}" for key, value in second.environment.items()), "make", "up"]
-    with log.open("w") as said, subprocess.Popen(command, cwd=CHECKOUT, stdout=said, stderr=said) as up:
+    environment = {**os.environ, **second.environment}
+    with (
+        log.open("w") as said,
+        subprocess.Popen(["make", "up"], cwd=CHECKOUT, env=environment, stdout=said, stderr=said) as up,
+    ):
         try:
             yield
         finally:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
-import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -15,8 +11,9 @@ from typing import Any
 from common.waiting import wait_until
 from tests.certificates import Certificate, certificate
 from tests.deployment.kubectl import Kubectl
+from tests.edge_client import EdgeClient
 from tests.manifests.rendering import template
-from tests.websocket import accept, upgrade
+from tests.websocket import accept
 
 DOMAIN = "edge.test"
 HTTPS, HTTP = 18443, 18080
@@ -51,6 +48,10 @@ class Instance:
     # What was changed last, and whether it was undone.
     _certificate: Certificate | None = None
     _changes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def client(self) -> EdgeClient:
+        return EdgeClient(self.address, DOMAIN, HTTPS, HTTP)
 
     def apply(self, **changes: Any) -> None:
         """The chart, with `changes` to its values."""
@@ -92,12 +93,12 @@ class Instance:
         if self._changes:
             self.apply()
             wait_until(
-                lambda: self.status("localhost") == 421, timeout=150, describe="the chart's own values"
+                lambda: self.client.status("localhost") == 421, timeout=150, describe="the chart's own values"
             )
-        if self._certificate is None or self.served() != self._certificate.der:
+        if self._certificate is None or self.client.served() != self._certificate.der:
             right = certificate(DOMAIN)
             self.use(right)
-            wait_until(lambda: self.served() == right.der, timeout=150, describe="a right certificate")
+            wait_until(lambda: self.client.served() == right.der, timeout=150, describe="a right certificate")
 
     def use(self, certificate: Certificate) -> None:
         """Put `certificate` into the Secret that the edge reads."""
@@ -125,10 +126,7 @@ class Instance:
         return len(re.findall(r"^\d+ +worker ", old, re.MULTILINE))
 
     def _ask(self, command: str) -> str:
-        """The answer of HAProxy's command line."""
-        script = f". /scripts/lib.sh; ask '{command}' 5"
-        words = ("exec", self.pod()["metadata"]["name"], "-c", "watch", "--", "bash", "-c", script)
-        return self.kubectl("-n", self.namespace, *words).stdout
+        return ask_haproxy(self.kubectl, self.namespace, self.pod()["metadata"]["name"], command)
 
     def make_service(self) -> None:
         """The Service of the echo."""
@@ -183,43 +181,24 @@ class Instance:
         lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
         return [line for line in lines if "event" in line]
 
-    def connect(self) -> ssl.SSLSocket:
-        """A connection by TLS. Anybody may have signed the certificate.
-
-        Raises:
-            OSError: nobody listens.
-        """
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        plain = socket.create_connection((self.address, HTTPS), timeout=10)
-        return context.wrap_socket(plain, server_hostname=f"api.{DOMAIN}")
-
-    def served(self) -> bytes | None:
-        with self.connect() as connection:
-            return connection.getpeercert(binary_form=True)
-
-    def status(self, host: str) -> int:
-        """What plain HTTP for `host` is answered with."""
-        with socket.create_connection((self.address, HTTP), timeout=10) as connection:
-            connection.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-            return int(connection.recv(1000).split()[1])
-
     def answers(self, service: str) -> str:
         """Which pod does, or what the edge says instead."""
-        with self.connect() as connection:
+        with self.client.connect() as connection:
             connection.sendall(
                 f"GET / HTTP/1.1\r\nHost: {service}.{DOMAIN}\r\nConnection: close\r\n\r\n".encode()
             )
             answer = b"".join(iter(lambda: connection.recv(4000), b""))
         return answer.partition(b"\r\n\r\n")[2].decode()
 
-    @contextmanager
-    def websocket(self, service: str = "api") -> Iterator[ssl.SSLSocket]:
-        """An open WebSocket to the echo."""
-        with self.connect() as connection:
-            upgrade(connection, f"{service}.{DOMAIN}")
-            yield connection
+
+def ask_haproxy(kubectl: Kubectl, namespace: str, pod: str, command: str) -> str:
+    """The answer of the master process in an edge's pod to one command, by the chart's own script.
+
+    Args:
+        command: for the master process, or for its worker after `@1 `. `;quit` closes the connection.
+    """
+    script = f". /scripts/lib.sh; ask '{command}' 5"
+    return kubectl("-n", namespace, "exec", pod, "-c", "watch", "--", "bash", "-c", script).stdout
 
 
 def start(kubectl: Kubectl, namespace: str, node: str, address: str, image: str) -> Instance:

@@ -106,10 +106,16 @@ class Kubectl:
         self.create_pod(namespace, name, node=node, script=script, **spec)
         self.wait_for_pods(namespace, name)
 
-    def wait_for_pods(self, namespace: str, *names: str) -> None:
+    def wait_for_pods(self, namespace: str, *names: str, seconds: float = 90.0) -> None:
         """Until these are ready. Pods that are created one after another start at the same time."""
         pods = [f"pod/{name}" for name in names]
-        self("-n", namespace, "wait", "--for=condition=Ready", *pods, "--timeout=90s", timeout=100)
+        words = ("wait", "--for=condition=Ready", *pods, f"--timeout={seconds:.0f}s")
+        self("-n", namespace, *words, timeout=seconds + 10)
+
+    def failed_creations(self, namespace: str) -> list[str]:
+        """The objects that could not make a pod, and why. Events are kept for an hour."""
+        events = self.get("events", "-n", namespace, "--field-selector", "reason=FailedCreate")
+        return [f"{event['involvedObject']['name']}: {event['message']}" for event in events]
 
     def create_pod(
         self, namespace: str, name: str, *, node: str | None = None, script: str = SLEEP, **spec: Any

@@ -54,7 +54,7 @@ def _answering(edge: Instance, tries: int) -> set[str]:
 def test_a_server_that_stops_gets_nobody_new_and_keeps_who_is_there(edge: Instance) -> None:
     stopping, other = SERVERS
     with ExitStack() as stack:
-        held = [stack.enter_context(edge.websocket("sfu")) for _ in range(4)]
+        held = [stack.enter_context(edge.client.websocket("sfu")) for _ in range(4)]
         edge.kubectl("-n", edge.namespace, "delete", "pod", stopping, "--wait=false")
         wait_until(lambda: _answering(edge, 10) == {other}, timeout=10, describe="it to be left alone")
         assert _answering(edge, 40) == {other}

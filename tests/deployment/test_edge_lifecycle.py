@@ -48,11 +48,11 @@ def test_a_new_certificate_is_served_and_no_connection_is_lost(edge: Instance) -
     """No worker comes to its end for it, so there is no deadline either."""
     pod, worker = edge.pod()["metadata"]["name"], edge.worker()
     new = certificate(DOMAIN)
-    with edge.websocket() as connection:
-        before = edge.served()
+    with edge.client.websocket() as connection:
+        before = edge.client.served()
         assert before != new.der
         edge.use(new)
-        wait_until(lambda: edge.served() == new.der, timeout=150, describe="the new certificate")
+        wait_until(lambda: edge.client.served() == new.der, timeout=150, describe="the new certificate")
         wait_until(lambda: edge.events(pod, "watch"), timeout=30, describe="the watcher to report it")
         assert echoes(connection)
         assert connection.getpeercert(binary_form=True) == before
@@ -68,22 +68,24 @@ def test_a_key_that_is_not_the_certificate_s_is_refused(edge: Instance) -> None:
     new, other = certificate(DOMAIN), certificate(DOMAIN)
     # HAProxy closes one connection of a thread, if it ever gets such a pair.
     with ExitStack() as stack:
-        connections = [stack.enter_context(edge.websocket()) for _ in range(_CONNECTIONS)]
-        before = edge.served()
+        connections = [stack.enter_context(edge.client.websocket()) for _ in range(_CONNECTIONS)]
+        before = edge.client.served()
         edge.use(Certificate(new.pem, other.key))
         wait_until(
             lambda: edge.events(pod, "watch")[said:],
             timeout=150,
             describe="the watcher to refuse it",
         )
-        assert edge.served() == before
+        assert edge.client.served() == before
         assert all(map(echoes, connections))
         [refused] = edge.events(pod, "watch")[said:]
         assert refused["event"] == "refused"
         assert "tls.key does not belong to the first certificate" in refused["because"]
         # What is right again is taken again.
         edge.use(new)
-        wait_until(lambda: edge.served() == new.der, timeout=150, describe="the right pair to be served")
+        wait_until(
+            lambda: edge.client.served() == new.der, timeout=150, describe="the right pair to be served"
+        )
         assert all(map(echoes, connections))
     assert edge.worker() == worker
     log = edge.kubectl("-n", edge.namespace, "logs", pod, "-c", "watch").stdout
@@ -93,10 +95,12 @@ def test_a_key_that_is_not_the_certificate_s_is_refused(edge: Instance) -> None:
 def test_a_new_configuration_takes_effect_without_another_pod(edge: Instance) -> None:
     """The worker before it keeps its connections; for how long, test_live_changes.py tests."""
     pod = edge.pod()["metadata"]["name"]
-    with edge.websocket() as connection:
-        assert edge.status("localhost") == 421
+    with edge.client.websocket() as connection:
+        assert edge.client.status("localhost") == 421
         edge.apply(plainLocalhost=True)
-        wait_until(lambda: edge.status("localhost") == 200, timeout=150, describe="localhost to be served")
+        wait_until(
+            lambda: edge.client.status("localhost") == 200, timeout=150, describe="localhost to be served"
+        )
         assert edge.old_workers() == 1
         assert echoes(connection)
     assert edge.pod()["metadata"]["name"] == pod
@@ -109,16 +113,16 @@ def test_a_configuration_that_haproxy_refuses_changes_nothing(edge: Instance) ->
     def last() -> str:
         return str(edge.events(pod, "watch")[-1]["event"])
 
-    with edge.websocket() as connection:
+    with edge.client.websocket() as connection:
         edge.write_configuration("this is no configuration\n")
         wait_until(lambda: last() == "refused", timeout=150, describe="the watcher to refuse it")
         assert "unknown keyword 'this'" in edge.events(pod, "watch")[-1]["because"]
         assert echoes(connection)
-        assert edge.served()
+        assert edge.client.served()
         # What is right again is loaded again.
         edge.apply(plainLocalhost=True)
         wait_until(
-            lambda: edge.status("localhost") == 200, timeout=150, describe="the right one to be loaded"
+            lambda: edge.client.status("localhost") == 200, timeout=150, describe="the right one to be loaded"
         )
         assert echoes(connection)
     assert _restarts(edge) == {"haproxy": 0, "watch": 0}
@@ -128,11 +132,13 @@ def test_a_service_that_moves_is_followed(edge: Instance) -> None:
     """HAProxy looks its address up once; a Service that was made anew has another."""
     pod = edge.pod()["metadata"]["name"]
     edge.apply(plainLocalhost=True)
-    wait_until(lambda: edge.status("localhost") == 200, timeout=150, describe="localhost to be served")
+    wait_until(lambda: edge.client.status("localhost") == 200, timeout=150, describe="localhost to be served")
     before = edge.service_address()
     edge.move_service()
     assert edge.service_address() != before
-    wait_until(lambda: edge.status("localhost") == 200, timeout=60, describe="the Service to be found again")
+    wait_until(
+        lambda: edge.client.status("localhost") == 200, timeout=60, describe="the Service to be found again"
+    )
     assert edge.events(pod, "watch")[-1]["event"] == "reloaded"
     assert _restarts(edge) == {"haproxy": 0, "watch": 0}
 
@@ -157,7 +163,7 @@ def _gone(edge: Instance, pod: str) -> bool:
 
 def test_a_stopping_edge_waits_for_its_connections_and_says_how_long(edge: Instance) -> None:
     pod = edge.pod()["metadata"]["name"]
-    with edge.websocket() as connection:
+    with edge.client.websocket() as connection:
         event = _stopping(edge, pod)
         deadline = datetime.fromisoformat(str(event["deadline"]))
         left = (deadline - datetime.now(UTC)).total_seconds()
@@ -172,10 +178,10 @@ def test_a_stopping_edge_waits_for_its_connections_and_says_how_long(edge: Insta
 
 def test_a_stopping_edge_cuts_its_connections_at_the_deadline(edge: Instance) -> None:
     pod = edge.pod()["metadata"]["name"]
-    with edge.websocket() as connection:
+    with edge.client.websocket() as connection:
         # Also those that a reload has left.
         edge.apply(plainLocalhost=True)
-        wait_until(lambda: edge.status("localhost") == 200, timeout=150, describe="it to be reloaded")
+        wait_until(lambda: edge.client.status("localhost") == 200, timeout=150, describe="it to be reloaded")
         began = time.monotonic()
         _stopping(edge, pod)
         while echoes(connection):
@@ -188,7 +194,7 @@ def test_a_stopping_edge_cuts_its_connections_at_the_deadline(edge: Instance) ->
 
 def _listens(edge: Instance) -> bool:
     try:
-        edge.connect().close()
+        edge.client.connect().close()
     except OSError:
         return False
     return True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import stat
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +14,10 @@ import testinfra
 import testinfra.host
 from livekit import api
 
-from common.commands import run
 from common.waiting import wait_until
 from loadtest.targets.resolving import edge_client
 from tests.deployment.kubectl import Kubectl
-from tests.running import CHECKOUT, ClusterAccess, RunningStack, local
+from tests.running import ClusterAccess, RunningStack, local, resources_changed, run_local
 from tests.support.speed import scaled
 
 _NOBODY = "65532"
@@ -37,7 +35,7 @@ def _host(cluster: ClusterAccess, namespace: str, pod: str) -> testinfra.host.Ho
 
 
 def test_status_says_that_all_is_healthy(platform: str, kubectl: Kubectl) -> None:
-    parts = json.loads(local("status", "--json", timeout=120, check=False))["parts"]
+    parts = json.loads(run_local("status", "--json", timeout=120, check=False).stdout)["parts"]
     assert [part for part in parts if not part["healthy"]] == []
     assert all(part["origin"] for part in parts if part["kind"] == "container")
 
@@ -137,9 +135,9 @@ def test_up_again_is_quick_and_changes_nothing(
     """The limit is for `pulumi up --refresh`; the report also has the time of all steps of `make up`."""
     before = {pod["metadata"]["uid"] for pod in kubectl.get("pods", "-n", platform)}
     started = time.monotonic()
-    done = run([sys.executable, "-m", "local", "up"], cwd=CHECKOUT, timeout=10 * scaled(_UP_AGAIN_SECONDS))
+    done = run_local("up", timeout=10 * scaled(_UP_AGAIN_SECONDS))
     record_property("make_up_seconds", round(time.monotonic() - started, 1))
-    report = done.stderr.rpartition("Resources:")[2]
+    report = resources_changed(done.stderr)
     assert "unchanged" in report
     assert not re.search("created|updated|replaced|deleted", report), report
     assert {pod["metadata"]["uid"] for pod in kubectl.get("pods", "-n", platform)} == before
@@ -155,8 +153,7 @@ def test_a_preview_of_what_is_deployed_shows_no_change(platform: str) -> None:
 
 def test_no_workload_tried_to_make_pods_too_early(platform: str, kubectl: Kubectl) -> None:
     """Pulumi creates ServiceAccounts and PriorityClasses first. Events are kept for an hour."""
-    failed = kubectl.get("events", "-n", platform, "--field-selector", "reason=FailedCreate")
-    assert [f"{event['involvedObject']['name']}: {event['message']}" for event in failed] == []
+    assert kubectl.failed_creations(platform) == []
 
 
 async def test_livekits_webhooks_reach_token_api(

@@ -16,6 +16,7 @@ import yaml
 from common.commands import Completed, run
 from local.plugins.shims import write_shim
 from local.toolchain.go_tools import PULUMI
+from tests.completed_secrets import complete_secrets
 from tests.running import CHECKOUT
 
 NAME = "staging"
@@ -88,6 +89,10 @@ class Owner:
         where = ["--cwd", str(self.project), "--non-interactive", "--color=never"]
         return run(["env", "pulumi", *words, *where], env=self.variables, timeout=_SECONDS, check=check)
 
+    def engine(self, *words: str, check: bool = True) -> Completed:
+        """`pulumi` on this stack with its configuration file."""
+        return self.pulumi(*words, "--stack", NAME, "--config-file", str(self.file), check=check)
+
     def init(self, *words: str, config: dict[str, Any] = OWNERS) -> None:
         """`pulumi stack init`, and a configuration file with a comment."""
         scratch = self.directory / "init"
@@ -104,9 +109,7 @@ class Owner:
 
     def secrets(self, *words: str) -> Completed:
         """`python -m stack_secrets`, as `make secrets` calls it, with the file and backups of this owner."""
-        files = ["--config-file", str(self.file), "--backups", str(self.directory / "backups")]
-        command = [sys.executable, "-m", "stack_secrets", "--stack", NAME, *files, *words]
-        return run(command, cwd=CHECKOUT, env=self.variables, timeout=_SECONDS, check=False)
+        return complete_secrets(NAME, self.file, self.variables, *words, check=False)
 
     def completed(self, *words: str) -> list[str]:
         """The same where it must succeed: the sentences that it reports."""
@@ -116,9 +119,7 @@ class Owner:
 
     def raw(self) -> dict[str, str]:
         """The decrypted configuration, as the engine gives it to the program."""
-        shown = self.pulumi(
-            *("config", "--json", "--show-secrets", "--stack", NAME, "--config-file", str(self.file))
-        )
+        shown = self.engine("config", "--json", "--show-secrets")
         entries = json.loads(shown.stdout)
         return {key.partition(":")[2]: entry["value"] for key, entry in entries.items()}
 

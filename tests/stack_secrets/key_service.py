@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 
 from tests.support.http_server import Server
+from tests.support.serving import serving_in_thread
 
 KEY = "stack"
 
@@ -56,11 +56,5 @@ def key_service() -> Iterator[KeyService]:
 
     server = Server(("127.0.0.1", 0), Handler)
     service = KeyService(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with serving_in_thread(server):
         yield service
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -179,8 +179,7 @@ def test_a_stack_or_a_file_that_is_not_there_is_named(owner: Owner) -> None:
 
 
 def _preview(owner: Owner) -> str:
-    words = ("preview", "--stack", NAME, "--config-file", str(owner.file))
-    done = owner.pulumi(*words, check=False)
+    done = owner.engine("preview", check=False)
     assert not done.ok, "there is no cluster"
     return done.stdout + done.stderr
 

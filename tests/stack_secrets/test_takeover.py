@@ -7,7 +7,6 @@ import os
 import shutil
 import stat
 import sys
-from typing import Any
 
 import pytest
 
@@ -24,10 +23,6 @@ _DYNAMIC = "pulumi-resource-pulumi-python"
 
 def _program(owner: Owner, text: str) -> None:
     (owner.project / "infra" / "__main__.py").write_text(_HEAD + text)
-
-
-def _engine(owner: Owner, *words: str, check: bool = True) -> Any:
-    return owner.pulumi(*words, "--stack", NAME, "--config-file", str(owner.file), check=check)
 
 
 @pytest.fixture
@@ -48,7 +43,7 @@ def deployed(owner: Owner) -> tuple[Owner, dict[str, str]]:
     owner.init(config=WITH_CERTIFICATES)
     program_path = owner.variables.pop("PYTHONPATH")
     _program(owner, legacy_program.BEFORE)
-    _engine(owner, "up", "--yes", "--skip-preview")
+    owner.engine("up", "--yes", "--skip-preview")
     shown = owner.pulumi("stack", "output", "values", "--show-secrets", "--json", "--stack", NAME)
     # What follows has neither the provider nor the module whose class the state holds.
     provider.unlink()
@@ -60,7 +55,7 @@ def deployed(owner: Owner) -> tuple[Owner, dict[str, str]]:
 
 def _steps(owner: Owner) -> dict[str, str]:
     """What a preview would do, by the resource's name."""
-    shown = _engine(owner, "preview", "--json")
+    shown = owner.engine("preview", "--json")
     return {step["urn"].rpartition("::")[2]: step["op"] for step in json.loads(shown.stdout)["steps"]}
 
 
@@ -82,7 +77,7 @@ def test_without_it_the_stack_cannot_be_updated(deployed: tuple[Owner, dict[str,
     document["livekit-platform:certificates"] = {k: v for k, v in values.items() if k not in NAMES}
     salt = owner.document()["encryptionsalt"]
     owner.file.write_text(json.dumps({"encryptionsalt": salt, "config": document}))
-    assert not _engine(owner, "destroy", "--yes", "--skip-preview", check=False).ok
+    assert not owner.engine("destroy", "--yes", "--skip-preview", check=False).ok
 
 
 def test_values_are_kept_and_nothing_of_them_is_left_in_the_state(
@@ -98,8 +93,8 @@ def test_values_are_kept_and_nothing_of_them_is_left_in_the_state(
     for trace in ("pulumi-python", "RandomSecret", "Certificate::", "edge-ca", "PlatformSecrets"):
         assert trace not in state
     assert set(_steps(owner).values()) == {"same"}
-    _engine(owner, "up", "--yes", "--skip-preview")
-    _engine(owner, "destroy", "--yes", "--skip-preview")
+    owner.engine("up", "--yes", "--skip-preview")
+    owner.engine("destroy", "--yes", "--skip-preview")
     [backup] = (owner.directory / "backups").iterdir()
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     assert json.loads(backup.read_text())["deployment"] == encrypted["deployment"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from local import debian_lock
-from tests.support import layers, speed
+from tests.support import json_lines, layers, speed
 from tests.support.layers import Ledger
 
 
@@ -28,7 +28,7 @@ class LayerTimes:
         spent = self._ledger.spent
         if self._file is not None:
             # The whole suite prints one table for both of its parts.
-            layers.append(self._file, spent)
+            json_lines.append(self._file, spent)
         elif spent:
             terminalreporter.section("time")
             terminalreporter.write(layers.table(spent, speed.slowness()))

@@ -7,14 +7,15 @@ reference machine and are scaled by the machine's measured slowness (`tests.supp
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+
+from tests.support import json_lines
 
 # How far a layer may exceed its scaled budget before CI fails.
 TOLERANCE = 1.3
@@ -110,15 +111,9 @@ class Ledger:
         return [Spent(name, self._seconds[name], len(tests)) for name, tests in self._tests.items()]
 
 
-def append(file: Path, spent: Iterable[Spent]) -> None:
-    """Append to a file of JSON lines."""
-    with file.open("a") as lines:
-        lines.writelines(json.dumps(asdict(one)) + "\n" for one in spent)
-
-
 def read(file: Path) -> list[Spent]:
-    """Read such a file; entries of one layer are added up."""
-    entries = [Spent(**json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
+    """Read a file of JSON lines; entries of one layer are added up."""
+    entries = json_lines.read(file, Spent)
     return [
         Spent(
             layer.name,

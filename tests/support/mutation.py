@@ -12,17 +12,17 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import sys
 import tarfile
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from common.commands import CommandFailed, run
+from tests.support import json_lines
 from tests.support.mutants import Mutant, mutants, mutated, sample
 
 CHECKOUT = Path(__file__).parents[2]
@@ -81,19 +81,10 @@ class Result:
     seconds: float
 
 
-def read(log: Path) -> list[Result]:
-    return [Result(**json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
-
-
-def _append(log: Path, result: Result) -> None:
-    with log.open("a") as lines:
-        lines.write(json.dumps(asdict(result)) + "\n")
-
-
-def revision_of(name: str, checkout: Path = CHECKOUT) -> str:
+def revision_of(name: str) -> str:
     """The commit that `name` names. Raises CommandFailed if there is none."""
     command = ["git", "rev-parse", "--verify", f"{name}^{{commit}}"]
-    return run(command, cwd=checkout, timeout=30).stdout.strip()
+    return run(command, cwd=CHECKOUT, timeout=30).stdout.strip()
 
 
 @contextmanager
@@ -183,7 +174,7 @@ def run_mutants(
     Raises:
         ValueError: the tests fail without any change, so that they would "kill" every mutant.
     """
-    known = {result.key for result in read(log) if result.revision == revision}
+    known = {result.key for result in json_lines.read(log, Result) if result.revision == revision}
     with copy_of(revision, checkout) as root:
         wanted = [
             (target, mutant)
@@ -203,7 +194,8 @@ def run_mutants(
             started = time.monotonic()
             outcome = _outcome(root, target, mutant, stages)
             seconds = round(time.monotonic() - started, 1)
-            _append(log, Result(revision, target.module, mutant.key, mutant.line, outcome, seconds))
+            result = Result(revision, target.module, mutant.key, mutant.line, outcome, seconds)
+            json_lines.append(log, [result])
             print(
                 f"[{number}/{len(wanted)}] {outcome} ({seconds} s) line {mutant.line} of {mutant.key}",
                 flush=True,
@@ -259,9 +251,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     arguments = parser.parse_args(argv)
     if arguments.compare:
+        results = json_lines.read(arguments.log, Result)
         before, after = (
-            [result for result in read(arguments.log) if result.revision == revision_of(name)]
-            for name in arguments.compare
+            [result for result in results if result.revision == commit]
+            for commit in map(revision_of, arguments.compare)
         )
         text, good = comparison(before, after)
         print(text)
@@ -276,7 +269,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         limit=arguments.limit,
         own_tests_only=arguments.own_tests_only,
     )
-    print(summary([result for result in read(arguments.log) if result.revision == revision]))
+    print(
+        summary([result for result in json_lines.read(arguments.log, Result) if result.revision == revision])
+    )
     return 0
 
 

@@ -11,18 +11,18 @@ every run in the log passed.
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from common.commands import run
 from tests.running import CHECKOUT
+from tests.support import json_lines
 
 _BUSY_LOOP = "while True: pass"
 
@@ -73,11 +73,6 @@ def once(command: Sequence[str], loops: int) -> Run:
     )
 
 
-def read(log: Path) -> list[Run]:
-    """All runs in a log."""
-    return [Run(**json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
-
-
 def summary(runs: Sequence[Run]) -> str:
     """A line for each run, and how many passed."""
     lines = [
@@ -104,9 +99,8 @@ def main() -> int:
     arguments = parser.parse_args()
     for _ in range(arguments.times if arguments.command else 0):
         done = once(arguments.command, arguments.busy_loops)
-        with arguments.log.open("a") as lines:
-            lines.write(json.dumps(asdict(done)) + "\n")
-    runs = read(arguments.log)
+        json_lines.append(arguments.log, [done])
+    runs = json_lines.read(arguments.log, Run)
     print(summary(runs))
     return 0 if runs and all(one.code == 0 for one in runs) else 1
 

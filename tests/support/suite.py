@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loadtest.net.namespace import treat_sigterm_as_interrupt
+from local.durations import spoken
 from tests import running
 from tests.support import layers, speed
 from tests.support.layers import LAYERS, Part
@@ -55,6 +56,10 @@ class Suite:
     def layer_times(self) -> Path:
         return self.scratch / "layers.jsonl"
 
+    @property
+    def stack_log(self) -> Path:
+        return self.scratch / "up.log"
+
     def junit(self, part: Part) -> Path:
         return self.scratch / f"{part.value}.xml"
 
@@ -66,12 +71,12 @@ class Suite:
     @contextmanager
     def step(self, name: str, expected: float) -> Iterator[None]:
         """Announce a step with its expected seconds, and record how long it takes."""
-        print(f"\n== {name} (about {_spoken(expected * self.slowness)}) ==", flush=True)
+        print(f"\n== {name} (about {spoken(expected * self.slowness)}) ==", flush=True)
         started = time.monotonic()
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
+            self.seconds[name] = time.monotonic() - started
 
     def command(self, what: str, argv: Sequence[str], accepted: Sequence[int] = (0,)) -> None:
         """Run a command with its output shown; a wrong exit code is a failure of the suite."""
@@ -107,10 +112,9 @@ def _stack_in_the_background(suite: Suite) -> Iterator[subprocess.Popen[bytes]]:
     """`up`, started now. At the end of the block the stack goes if this run started it."""
     started_here = not running.is_running()
     os.environ[running.STARTED_BY_THE_SUITE] = "yes" if started_here else "no"
-    log = suite.scratch / "up.log"
     what = "start" if started_here else "update"
-    print(f"== {what} the stack in the background; log: {log} ==", flush=True)
-    with log.open("wb") as output:
+    print(f"== {what} the stack in the background; log: {suite.stack_log} ==", flush=True)
+    with suite.stack_log.open("wb") as output:
         # In a session of its own: Ctrl-C ends the tests first, and then, below, the start.
         process = subprocess.Popen(
             [sys.executable, "-m", "local", "up"],
@@ -133,12 +137,12 @@ def _stack_in_the_background(suite: Suite) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _wait_for_the_stack(suite: Suite, process: subprocess.Popen[bytes]) -> bool:
-    log = suite.scratch / "up.log"
     with suite.step("wait for the stack", 0.0 if process.poll() is not None else _EXPECTED_STACK_SECONDS):
         code = process.wait()
     if code != 0:
         suite.failures.append(f"`python3 -m local up` exited with {code}")
-        print("\n".join(log.read_text(errors="replace").splitlines()[-_SHOWN_LOG_LINES:]), flush=True)
+        lines = suite.stack_log.read_text(errors="replace").splitlines()
+        print("\n".join(lines[-_SHOWN_LOG_LINES:]), flush=True)
     return code == 0
 
 
@@ -146,11 +150,6 @@ def _expected(part: Part) -> float:
     isolated = part is Part.ISOLATED
     seconds = sum(layer.budget for layer in LAYERS if layer.isolated is isolated)
     return seconds / (_WORKERS if isolated else 1)
-
-
-def _spoken(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def merged_junit(reports: Sequence[Path]) -> ET.ElementTree[ET.Element]:

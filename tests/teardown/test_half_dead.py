@@ -9,19 +9,18 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
 
-from common.commands import Completed, run
+from common.commands import Completed
 from common.waiting import wait_until
 from local.cluster import cgroups, network
 from local.cluster.cluster import Cluster
 from local.paths import Instance, instance_id, state_root
-from tests.running import CHECKOUT
+from tests.running import run_local
 
 pytestmark = pytest.mark.long
 
@@ -35,9 +34,7 @@ class _Second:
     instance: Instance
 
     def local(self, *words: str, timeout: float, check: bool = True) -> Completed:
-        command = [sys.executable, "-m", "local", *words]
-        environment = {"LKP_INSTANCE": self.instance.id}
-        return run(command, cwd=CHECKOUT, env=environment, timeout=timeout, check=check)
+        return run_local(*words, timeout=timeout, check=check, env={"LKP_INSTANCE": self.instance.id})
 
     def parts(self) -> list[dict[str, object]]:
         printed = self.local("status", "--json", timeout=120, check=False).stdout
@@ -60,7 +57,7 @@ class _Second:
 
 
 @pytest.fixture
-def second(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Second]:
+def second() -> Iterator[_Second]:
     # The same name each time: what a killed session left, this one repairs and takes away.
     name = f"h{instance_id()[:5]}"
     stack = _Second(Instance(name, state_root() / name))

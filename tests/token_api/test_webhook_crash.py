@@ -29,7 +29,7 @@ RECOVERY_SECONDS = 30.0
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
     with new_database(request.param, lambda: request.getfixturevalue("postgres")) as made:
         yield made
 

@@ -22,10 +22,11 @@ from typing import Any
 
 from common.waiting import wait_until
 from tests.certificates import Certificate
+from tests.edge_client import EdgeClient
 from tests.image_program import image_program
 from tests.manifests.rendering import CHARTS
 from tests.ports import free_port
-from tests.websocket import echoes, upgrade
+from tests.websocket import echoes
 
 _LOOPBACK = "127.0.0.1"
 _PROGRAMS = {"haproxy": "usr/sbin/haproxy", "openssl": "usr/bin/openssl"}
@@ -45,6 +46,10 @@ class LiveEdge:
     metrics: int = field(default_factory=free_port)
     _master: int = field(default_factory=free_port)
     _version: Iterator[int] = field(default_factory=itertools.count)
+
+    @property
+    def client(self) -> EdgeClient:
+        return EdgeClient(_LOOPBACK, self.domain, self.https, self.http)
 
     def prepare(self) -> None:
         """The scripts, and the programs that they call."""
@@ -123,7 +128,7 @@ class LiveEdge:
             def answers() -> bool:
                 assert process.poll() is None, self.log("run")
                 # The master process listens a little later than its worker.
-                return self.served() is not None and bool(self.worker())
+                return self.client.served() is not None and bool(self.worker())
 
             wait_until(
                 answers,
@@ -162,34 +167,11 @@ class LiveEdge:
         [pid] = re.findall(r"^Pid: (\d+)$", text, re.MULTILINE)
         return str(pid)
 
-    def connect(self) -> ssl.SSLSocket:
-        """A connection by TLS, by whomever the certificate is signed."""
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        plain = socket.create_connection((_LOOPBACK, self.https), timeout=10)
-        return context.wrap_socket(plain, server_hostname=f"api.{self.domain}")
-
-    def served(self) -> bytes | None:
-        """The certificate that a new connection gets."""
-        with self.connect() as connection:
-            return connection.getpeercert(binary_form=True)
-
-    def status(self, host: str) -> int:
-        """How plain HTTP for `host` is answered."""
-        with socket.create_connection((_LOOPBACK, self.http), timeout=10) as connection:
-            connection.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-            return int(connection.recv(1000).split()[1])
-
     @contextmanager
     def websockets(self, number: int) -> Iterator[list[ssl.SSLSocket]]:
         """Open WebSockets to the service behind the edge, spread over HAProxy's threads."""
         with ExitStack() as stack:
-            opened = []
-            for _ in range(number):
-                opened.append(connection := stack.enter_context(self.connect()))
-                upgrade(connection, f"api.{self.domain}")
-            yield opened
+            yield [stack.enter_context(self.client.websocket()) for _ in range(number)]
 
 
 def closed(connections: list[ssl.SSLSocket]) -> int:

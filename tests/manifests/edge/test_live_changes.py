@@ -80,7 +80,7 @@ def edge(helm: Path, service: Service, shared_edge: LiveEdge) -> Iterator[LiveEd
     said = len(shared_edge.events())
     shared_edge.configure(_configuration(helm, shared_edge, service.port))
     wait_until(
-        lambda: shared_edge.status("localhost") == 421,
+        lambda: shared_edge.client.status("localhost") == 421,
         timeout=WAIT_SECONDS,
         describe="the configuration from before the test",
         interval=0.05,
@@ -104,12 +104,12 @@ def _undisturbed(edge: LiveEdge, *, reloads: bool = False) -> Iterator[None]:
 @pytest.mark.parametrize("wrong", _WRONG.values(), ids=_WRONG)
 def test_a_wrong_certificate_never_reaches_the_running_haproxy(edge: LiveEdge, wrong: Wrong) -> None:
     """The fixture's teardown then finds that a right one is taken again."""
-    before, said = edge.served(), len(edge.events())
+    before, said = edge.client.served(), len(edge.events())
     with _undisturbed(edge):
         edge.use(wrong.certificate)
         [refused] = edge.wait_for("refused", said)
         assert wrong.because in refused["because"]
-        assert edge.served() == before
+        assert edge.client.served() == before
 
 
 def test_what_was_refused_is_reported_once(edge: LiveEdge) -> None:
@@ -153,7 +153,7 @@ def test_a_new_certificate_is_loaded_without_a_reload(
     with _undisturbed(edge):
         edge.use(right)
         edge.wait_for("warning" if warning else "renewed", said)
-        assert edge.served() == right.der
+        assert edge.client.served() == right.der
     _, *warnings = edge.events()[said:]
     assert [event["event"] for event in warnings] == (["warning"] if warning else [])
     assert all(warning in event["certificate"] for event in warnings)
@@ -166,20 +166,20 @@ def test_a_certificate_that_does_not_fit_the_command_line_is_loaded_by_a_reload(
     with _undisturbed(edge, reloads=True):
         edge.use(long)
         events = edge.wait_for("reloaded", said)
-        assert edge.served() == right.der
+        assert edge.client.served() == right.der
     assert "too big for the buffer" in events[0]["because"]
 
 
 def test_a_wrong_certificate_does_not_hold_up_a_configuration(
     edge: LiveEdge, helm: Path, service: Service
 ) -> None:
-    before, said = edge.served(), len(edge.events())
+    before, said = edge.client.served(), len(edge.events())
     edge.use(_WRONG["an empty key"].certificate)
     edge.wait_for("refused", said)
     edge.configure(_configuration(helm, edge, service.port, plainLocalhost=True))
     edge.wait_for("reloaded", said + 1)
-    assert edge.status("localhost") == 200
-    assert edge.served() == before
+    assert edge.client.status("localhost") == 200
+    assert edge.client.served() == before
 
 
 def test_a_wrong_configuration_changes_nothing_and_does_not_hold_up_a_certificate(edge: LiveEdge) -> None:
@@ -190,8 +190,8 @@ def test_a_wrong_configuration_changes_nothing_and_does_not_hold_up_a_certificat
         assert "unknown keyword 'this'" in refused["because"]
         edge.use(right)
         edge.wait_for("renewed", said + 1)
-        assert edge.served() == right.der
-        assert edge.status("localhost") == 421
+        assert edge.client.served() == right.der
+        assert edge.client.status("localhost") == 421
 
 
 def test_a_reload_leaves_connections_for_longer_than_a_stop(
@@ -225,7 +225,7 @@ def test_the_certificate_that_was_validated_is_the_one_that_is_loaded(own_edge: 
         own_edge.use(right)
         events = own_edge.wait_for("refused", 0)
         assert [event["event"] for event in events] == ["renewed", "refused"]
-        assert own_edge.served() == right.der
+        assert own_edge.client.served() == right.der
         assert not own_edge.hook.exists()
 
 
@@ -237,25 +237,25 @@ def test_the_configuration_that_was_validated_is_the_one_that_is_loaded(
         own_edge.configure(_configuration(helm, own_edge, service.port, plainLocalhost=True))
         events = own_edge.wait_for("refused", 0)
         assert [event["event"] for event in events] == ["reloaded", "refused"]
-        assert own_edge.status("localhost") == 200
+        assert own_edge.client.status("localhost") == 200
         assert not own_edge.hook.exists()
 
 
 def test_a_container_that_starts_again_has_the_files_that_were_right(own_edge: LiveEdge) -> None:
     with own_edge.running():
-        before = own_edge.served()
+        before = own_edge.client.served()
     own_edge.use(_WRONG["a truncated key"].certificate)
     own_edge.configure(_BAD_CONFIGURATION)
     with own_edge.running():
-        assert own_edge.served() == before
-        assert own_edge.status("localhost") == 421
+        assert own_edge.client.served() == before
+        assert own_edge.client.status("localhost") == 421
         [refused] = own_edge.events("run")
         assert (refused["event"], refused["goes_on"]) == ("refused", True)
         # The watcher goes on from there.
         said, right = len(own_edge.events()), certificate(DOMAIN)
         own_edge.use(right)
         own_edge.wait_for("renewed", said)
-        assert own_edge.served() == right.der
+        assert own_edge.client.served() == right.der
 
 
 def test_a_first_start_with_a_wrong_certificate_ends_with_the_reason(own_edge: LiveEdge) -> None:

@@ -22,6 +22,14 @@ def kubeconfig(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def shared_kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for fixtures that run the program once for all tests of a module."""
+    path = tmp_path_factory.mktemp("program") / "kubeconfig"
+    path.touch()
+    return path
+
+
 @pytest.fixture
 def make_config(kubeconfig: Path) -> ConfigMaker:
     """Makes a valid configuration out of the minimal one and `changes` (key -> value)."""

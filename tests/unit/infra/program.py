@@ -139,7 +139,6 @@ class Registration:
     custom: bool
     provider: str
     dependencies: frozenset[str]
-    additional_secret_outputs: frozenset[str]
     protected: bool
     # Secret values are wrapped; `rpc.is_rpc_secret` tells.
     inputs: dict[str, Any]
@@ -171,7 +170,7 @@ class _Plugins(mocks.Mocks):
 
 
 class _Recorder(mocks.MockMonitor):
-    """The mock monitor, keeping what the SDK's throws away, and marking secrets as the engine does."""
+    """The SDK's mock monitor, which also keeps every request."""
 
     def __init__(self, plugins: mocks.Mocks, deployment: Deployment) -> None:
         super().__init__(plugins)
@@ -179,10 +178,6 @@ class _Recorder(mocks.MockMonitor):
 
     def RegisterResource(self, request: Any) -> Any:
         response = super().RegisterResource(request)  # type: ignore[no-untyped-call]
-        for name in request.additionalSecretOutputs:
-            # Text only: the Secrets' data comes marked already.
-            if name in response.object and isinstance(value := response.object[name], str):
-                response.object[name] = {rpc._special_sig_key: rpc._special_secret_sig, "value": value}
         if request.type != "pulumi:pulumi:Stack":
             self._deployment.resources[response.urn] = Registration(
                 type=request.type,
@@ -191,7 +186,6 @@ class _Recorder(mocks.MockMonitor):
                 custom=request.custom,
                 provider=request.provider or dict(request.providers).get("kubernetes", ""),
                 dependencies=frozenset(request.dependencies),
-                additional_secret_outputs=frozenset(request.additionalSecretOutputs),
                 protected=request.protect,
                 inputs=rpc.deserialize_properties(request.object, keep_unknowns=True),
             )

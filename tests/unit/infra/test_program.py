@@ -34,13 +34,6 @@ GIVEN = {name: f"given-{name}-0123456789abcdef0123456789" for name in Secrets.na
 
 
 @pytest.fixture(scope="module")
-def shared_kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    kubeconfig = tmp_path_factory.mktemp("program") / "kubeconfig"
-    kubeconfig.touch()
-    return kubeconfig
-
-
-@pytest.fixture(scope="module")
 def deployment(shared_kubeconfig: Path) -> Deployment:
     """What the program registers for stack `local`. All tests share it: none may change it."""
     return run(local_config(shared_kubeconfig))

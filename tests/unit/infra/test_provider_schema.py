@@ -33,9 +33,10 @@ def _variants(kubeconfig: Path) -> Iterator[dict[str, Any]]:
     }
 
 
-@pytest.fixture
-def deployments(kubeconfig: Path) -> list[Deployment]:
-    return [run(config) for config in _variants(kubeconfig)]
+@pytest.fixture(scope="module")
+def deployments(shared_kubeconfig: Path) -> list[Deployment]:
+    """All tests share them: none may change them."""
+    return [run(config) for config in _variants(shared_kubeconfig)]
 
 
 def _of_kubernetes(deployments: list[Deployment]) -> list[Registration]:

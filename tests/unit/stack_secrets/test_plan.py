@@ -28,7 +28,7 @@ NEEDED = {"livekit_api_secret", "turn_secret", "api_service_key", "redis_passwor
 NOTHING: dict[str, dict[str, str]] = {"secrets": {}, "certificates": {}}
 
 
-def sections(edge: Edge = GIVEN, redis: str = "single") -> dict[str, Any]:
+def sections(edge: Edge = GIVEN) -> dict[str, Any]:
     store = ObjectStore.model_validate(
         {
             "kind": "external",
@@ -38,7 +38,7 @@ def sections(edge: Edge = GIVEN, redis: str = "single") -> dict[str, Any]:
     return {
         "domain": DOMAIN,
         "edge": edge,
-        "redis": Redis.model_validate({"kind": redis}),
+        "redis": Redis.model_validate({"kind": "single"}),
         "object_store": store,
         "token_api": TokenApi(),
     }

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import json_lines
 from tests.support.layers import (
     LAYERS,
     Ledger,
     Part,
     Spent,
-    append,
     layer_of,
     over_budget,
     part_of,
@@ -55,8 +55,8 @@ def test_the_ledger_adds_up_phases_and_counts_tests_once() -> None:
 def test_times_of_both_parts_are_added_up(tmp_path: Path) -> None:
     file = tmp_path / "layers.jsonl"
     assert read(file) == []
-    append(file, [Spent("manifests", 10.0, 3), Spent("unit", 1.0, 1)])
-    append(file, [Spent("manifests", 5.0, 2)])
+    json_lines.append(file, [Spent("manifests", 10.0, 3), Spent("unit", 1.0, 1)])
+    json_lines.append(file, [Spent("manifests", 5.0, 2)])
     assert read(file) == [Spent("unit", 1.0, 1), Spent("manifests", 15.0, 5)]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import json_lines
 from tests.support.mutants import Mutant, mutants, mutated, sample
 from tests.support.mutation import (
     CHECKOUT,
@@ -14,7 +15,6 @@ from tests.support.mutation import (
     Target,
     comparison,
     main,
-    read,
     run_mutants,
     summary,
 )
@@ -117,7 +117,7 @@ def test_what_a_test_checks_is_killed_and_the_rest_survives(repository: Path, tm
 
     def go_on(limit: int | None) -> list[Result]:
         run_mutants(log, "HEAD", targets=[target], count=50, limit=limit, checkout=repository)
-        return read(log)
+        return json_lines.read(log, Result)
 
     assert len(go_on(2)) == 2
     results = go_on(None)

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 from tests.running import CHECKOUT
-from tests.support.repeat import Run, read, summary
+from tests.support import json_lines
+from tests.support.repeat import Run, summary
 
 
 def _repeat(*words: str) -> subprocess.CompletedProcess[str]:
@@ -19,7 +20,7 @@ def test_runs_are_appended_and_a_failed_one_fails_the_series(tmp_path: Path) -> 
     assert good.returncode == 0, good.stderr
     bad = _repeat("--log", str(log), "--", "false")
     assert bad.returncode == 1
-    assert [(run.command, run.busy_loops, run.code) for run in read(log)] == [
+    assert [(run.command, run.busy_loops, run.code) for run in json_lines.read(log, Run)] == [
         ("true", 1, 0),
         ("true", 1, 0),
         ("false", 0, 1),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from livekit_platform.certificates import new_authority, new_server_certificate
 from loadtest.targets.outputs import StackOutputs
 from loadtest.targets.resolving import async_edge_client, edge_client
 from tests.support.http_server import Server
+from tests.support.serving import serving_in_thread
 from tests.unit.loadtest.targets.test_outputs import OUTPUTS
 
 
@@ -73,14 +73,8 @@ def _edge(authority: Authority) -> Iterator[Edge]:
     server.daemon_threads = True
     server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a refused handshake is the client's to tell
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with serving_in_thread(server):
         yield Edge(server.server_address[1], handshakes, hosts)
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture

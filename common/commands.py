@@ -35,8 +35,8 @@ class Completed:
 class CommandFailed(Exception):
     """A command exited non-zero, was not found, or exceeded its time limit.
 
-    The message has the command in a form that can be pasted into a shell, the reason, and the end of its
-    output.
+    The message contains the command in a form that can be pasted into a shell, the reason, and the end of the
+    command's output.
     """
 
     def __init__(self, argv: Sequence[str], reason: str, stdout: str = "", stderr: str = "") -> None:
@@ -49,13 +49,14 @@ class CommandFailed(Exception):
 
 
 class Interrupted(Exception):
-    """The command's `Children` were ended: it was stopped, or it was not started any more."""
+    """The command's `Children` were ended, so the command was stopped or not started."""
 
 
 class Children:
-    """The commands that several threads run for one job, so that all of them can be ended at once.
+    """The commands that several threads run for one job. All of them can be ended at once.
 
-    A signal reaches only the main thread, and a command that another thread runs would outlive it.
+    Python handles signals only in the main thread. Without this class, commands of other threads would
+    outlive an interrupted job.
     """
 
     def __init__(self) -> None:
@@ -68,18 +69,18 @@ class Children:
         return self._ended
 
     def adopt_thread(self) -> None:
-        """From now on, commands that the calling thread starts belong to these."""
+        """Register the commands that the calling thread starts from now on."""
         _CHILDREN.set(self)
 
     def end(self) -> None:
-        """Ask every running command to end, with all its processes; no further one starts."""
+        """Ask every running command, with all its processes, to end. No further command can start."""
         with self._lock:
             self._ended = True
             for group, interrupt in self._running.items():
                 _signal_group(group, interrupt)
 
     def kill(self) -> None:
-        """End those at once that did not do what `end` asked for."""
+        """Kill the commands that are still running after `end`."""
         with self._lock:
             self._ended = True
             for group in self._running:
@@ -89,7 +90,8 @@ class Children:
     def _started(
         self, argv: Sequence[str], interrupt: signal.Signals, options: dict[str, Any]
     ) -> Iterator[Any]:
-        # In a process group of its own, a command gets signals from here only, a terminal's Ctrl-C too.
+        # Each command runs in its own process group. So a terminal's Ctrl-C does not reach it directly; only
+        # `end` and `kill` send it signals.
         with self._lock:
             if self._ended:
                 raise Interrupted(f"`{shlex.join(argv)}` was not started")
@@ -117,12 +119,12 @@ def _signal_group(group: int, number: signal.Signals) -> None:
 def started(
     argv: Sequence[str], *, interrupt: signal.Signals = signal.SIGTERM, **options: Any
 ) -> Iterator[subprocess.Popen[Any]]:
-    """A running command for a caller that `run` does not suit: it streams input, or shows output.
+    """A running command, for callers that stream its input or show its output; others use `run`.
 
-    At the end of the block the command is waited for.
+    The end of the block waits for the command to end.
 
     Args:
-        interrupt: how it is asked to end, where its thread belongs to `Children`.
+        interrupt: the signal that asks the command to end, if its thread belongs to `Children`.
         options: for `subprocess.Popen`.
 
     Raises:
@@ -138,7 +140,7 @@ def started(
 
 
 def check_interrupted() -> None:
-    """For a thread that works or waits without running commands.
+    """Raise if the job was ended. Threads call this while they work or wait without running a command.
 
     Raises:
         Interrupted: the thread's `Children` were ended.
@@ -164,8 +166,8 @@ def run(
         timeout: seconds after which the command is killed.
         env: variables laid over this process's own.
         input: text for its standard input; empty without it, so that nothing waits at a prompt.
-        check: raise where the exit code is not 0.
-        show_stderr: let it go to this process's stderr as it comes, for a command of minutes.
+        check: raise if the exit code is not 0.
+        show_stderr: pass the command's stderr through as it comes, for commands that take minutes.
 
     Raises:
         CommandFailed: not found, out of time, or (with `check`) a non-zero exit code.
@@ -200,7 +202,7 @@ def run(
 
 
 def _text(output: str | bytes | None) -> str:
-    """`TimeoutExpired` has bytes even where text was asked for."""
+    """`TimeoutExpired` contains bytes even if text was requested."""
     if output is None:
         return ""
     return output.decode(errors="replace") if isinstance(output, bytes) else output

@@ -7,16 +7,16 @@ from pathlib import Path
 
 
 def write_whole(path: Path, text: str, *, mode: int | None = None) -> None:
-    """Write `text`. A reader finds the old file or the new one, also after this process or the machine died.
+    """Write `text` atomically: readers see the old or the new file, even if the process or machine dies.
 
     Args:
-        mode: permissions of the file, from its first byte on; the usual ones without it.
+        mode: permissions of the file, set before anything is written; the default permissions without it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.new")
     if mode is not None:
         fresh.touch(mode)
-        # A killed process may have left one with other permissions.
+        # A killed process may have left this file with other permissions.
         fresh.chmod(mode)
     fresh.write_text(text, encoding="utf-8")
     with fresh.open("rb") as file:

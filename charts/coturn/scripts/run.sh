@@ -1,6 +1,6 @@
 # PID 1 of a TURN server's container. turnserver gets the arguments of this script.
 #
-# - A changed certificate is validated, and loaded where it is right (SIGUSR2): relays go on, new TLS connections see it.
+# - A changed certificate is validated. A valid one is loaded (SIGUSR2): relays go on, and new TLS connections get it.
 # - A stop drains (SIGUSR1): new allocations are refused, those that are there live on until their clients
 #   give them up, or until the deadline.
 #
@@ -13,7 +13,7 @@ set -euo pipefail
 RUN=/run/coturn
 # For the exporter: it is there while the server drains, and a container that starts again begins anew.
 DRAINING=/run/reports/draining
-# Where Kubernetes puts the certificate, and where the server's configuration says that it is.
+# TLS: where Kubernetes mounts the certificate. COPY: the directory that the server's configuration names.
 TLS=/tls
 COPY=$RUN/tls
 rm -f "$DRAINING"
@@ -22,31 +22,32 @@ log() {
   printf '%(%FT%TZ)T run.sh: %s\n' -1 "$*"
 }
 
-# Identifies the certificate with its key in a directory.
+# Prints a digest of the certificate and its key in a directory.
 certificate() {
   cat "$1/tls.crt" "$1/tls.key" | sha256sum
 }
 
-# Copies the certificate with its key for the server, which reads the copy. Where it is wrong nothing is copied, the
-# reason is logged, and the copy before it stays: the server keeps what it has, also after a restart of the container.
+# Copies the certificate and its key for the server, which reads only the copy. If the certificate is invalid, logs the
+# reason and keeps the previous copy, so the server uses the previous certificate, also after a container restart.
 take_certificate() {
   local from=$TLS new=$COPY.new why
-  # The kubelet replaces both files at once, by a link to another directory: the pair comes from one directory.
+  # The kubelet replaces both files at once by pointing the link ..data to another directory. Resolving the link first
+  # makes sure that both files come from the same directory.
   if [[ -e $TLS/..data ]]; then
     from=$(readlink -f "$TLS/..data") || return 1
   fi
   rm -rf "$new"
   mkdir -m 700 "$new"
   if ! cp "$from/tls.crt" "$from/tls.key" "$new/"; then
-    # It is just being replaced: the next look finds it.
+    # The files are being replaced right now; the next check finds them.
     current=$looked_at
     return 1
   fi
   current=$(certificate "$new")
   if ! why=$(check_certificate "$new/tls.crt" "$new/tls.key"); then
     log "the certificate is refused: $why"
-    # Without any the server would not listen for TLS until its next start. With a wrong one it does, and takes a right
-    # one later.
+    # If there is no previous copy, use the invalid certificate: without any certificate the server would not listen for
+    # TLS until its next start. With an invalid one it listens, and can load a valid one later.
     [[ ! -e $COPY ]] || return 1
   fi
   while IFS= read -r why; do
@@ -106,7 +107,7 @@ while running; do
 
   if ((SECONDS >= next_look)); then
     next_look=$((SECONDS + CERTIFICATE_CHECK_SECONDS))
-    # What cannot be read now is looked at again: it is no reason to end calls.
+    # If the files cannot be read now, try again at the next check; do not end calls because of it.
     current=$(certificate "$TLS") || current=$looked_at
     if [[ $current != "$looked_at" ]] && running; then
       if take_certificate; then

@@ -1,7 +1,7 @@
-# Validates a certificate and its key by openssl before a server gets them. Sourced by scripts of the charts edge and
-# coturn; each chart has a copy of this file, and a unit test compares the copies.
+# Validates a certificate and its key with openssl before a server loads them. Sourced by scripts of the charts edge and
+# coturn. Each chart has a copy of this file; a unit test checks that the copies are identical.
 
-# Prints why no server can use this certificate with this key, and fails; prints nothing where one can.
+# If no server can use this certificate with this key, prints the reason and fails. Otherwise prints nothing.
 check_certificate() {
     local certificate=$1 key=$2 file blocks readable
     for file in "$certificate" "$key"; do
@@ -14,7 +14,7 @@ check_certificate() {
         printf '%s: no certificate can be read\n' "${certificate##*/}"
         return 1
     }
-    # grep fails where it counts none.
+    # grep exits with 1 if it counts no match.
     blocks=$(grep -cE -- '-----BEGIN (X509 |TRUSTED )?CERTIFICATE-----' "$certificate") || true
     readable=$(certificate_names "$certificate" | grep -c '^subject=') || true
     ((blocks == readable)) || {
@@ -25,12 +25,13 @@ check_certificate() {
         printf '%s is encrypted: a server has no passphrase for it\n' "${key##*/}"
         return 1
     }
-    # Never asks for a passphrase.
+    # With -passin, openssl never asks for a passphrase.
     openssl pkey -in "$key" -passin pass: -noout 2> /dev/null || {
         printf '%s: no private key can be read\n' "${key##*/}"
         return 1
     }
-    # An export compares the two as a server does. It gets the first certificate only: that is the server's own.
+    # An export checks that key and certificate match, as a server does. Only the first certificate is passed, because
+    # that is the server's own.
     openssl x509 -in "$certificate" 2> /dev/null |
         openssl pkcs12 -export -inkey "$key" -passin pass: -passout pass: -out /dev/null 2> /dev/null || {
         printf '%s does not belong to the first certificate in %s\n' "${key##*/}" "${certificate##*/}"
@@ -38,8 +39,8 @@ check_certificate() {
     }
 }
 
-# Prints what clients may refuse, a line each. A server serves such a certificate all the same, as it would after a
-# restart: all servers that have these files then show the same one.
+# Prints one line for each property of the certificate that clients may refuse. A server still loads such a certificate,
+# as it would after a restart. So all servers that have these files present the same certificate.
 certificate_warnings() {
     local certificate=$1 now=$EPOCHSECONDS word text issuer= position=0
     while IFS== read -r word text; do
@@ -59,7 +60,7 @@ certificate_warnings() {
     done < <(certificate_names "$certificate")
 }
 
-# subject=... and issuer=... of each certificate that can be read, in the file's order.
+# Prints subject=... and issuer=... of each readable certificate, in the order of the file.
 certificate_names() {
     openssl crl2pkcs7 -nocrl -certfile "$1" 2> /dev/null | openssl pkcs7 -print_certs -noout 2> /dev/null
 }

@@ -1,16 +1,16 @@
-# Sourced by run.sh and watch.sh. Nothing is loaded from where Kubernetes puts files: they may change at any time. Both
-# scripts copy them into a directory of their own, validate this copy, and have HAProxy load the same copy.
+# Sourced by run.sh and watch.sh. HAProxy loads no file directly from a Kubernetes mount, because such files may change
+# at any time. Both scripts copy the files into a new directory, validate the copy, and have HAProxy load that copy.
 . /scripts/tls.sh
 
-# Where Kubernetes puts the configuration, and the certificate tls.crt with its key tls.key.
+# Where Kubernetes mounts the configuration, and the certificate tls.crt with its key tls.key.
 readonly CONFIG=/config/haproxy.cfg TLS=/tls
 # Shared by both containers, in memory. LIVE is a symbolic link to the copy that HAProxy loads when it starts or
-# reloads. APPLIED has the digests of what it did load: configuration, certificate with key, addresses of Services.
+# reloads. APPLIED contains digests of what HAProxy has loaded: configuration, certificate with key, Service addresses.
 readonly STATE=/state
 readonly LIVE=$STATE/live APPLIED=$STATE/applied
-# Stored instead of addresses that are not known yet.
+# Stands for addresses that are not known yet.
 readonly UNKNOWN=-
-# Private keys are copied.
+# The copies contain private keys.
 umask 077
 
 # One line of JSON: the component, the event, and further fields as "name": value.
@@ -26,8 +26,8 @@ quoted() {
     printf '"%s"' "$text"
 }
 
-# Read by haproxy.cfg: the cluster's domain, from the pod's search list (<namespace>.svc.<domain> svc.<domain>
-# <domain>). HAProxy asks DNS for whole names.
+# The cluster's domain, from the pod's DNS search list (<namespace>.svc.<domain> svc.<domain> <domain>). haproxy.cfg
+# needs it because HAProxy looks up only fully qualified names.
 CLUSTER_DOMAIN=cluster.local
 while read -r word names; do
     [[ $word == search ]] || continue
@@ -37,19 +37,21 @@ while read -r word names; do
 done < /etc/resolv.conf
 export CLUSTER_DOMAIN
 
-# Identifies the content of these files.
+# Prints a digest of the content of these files.
 digest() {
     local content
     content=$(sha256sum "$@" 2> /dev/null) || return 1
     cut -d' ' -f1 <<< "$content" | sha256sum | cut -d' ' -f1
 }
 
-# Copies a configuration, and a certificate with its key, into a new directory, and prints its path. Fails where a
-# file is not there, or is just being replaced: a later try may succeed. tls.pem has both parts: HAProxy loads only
-# this file, and gets the same bytes over its command line, where an empty line would end them.
+# Copies a configuration, and a certificate with its key, into a new directory, and prints the directory's path. Fails
+# if a file is missing or is being replaced right now; a later try may succeed. tls.pem contains certificate and key.
+# HAProxy loads only this file, or gets the same bytes through its command line. There an empty line would end the
+# input, so empty lines are removed.
 stage() {
     local config=$1 tls=$2 copy
-    # The kubelet replaces all files at once, by a link to another directory: a pair comes from one directory.
+    # The kubelet replaces all files at once by pointing the link ..data to another directory. Resolving the link first
+    # makes sure that certificate and key come from the same directory.
     [[ ! -e $tls/..data ]] || tls=$(readlink -f "$tls/..data") || return 1
     copy=$(mktemp -d "$STATE/XXXXXX") || return 1
     if cp "$config" "$copy/haproxy.cfg" 2> /dev/null && cp "$tls/tls.crt" "$tls/tls.key" "$copy/" 2> /dev/null &&
@@ -61,22 +63,22 @@ stage() {
     fi
 }
 
-# Prints why a copy must not be loaded, and fails.
+# If a copy must not be loaded, prints the reason and fails.
 check() {
     check_certificate "$1/tls.crt" "$1/tls.key" && FILES=$1 haproxy -c -f "$1/haproxy.cfg" 2>&1 < /dev/null
 }
 
-# Makes a copy the one that HAProxy loads next.
+# Makes HAProxy load this copy at its next start or reload.
 point_to() {
     ln -s "$1" "$1.link" && mv -T "$1.link" "$LIVE"
 }
 
-# Writes down what HAProxy has: digests of the configuration, of the certificate with its key, and of the addresses.
+# Records what HAProxy has loaded: digests of the configuration, of the certificate with its key, and of the addresses.
 applied() {
     printf '%s\n' "$1 $2 $3" > "$APPLIED.new" && mv "$APPLIED.new" "$APPLIED"
 }
 
-# Says what clients may not accept in a copy's certificate.
+# Logs each property of a copy's certificate that clients may refuse.
 say_warnings() {
     local component=$1 copy=$2 line
     while IFS= read -r line; do
@@ -84,8 +86,8 @@ say_warnings() {
     done < <(certificate_warnings "$copy/tls.crt")
 }
 
-# Identifies the addresses of the Services that HAProxy sends requests to. It looks them up when it starts and at each
-# reload. Fails while one of them has none.
+# Prints a digest of the addresses of the Services that HAProxy sends requests to. HAProxy looks up these addresses when
+# it starts and at each reload. Fails while a Service has no address.
 addresses() {
     local name found all=
     for name in $SERVICE_NAMES; do

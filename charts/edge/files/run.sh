@@ -4,11 +4,11 @@ set -u
 # Until there is something to end gently.
 trap 'exit 0' TERM INT
 
-# The watcher waits while this file is not there.
+# The watcher waits until this file exists.
 rm -f "$APPLIED"
 
-# What cannot be loaded does not replace what could be: a container that starts again after a bad change starts with
-# the copy before it. The first one has none, and ends with the reason.
+# Files that HAProxy cannot load do not replace the previous valid copy: a container that restarts after a bad change
+# uses the previous copy. A pod's first container has no previous copy, so it logs the reason and exits.
 if copy=$(stage "$CONFIG" "$TLS"); then
     if because=$(check "$copy"); then
         before=$(readlink "$LIVE")
@@ -27,8 +27,9 @@ if [[ -n $because ]]; then
 fi
 say_warnings run "$LIVE"
 
-# Without an address for a Service it starts all the same: signalling and TURN need none, and the watcher has it reload
-# later. Looked up before HAProxy starts, so that what changes in between is seen as a change.
+# HAProxy starts even if a Service has no address: signalling and TURN do not need one, and the watcher reloads HAProxy
+# when the address is known. The addresses are looked up before HAProxy starts, so that the watcher notices a change
+# that happens in between.
 for _ in 1 2 3; do
     found=$(addresses) && break
     found=$UNKNOWN

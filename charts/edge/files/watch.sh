@@ -1,15 +1,15 @@
-# Has HAProxy load what has changed. A certificate goes to the running worker, over its command line, and no connection
-# is closed. For everything else HAProxy reloads: the old worker keeps its connections, a new one takes new
-# connections. HAProxy gets only what was validated before. The command line is no place to find mistakes: HAProxy
-# 3.0.11 closes a connection of the same thread after it has refused to commit a certificate (see ADR 26).
+# Makes HAProxy load changed files. A new certificate is sent to the running worker through HAProxy's command line,
+# which closes no connection. After any other change HAProxy reloads: the old worker keeps its connections, and a new
+# worker takes new connections. Files are validated before HAProxy gets them, because HAProxy 3.0.11 closes one
+# connection of the same thread when it refuses to commit a certificate (see ADR 26).
 set -u
 . /scripts/lib.sh
 trap 'exit 0' TERM INT
 # Looks without an answer from DNS, after which a new configuration waits no longer for one.
 readonly PATIENCE=60
 
-# Gives a validated copy's certificate to the worker that takes new connections. Fails, with HAProxy's message in
-# `answer`, where it refuses: the file is larger than its buffer, say.
+# Sends a validated copy's certificate to the worker that takes new connections. Fails if HAProxy refuses it, for
+# example because the file is larger than HAProxy's buffer; `answer` then contains HAProxy's message.
 replace_certificate() {
     local pem
     pem=$(< "$1/tls.pem") || return 1
@@ -19,25 +19,25 @@ replace_certificate() {
     return 1
 }
 
-# Has HAProxy load a validated copy. Where it fails, the copy before it is again what a start would load.
+# Makes HAProxy reload with a validated copy. If the reload fails, HAProxy's next start uses the previous copy again.
 reload() {
     local copy=$1 before
     before=$(readlink "$LIVE")
     point_to "$copy"
-    # Answered when the new worker is ready.
+    # HAProxy answers when the new worker is ready.
     if answer=$(ask reload 60) && [[ $answer == *Success=1* ]]; then
         rm -r "$before"
         return 0
     fi
-    # Tried again at the next look: HAProxy may only just be starting.
+    # The next look tries again: HAProxy may still be starting.
     say watch failed "\"because\":$(quoted "${answer:-the master process does not answer}")"
-    # Unless HAProxy's container has just restarted and made a new copy.
+    # If HAProxy's container has restarted meanwhile, LIVE already points to another copy; leave it alone.
     [[ $(readlink "$LIVE") != "$copy" ]] || point_to "$before"
     rm -r "$copy"
     return 1
 }
 
-# Validates the new certificate, beside the configuration that HAProxy has, and loads it.
+# Validates the new certificate together with the configuration that HAProxy uses now, and loads it.
 take_certificate() {
     local copy before words files
     copy=$(stage "$LIVE/haproxy.cfg" "$TLS") || return 0
@@ -56,18 +56,19 @@ take_certificate() {
         applied "$applied_config" "$tls" "$applied_addresses"
         say watch renewed "$files"
     else
-        # A reload has no such limit.
+        # A reload does not have the size limit of the command line.
         say watch reloading "$files,\"because\":$(quoted "${answer:-the master process does not answer}")"
         reload "$copy" || return 0
-        # Also of addresses that it has now looked up anew: where they have changed, it reloads once more.
+        # The reload also looked up the addresses again, but the old digest is recorded: if the addresses have changed,
+        # the next look reloads once more.
         applied "$applied_config" "$tls" "$applied_addresses"
         say watch reloaded "$files"
     fi
     say_warnings watch "$LIVE"
 }
 
-# Validates the new configuration, beside the certificate that HAProxy has, and loads it; or the same configuration
-# again, for new addresses.
+# Validates the new configuration together with the certificate that HAProxy uses now, and loads it. Also loads an
+# unchanged configuration again if addresses have changed.
 take_configuration() {
     local found=$1 copy words files
     copy=$(stage "$CONFIG" "$LIVE") || return 0
@@ -85,7 +86,7 @@ take_configuration() {
 
 look() {
     local config tls found applied_config applied_tls applied_addresses answer
-    # Without this file HAProxy is about to start; it will load what is there.
+    # If this file is missing, HAProxy is about to start and will load the current files itself.
     read -r applied_config applied_tls applied_addresses 2> /dev/null < "$APPLIED" || return 0
     config=$(digest "$CONFIG") && tls=$(digest "$TLS/tls.crt" "$TLS/tls.key") || return 0
     if [[ $tls == "$applied_tls" ]]; then
@@ -97,7 +98,7 @@ look() {
     if found=$(addresses); then
         unanswered=0
     else
-        # Those that HAProxy has are better than none: DNS alone is no reason to reload.
+        # If DNS does not answer, HAProxy keeps the addresses that it has and does not reload.
         ((++unanswered))
         found=
     fi
@@ -112,7 +113,7 @@ look() {
     fi
 }
 
-# Digests of what was refused, which is said once.
+# Digests of refused files. A refusal is logged only once.
 refused_tls=
 refused_config=
 unanswered=0

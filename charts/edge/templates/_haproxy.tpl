@@ -19,7 +19,7 @@ global
     # A request's line and headers must fit; LiveKit's tokens stand in the line.
     tune.bufsize 32768
     tune.http.maxhdr 101
-    # The one file has all of it: certificate, chain and key.
+    # One file contains certificate, chain and key.
     ssl-load-extra-files none
     ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
     ssl-default-bind-ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305

@@ -6,12 +6,12 @@ from pydantic import Field, SecretStr
 
 from livekit_platform.config.section import KEY_ALLOWED, GivenSecret, Section
 
-# It was in use before: a new value would be of no use.
+# The owner must give this secret: it was used before, so a generated value would not work.
 GIVEN_ONLY = ("livekit_previous_api_secret",)
 
 
 class Secrets(Section):
-    """Every secret of the platform, encrypted by Pulumi. A stack needs those of the parts that it has."""
+    """Every secret of the platform, encrypted by Pulumi. A stack needs only the secrets of its own parts."""
 
     livekit_api_secret: GivenSecret | None = Field(default=None, description=KEY_ALLOWED)
     livekit_previous_api_secret: GivenSecret | None = Field(

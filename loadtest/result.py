@@ -272,7 +272,7 @@ class LinkResult(_Part):
         profile: what the links claim to be, with all its figures.
         calibration: what they were measured to be before use; None where there was nothing to measure.
         backend: netem, nfqueue or none.
-        fault: why the links stopped doing what they claim, such as an emulator that ended; else empty.
+        fault: why the links stopped working, such as an emulator that ended; empty if they worked.
         lateness_p50_ms, lateness_p99_ms: how late packets were let go; None without an emulator of our own.
         dropped_by_loss, dropped_by_queue: packets, during the run.
     """

@@ -1,4 +1,4 @@
-"""Steps that make what is missing in the cache: programs, root file systems, images."""
+"""Steps that add missing parts to the cache: programs, root file systems, images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from local.toolchain.go_tools import GoTool
 
 
 def build_steps(programs: Iterable[GoTool]) -> list[Step]:
-    """Two for each program that is not built: modules are downloaded while another program is compiled."""
+    """Two steps for each missing program, so that modules are downloaded while another program compiles."""
     steps = []
     for tool in _not_built(programs):
         download = f"download the modules of {tool.name}"
@@ -25,7 +25,7 @@ def build_steps(programs: Iterable[GoTool]) -> list[Step]:
 
 
 def builds_of(programs: Iterable[GoTool]) -> tuple[str, ...]:
-    """The names of the steps that build what is missing of these."""
+    """The names of the steps that build the missing ones of these programs."""
     return tuple(map(_build_name, _not_built(programs)))
 
 
@@ -38,10 +38,10 @@ def _not_built(wanted: Iterable[GoTool]) -> list[GoTool]:
 
 
 def image_steps(source: ImageSource, images: Iterable[Image], needs: tuple[str, ...] = ()) -> list[Step]:
-    """What is missing in the store, with the root file systems below it; programs have steps of their own.
+    """Steps for missing images and for the root file systems that they use. Programs have separate steps.
 
     Args:
-        needs: steps that all that uses Debian's packages comes after.
+        needs: steps that must run before any step that uses Debian packages.
     """
     missing = [image for image in images if not source.is_stored(image)]
     bases = dict.fromkeys(part for image in missing for part in source.rootfs_of(image))

@@ -68,7 +68,7 @@ class Arguments:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     arguments = _parse(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what runs ends in good order, as by Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end everything cleanly, as Ctrl-C does
     try:
         instance = Instance.current()
     except ValueError as error:
@@ -115,7 +115,7 @@ def _down(instance: Instance, _arguments: Arguments) -> int:
             print(f"{error.path} cannot be read: removing what carries this instance's name", file=sys.stderr)
             cluster = Cluster.by_name(instance)
         if cluster is not None:
-            # The whole cluster goes, and the stack with it: nothing else of it lies outside.
+            # The cluster is deleted with the whole stack in it. Outside the cluster only this entry is left.
             hosts.remove_entry(instance)
             cluster.remove()
             return OK

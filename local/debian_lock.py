@@ -1,7 +1,7 @@
-"""Which versions of Debian's packages the tests last passed with, and whether those here are the same.
+"""The versions of Debian packages that the tests last passed with, compared with the versions built here.
 
-A build installs what the mirror has that day, and old versions disappear from mirrors: the lock records
-versions, it does not pin them. When a test fails, the difference says what else has changed.
+A build installs the versions that the mirror has that day, and mirrors remove old versions. So the lock
+records versions but cannot pin them. If a test fails, the differences show what else has changed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Versions = Mapping[tuple[str, str], str]
 
 @dataclass(frozen=True)
 class Difference:
-    """A package of which another version is here than the lock has; None where there is none at all."""
+    """A package whose version here differs from the lock; a version is None where the package is missing."""
 
     where: str
     package: str
@@ -48,12 +48,12 @@ def _locked(version: str | None) -> str:
 
 
 def parts() -> list[Rootfs | DebianFile]:
-    """Everything here that comes from Debian packages."""
+    """Every part of this project that comes from Debian packages."""
     return [node_files.ROOTFS, *catalog.debian_parts()]
 
 
 def built(wanted: Iterable[Rootfs | DebianFile]) -> dict[tuple[str, str], str]:
-    """The versions in what is in the cache; what is not built yet is left out."""
+    """The versions in the cache's root file systems and files; those that are not built are left out."""
     return {
         (name_of(part), package): version
         for part in wanted
@@ -67,7 +67,7 @@ def name_of(part: Rootfs | DebianFile) -> str:
 
 
 def _packages(part: Rootfs | DebianFile) -> dict[str, str] | None:
-    """From the record beside it, which is made once: reading a tar file through takes a second."""
+    """The packages from the record beside the tar file, made once: reading a tar file takes a second."""
     record = part.packages_record
     try:
         return {str(package): str(version) for package, version in json.loads(record.read_text()).items()}
@@ -85,7 +85,7 @@ def _packages(part: Rootfs | DebianFile) -> dict[str, str] | None:
 
 
 def installed(status: str) -> Iterator[tuple[str, str]]:
-    """Package and version of all that dpkg's status file calls installed. Pure."""
+    """Package and version of every package that is installed by dpkg's status file. Pure."""
     for stanza in status.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in stanza.splitlines() if ": " in line and line[0] != " ")
         if fields.get("Status", "").endswith(" installed"):
@@ -99,10 +99,10 @@ def render(versions: Versions) -> str:
 
 
 def parse(text: str) -> dict[tuple[str, str], str]:
-    """What `render` wrote. Pure.
+    """Parse a lock file that `render` wrote. Pure.
 
     Raises:
-        ValueError: a line has not three words.
+        ValueError: a line does not have three words.
     """
     locked = {}
     for number, line in enumerate(text.splitlines(), start=1):
@@ -118,7 +118,7 @@ def parse(text: str) -> dict[tuple[str, str], str]:
 
 
 def differences(built: Versions, locked: Versions) -> list[Difference]:
-    """Where what is built differs from the lock; root file systems that are not built do not count. Pure."""
+    """The differences between the built versions and the lock, without unbuilt root file systems. Pure."""
     present = {where for where, _ in built}
     both = sorted(built.keys() | {key for key in locked if key[0] in present})
     return [
@@ -127,7 +127,7 @@ def differences(built: Versions, locked: Versions) -> list[Difference]:
 
 
 def sentence(found: Sequence[Difference]) -> str | None:
-    """All differences in a line; None where there are none. A package counts once, wherever it is. Pure."""
+    """All differences in one line; None if there are none. A package in many images counts once. Pure."""
     packages = list(dict.fromkeys(map(str, found)))
     if not packages:
         return None
@@ -137,12 +137,12 @@ def sentence(found: Sequence[Difference]) -> str | None:
 
 
 def warning() -> str | None:
-    """One line for a person who wonders why something fails here; None where the lock holds."""
+    """One line with the differences from the lock, which may explain a failure; None if there are none."""
     return sentence(differences(built(parts()), parse(LOCK.read_text())))
 
 
 def write() -> int:
-    """Write the lock from all root file systems, and build those that are missing; returns the lines.
+    """Build missing root file systems and write the lock from all of them; returns the number of lines.
 
     Raises:
         CommandFailed: a root file system or a file could not be made.

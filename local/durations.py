@@ -1,4 +1,4 @@
-"""How long each step took: the last time on this machine, else on a reference machine."""
+"""How long each step took in the last run on this machine, or else on a reference machine."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 from common.files import write_whole
 from local.paths import cache_dir
 
-# Two cores, 24 GiB; empty caches. In seconds.
+# Seconds on a machine with two cores and 24 GiB, with empty caches.
 _REFERENCE = Path(__file__).parent / "reference_durations.json"
 
 
 def known() -> dict[str, float]:
-    """Seconds by a step's key; this machine's own figures come before the reference machine's."""
+    """Seconds by a step's key: this machine's own durations, or else the reference machine's."""
     return {**json.loads(_REFERENCE.read_text()), **_own()}
 
 
 def record(key: str, seconds: float) -> None:
-    """Keep what a step took, for the next run's estimate. Only one thread calls this."""
+    """Record how long a step took, for the next run's estimate. Only one thread calls this."""
     write_whole(_path(), json.dumps({**_own(), key: round(seconds, 1)}, indent=2, sort_keys=True) + "\n")
 
 
@@ -32,7 +32,7 @@ def _path() -> Path:
 
 
 def _own() -> dict[str, float]:
-    """A damaged file counts as none."""
+    """A damaged file counts as empty."""
     try:
         return {str(key): float(seconds) for key, seconds in json.loads(_path().read_text()).items()}
     except (FileNotFoundError, ValueError, TypeError, AttributeError):

@@ -19,10 +19,10 @@ from local.steps import Step
 
 
 def bring(cluster: Cluster, image: Image) -> str:
-    """Have `image` on every node; returns its reference. What is there already is left as it is.
+    """Load `image` into every node that lacks it; returns its reference.
 
     Raises:
-        StepFailed: it could not be built, or a node refused it.
+        StepFailed: the image could not be built, or a node refused it.
     """
     source = ImageSource([image])
     made = [*build_steps(source.tools_to_build()), *image_steps(source, [image])]

@@ -1,4 +1,4 @@
-"""A cluster that the user names, in place of one that is made here."""
+"""A cluster that the user names, which is used instead of a local cluster."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from local.paths import CHECKOUT
 
 
 class NotReady(Exception):
-    """The machine lacks something, or what the user named cannot be used; one line per problem."""
+    """The machine lacks something, or the named cluster cannot be used; one line per problem."""
 
 
 @dataclass(frozen=True)
 class GivenCluster:
-    """A cluster that the user names; never the ambient default context."""
+    """A cluster that the user names. The ambient default context is never used."""
 
     kubeconfig: Path
     context: str | None
 
     @property
     def flags(self) -> list[str]:
-        """What leads `kubectl` to it."""
+        """The options with which `kubectl` connects to the cluster."""
         context = [f"--context={self.context}"] if self.context else []
         return [f"--kubeconfig={self.kubeconfig}", *context]
 
 
 def given_cluster() -> GivenCluster | None:
-    """From LKP_KUBECONFIG and LKP_CONTEXT, or from Pulumi.local.yaml; None where neither names one.
+    """The cluster named by LKP_KUBECONFIG and LKP_CONTEXT, or by Pulumi.local.yaml; None if none is named.
 
     Raises:
-        NotReady: the named file is not there.
+        NotReady: the named file does not exist.
     """
     config = yaml.safe_load((CHECKOUT / "Pulumi.local.yaml").read_text()).get("config", {})
     path = os.environ.get("LKP_KUBECONFIG") or config.get("livekit-platform:kubeconfig")

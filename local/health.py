@@ -1,4 +1,4 @@
-"""The end of `make up`: waits until everything is healthy, or fails and says what is not, and why."""
+"""The end of `make up`: waits until everything is healthy, or fails and names each unhealthy part and why."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from common.commands import CommandFailed
 from common.waiting import NeverHappened, wait_until
 from local.status import CrashLoop, Kubectl, Observation, Part, crash_loops, parts
 
-# A slow machine makes slow progress: the wait ends when nothing more becomes healthy. Longer than a node
-# takes to be marked as not ready (50 s) and a pod on it to start.
+# The wait fails if nothing becomes healthy for this long. It has no total limit, because a slow machine makes
+# slow progress. Must be longer than Kubernetes takes to mark a node as not ready (50 s) and then start a pod
+# on it.
 _STALLED_SECONDS = 180.0
 _LIMIT_SECONDS = 1200.0
-# Kubernetes waits up to 300 s before it starts a crashed container again; a new pod starts at once. It is
-# made when what the container needs may be there: when nothing else has changed for this long.
+# Kubernetes waits up to 300 s before it restarts a crashed container, but starts a new pod at once. A pod is
+# replaced if nothing else has changed for this long: then the services that it needs are probably available.
 _SETTLED_SECONDS = 5.0
 _BETWEEN_REPAIRS_SECONDS = 15.0
 _REPAIRS = 3
@@ -26,12 +27,12 @@ _LOG_LINES = 5
 
 
 class NotHealthy(RuntimeError):
-    """Not everything is healthy; the message names each part that is not, with the reason."""
+    """Not everything is healthy; the message names each unhealthy part with the reason."""
 
 
 @dataclass
 class Repairs:
-    """Decides which pods in a crash loop to replace, and when that is of no use any more."""
+    """Decides which pods in a crash loop to replace, and when replacing them no longer helps."""
 
     _others: frozenset[tuple[str, str]] = frozenset()
     _settled_since: float = 0.0
@@ -42,13 +43,13 @@ class Repairs:
         """The pods to delete now.
 
         Args:
-            unhealthy: all parts that are not healthy, those of the loops included.
-            now: seconds of any clock that goes forward.
+            unhealthy: all unhealthy parts, including the pods in crash loops.
+            now: seconds of a monotonic clock.
         """
         in_loops = {f"{loop.namespace}/{loop.pod}" for loop in loops}
         others = frozenset((part.name, part.detail) for part in unhealthy if _pod(part) not in in_loops)
         if others != self._others:
-            # Another situation: what did not help before may help now.
+            # The situation has changed, so a replacement that did not help before may help now.
             self._others, self._settled_since = others, now
             self._count.clear()
         if others and now - self._settled_since < _SETTLED_SECONDS:
@@ -60,7 +61,7 @@ class Repairs:
         return chosen
 
     def are_useless(self, loops: Sequence[CrashLoop], now: float) -> bool:
-        """Whether nothing else is unhealthy, and each of the loops came back after its last repair."""
+        """Whether nothing else is unhealthy, and each crash loop came back after its last replacement."""
         return (
             bool(loops)
             and not self._others
@@ -80,13 +81,13 @@ class Repairs:
 def wait_until_healthy(
     observe: Callable[[], Observation], kubectl: Kubectl, clock: Callable[[], float] = time.monotonic
 ) -> None:
-    """Return once every part is healthy; pods in a crash loop are replaced meanwhile.
+    """Return when every part is healthy. Meanwhile, replace pods in a crash loop.
 
     Args:
-        observe: what `make status` would judge now.
+        observe: returns the observation that `make status` would judge now.
 
     Raises:
-        NotHealthy: nothing has become healthy for three minutes, or what crashes does so again and again.
+        NotHealthy: nothing has become healthy for three minutes, or pods crash again after every replacement.
     """
     repairs = Repairs()
     fewest: int | None = None
@@ -105,7 +106,7 @@ def wait_until_healthy(
         loops = crash_loops(seen)
         for loop in repairs.choose(loops, unhealthy, now):
             words = ["-n", loop.namespace, "delete", "pod", loop.pod, "--wait=false", "--ignore-not-found"]
-            with suppress(CommandFailed):  # it may be gone, or the API server may be away again
+            with suppress(CommandFailed):  # the pod may be gone, or the API server may be down again
                 kubectl(*words, timeout=30)
         if now - since >= _STALLED_SECONDS:
             raise NotHealthy(_message(seen, f"for {now - since:.0f} s nothing has become healthy", kubectl))
@@ -137,7 +138,7 @@ def _message(seen: Observation, why: str, kubectl: Kubectl) -> str:
 
 
 def _last_lines(part: Part, kubectl: Kubectl) -> list[str]:
-    """Of the container that ended last, else of the one that runs."""
+    """The last log lines of the previous container, or else of the running one."""
     namespace, pod, container = part.name.split("/")
     for flags in (["--previous"], []):
         with suppress(CommandFailed):

@@ -1,7 +1,7 @@
-"""The stack's names on this machine, for programs that are no browsers.
+"""Makes the stack's names resolve on this machine, for programs other than browsers.
 
-A browser takes every name below `localhost` for the machine itself. Other programs ask the resolver of the C
-library, which knows such names only where systemd answers for it.
+A browser resolves every name below `localhost` to this machine. Other programs use the C library's resolver,
+which knows such names only if systemd's resolver is configured.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LOOPBACK = "127.0.0.1"
 
 
 def names(outputs: Mapping[str, Any]) -> list[str]:
-    """The domain and the names below it that the outputs' addresses have. Pure."""
+    """The domain, and the names below it in the outputs' addresses. Pure."""
     addresses = [outputs[key] for key in ("signal_url", "api_url", "s3_endpoint")]
     hosts = [urlsplit(address).hostname or "" for address in addresses]
     hosts += [address.split(":")[1] for address in outputs["turn_urls"]]
@@ -29,7 +29,7 @@ def names(outputs: Mapping[str, Any]) -> list[str]:
 
 
 def entry(outputs: Mapping[str, Any], instance: Instance) -> str:
-    """The line of /etc/hosts that leads the stack's names to its edge. Pure."""
+    """The line of /etc/hosts that resolves the stack's names to its edge. Pure."""
     return f"{outputs['edge_addresses'][0]} {' '.join(names(outputs))} {_MARK} {instance.id}\n"
 
 
@@ -40,7 +40,7 @@ def without_entry(text: str, instance: Instance) -> str:
 
 
 def with_entry(text: str, line: str) -> str:
-    """`text` of a hosts file in which the names of `line` lead where it says: the first line wins. Pure."""
+    """`text` with `line` added. Removes our lines that contain the same names: the first line wins. Pure."""
     added = set(line.partition("#")[0].split()[1:])
 
     def is_replaced(other: str) -> bool:
@@ -53,7 +53,7 @@ def with_entry(text: str, line: str) -> str:
 
 
 def add_entry(outputs: Mapping[str, Any], instance: Instance) -> str:
-    """Have the line in the hosts file; returns it. Written in place: in a container the file is a mount.
+    """Add the line to the hosts file; returns it. Writes in place: in a container the file is a mount.
 
     Raises:
         OSError: the file cannot be written.
@@ -67,7 +67,7 @@ def add_entry(outputs: Mapping[str, Any], instance: Instance) -> str:
 
 
 def remove_entry(instance: Instance) -> None:
-    """Take the line of this instance away, if it was ever added."""
+    """Remove the line of this instance, if there is one."""
     before = HOSTS_FILE.read_text() if HOSTS_FILE.exists() else ""
     after = without_entry(before, instance)
     if after != before:
@@ -75,7 +75,7 @@ def remove_entry(instance: Instance) -> None:
 
 
 def all_resolve(outputs: Mapping[str, Any]) -> bool:
-    """Whether this machine's resolver leads every name to the edge, or to a door at the edge's own port."""
+    """Whether this machine resolves every name to the edge, or to a door that has the edge's own port."""
     allowed = set(outputs["edge_addresses"])
     doors = outputs["browser_urls"] or {}
     if "https" in doors and urlsplit(doors["https"]).port == urlsplit(outputs["api_url"]).port:

@@ -12,7 +12,7 @@ from common.commands import check_interrupted
 from common.waiting import wait_until
 from local.paths import Instance, cache_dir
 
-# As long as the longest work that is done under a lock, a compilation on a slow machine.
+# The longest work under a lock is a compilation on a slow machine.
 _CACHE_LOCK_SECONDS = 3600.0
 
 
@@ -40,16 +40,16 @@ def exclusive(instance: Instance) -> Iterator[None]:
 
 @contextmanager
 def cache_lock(work: str) -> Iterator[None]:
-    """Held by one thread of one process on this machine: for work whose result goes into the shared cache.
+    """A lock for work whose result goes into the shared cache. One thread on this machine holds it at a time.
 
-    After the wait, look again whether the work is still to be done. The kernel releases the lock when its
-    process ends.
+    After the wait, check again whether the work still has to be done: the previous holder may have done it.
+    The kernel releases the lock when its process ends.
 
     Args:
-        work: what is done, as a file name.
+        work: a file name that identifies the work.
 
     Raises:
-        NeverHappened: another one held it for an hour.
+        NeverHappened: another thread or process held the lock for an hour.
         Interrupted: as `common.commands.check_interrupted`.
     """
     directory = cache_dir() / "locks"

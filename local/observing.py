@@ -1,4 +1,4 @@
-"""Where an instance's health is observed: on its own cluster, or on a given one by `kubectl` alone."""
+"""Observes an instance's health: on its own cluster, or on a given cluster with `kubectl` only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from local.toolchain import tools
 
 
 def observe(instance: Instance, *, origins: bool) -> Observation | None:
-    """What `make status` judges; None where nothing was brought up.
+    """The observation that `make status` judges; None if nothing was brought up.
 
     Args:
         origins: as `observe_cluster`.
@@ -33,7 +33,7 @@ def observe(instance: Instance, *, origins: bool) -> Observation | None:
 
 
 def wait(instance: Instance) -> None:
-    """Until `observe` shows nothing that is not healthy.
+    """Wait until `observe` shows only healthy parts.
 
     Raises:
         NotHealthy: as `wait_until_healthy`.
@@ -46,7 +46,7 @@ def wait(instance: Instance) -> None:
 
 
 class _Kubectl:
-    """`kubectl` on a given cluster: the one that `make up` linked."""
+    """The `kubectl` that `make up` linked, connected to a given cluster."""
 
     def __init__(self, instance: Instance, given: GivenCluster) -> None:
         self._command = [str(tools.directory(instance) / "kubectl"), *given.flags]

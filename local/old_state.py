@@ -1,7 +1,7 @@
-"""Stacks that an earlier version of this project made, with a Kubernetes provider of its own.
+"""Converts stacks that an earlier version of this project made with its own Kubernetes provider.
 
-That provider kept less in the state than the official one. What is missing can be computed from the state, so
-such a stack is converted once, before the first `pulumi up` under the official provider.
+That provider kept fewer values in the state than the official one. The missing values can be computed from
+the state. So such a stack is converted once, before the first `pulumi up` with the official provider.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import copy
 import re
 from typing import Any
 
-# An output by which the old provider marked its resources.
+# The old provider marked its resources with this output.
 _MARK_KEY, _MARK = "__provider", "livekit-platform/local"
 # The old provider applied objects under this name.
 _FIELD_MANAGER = "livekit-platform"
@@ -18,7 +18,7 @@ _KUBERNETES = "kubernetes:"
 
 
 def mentions_old_provider(state: bytes) -> bool:
-    """Whether a state file may hold such resources: a quick look that saves an export."""
+    """Whether a state file may contain such resources. This quick check avoids an export."""
     return re.search(rf'"{_MARK_KEY}":\s*"{_MARK}"'.encode(), state) is not None
 
 
@@ -26,7 +26,8 @@ def converted(exported: dict[str, Any]) -> tuple[dict[str, Any], int]:
     """The deployment with the outputs that the official provider keeps, and the number of changed resources.
 
     The official provider needs the inputs of the last run, the API version and the name of the field manager.
-    It keeps the old name: under another one the API server would leave fields that the program drops.
+    The old field manager's name is kept: with a new name the API server would keep fields that the program
+    no longer sets.
 
     Args:
         exported: `pulumi stack export`, parsed. It is not changed.

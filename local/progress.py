@@ -1,4 +1,4 @@
-"""Shows what is being done, what remains, and how long that should take. On stderr: stdout is for results."""
+"""Shows running and remaining steps and the expected time, on stderr because stdout is for results."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from local import durations
 from local.durations import spoken
 from local.steps import Plan, Step
 
-# Without a terminal, a line now and then shows the reader of a CI log that a build still runs.
+# Without a terminal, a line after each interval shows the reader of a CI log that a build is still running.
 _HEARTBEAT_SECONDS = 60.0
 _REDRAW_SECONDS = 1.0
 # Shorter steps are listed without their durations.
 _WORTH_SAYING_SECONDS = 2.0
-# The user is told before a step starts that he will wait longer than this.
+# If a step is expected to take longer than this, its start line says how long.
 _LONG_SECONDS = 5.0
 
 
@@ -60,7 +60,7 @@ class Progress:
         self._show()
 
     def step_ended(self, step: Step) -> None:
-        """It is done; a step that failed is no longer running, but not done."""
+        """Record that a step is done. For a failed step, call `step_failed` instead."""
         took = self._forget(step)
         self._done.append(step.name)
         durations.record(step.key, took)
@@ -74,7 +74,7 @@ class Progress:
         self._show()
 
     def beat(self) -> None:
-        """Time has passed."""
+        """Update the display, because time has passed."""
         if self._console.is_terminal:
             self._show()
         elif self._started:
@@ -109,7 +109,7 @@ class Progress:
         self._console.print(Text(line), soft_wrap=True)
 
     def _show(self) -> None:
-        """On a terminal, a block below the printed lines; away while a command writes there itself."""
+        """On a terminal, show a block below the printed lines; hide it while a command writes there."""
         if not self._console.is_terminal:
             return
         if not self._started or any(step.shows_output for step in self._running_steps()):

@@ -1,4 +1,4 @@
-"""Publishes images in a registry, building first what is missing."""
+"""Publishes images in a registry, and builds missing images first."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from local.toolchain.go_tools import CRANE
 
 
 def publish(registry: str, images: list[Image]) -> list[Pushed]:
-    """Have every image in the store, then in the registry. A second run uploads only what is missing there.
+    """Get every image into the store and push it to the registry. A second run uploads only missing images.
 
     Raises:
-        StepFailed: an image could not be had, or the registry refuses it; with the registry's output.
+        StepFailed: an image could not be pulled or built, or the registry refuses it (with its output).
     """
     source = ImageSource(images)
     pushed: dict[str, Pushed] = {}

@@ -1,4 +1,4 @@
-"""Runs the steps of a plan in a few threads; on a failure or an interrupt it ends all that runs."""
+"""Runs the steps of a plan in a few threads. Ends all running steps on a failure or an interrupt."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from local import durations
 from local.progress import Progress
 from local.steps import Plan, Step
 
-# pulumi ends what it has begun and writes its state; everything else needs no more than seconds.
+# pulumi finishes the operations that it has begun and writes its state. Other commands end within seconds.
 _END_SECONDS = 120.0
 _KILL_SECONDS = 10.0
-# How late an interrupt may be handled.
+# An interrupt is handled at the latest after this time.
 _SIGNAL_SECONDS = 0.5
 
 _Ended = tuple[Step, BaseException | None]
@@ -31,12 +31,12 @@ class StepFailed(RuntimeError):
 
 
 def run_steps(*steps: Step) -> None:
-    """Run the steps, several at once where they do not need each other.
+    """Run the steps; independent steps run in parallel.
 
     Raises:
-        StepFailed: for the first step that failed. No other step was started after it, and those that ran
+        StepFailed: for the first step that failed. No other step was started after it, and running steps
             were ended.
-        KeyboardInterrupt: Ctrl-C; what ran was ended.
+        KeyboardInterrupt: Ctrl-C; running steps were ended.
     """
     _Run(Plan(steps, durations.known())).to_the_end()
 
@@ -83,7 +83,7 @@ class _Run:
     def _wait_for_an_end(self, seconds: float) -> _Ended | None:
         """The next step that ends, or None after this time.
 
-        A signal that arrives just before Python blocks is handled when the wait ends, so waits are short.
+        If a signal arrives just before Python blocks, Python handles it after the wait. So waits are short.
         """
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
@@ -101,7 +101,7 @@ class _Run:
             self._ended.put((step, None))
 
     def _end_what_runs(self) -> None:
-        """Whatever the threads write into the cache is written beside it and then renamed."""
+        """End all running steps. The cache stays valid: threads write temporary files and rename them."""
         if not self._running:
             return
         self._children.end()

@@ -28,8 +28,8 @@ from local.toolchain.kubernetes_provider import Provider
 NAME = "local"
 _PROJECT = "livekit-platform"
 _CHECKED_IN = CHECKOUT / "Pulumi.local.yaml"
-# What the file holds beside the checkout's configuration: the key that the passphrase unlocks, and the
-# instance's own secrets and certificates. Nothing else has them.
+# The generated file also contains the encryption salt and the instance's own secrets and certificates. No
+# other file contains them.
 _SALT = "encryptionsalt"
 _OWN_SECTIONS = ("secrets", "certificates")
 _PULUMI = (*variables.OWN_PASSPHRASE, "pulumi")
@@ -66,8 +66,8 @@ def merge_config(
 
     Args:
         checked_in: Pulumi.local.yaml as it is now.
-        previous: the file as generated before; its encryption salt, secrets and certificates are the only
-            copy, so they stay, whatever the other layers say.
+        previous: the file as generated before. It has the only copy of the encryption salt, secrets and
+            certificates, so these are kept, whatever the other layers contain.
         overlay: keys of the configuration, with the project's prefix, that are tried out.
     """
     document: dict[str, Any] = yaml.safe_load(checked_in) or {}
@@ -88,7 +88,7 @@ def merge_config(
 
 
 def _keep_own(config: dict[str, Any], before: Mapping[str, Any]) -> None:
-    """Put the instance's own sections back over `config`. Plain text in `secrets` is a mistake: it may go."""
+    """Restore the instance's own sections in `config`, but drop plain text in `secrets`: it is a mistake."""
     for section in _OWN_SECTIONS:
         key = f"{_PROJECT}:{section}"
         own = before.get(key)
@@ -138,7 +138,7 @@ class Stack:
 
     @property
     def namespaces(self) -> list[str]:
-        """Namespaces of the cluster that this stack made, also where an `up` failed half-way."""
+        """Namespaces of the cluster that this stack created, even if an `up` failed half-way."""
         try:
             checkpoint = json.loads(self._state_file.read_text())["checkpoint"]["latest"]
         except FileNotFoundError:
@@ -179,7 +179,7 @@ class Stack:
         self.complete_secrets(stack_secrets.Request())
 
     def complete_secrets(self, request: stack_secrets.Request) -> None:
-        """Create missing secrets and certificates in the generated configuration, renew and replace them.
+        """Create, renew and replace secrets and certificates in the generated configuration.
 
         Raises:
             stack_secrets.Refused: the request or the configuration is wrong.
@@ -191,19 +191,19 @@ class Stack:
         return kubernetes_provider.find(tools.machines_path(), self._pulumi_home)
 
     def linked_provider(self) -> Provider | None:
-        """The provider that the last `up` used; None if it is gone, or there was no `up`."""
+        """The provider that the last `up` used; None if it no longer exists, or if there was no `up`."""
         return kubernetes_provider.linked(self._shims, tools.machines_path(), self._pulumi_home)
 
     def download_provider(self) -> None:
-        """Let Pulumi download it. Where that is impossible it ends within seconds, without an error."""
+        """Let Pulumi download the provider. If it cannot, the call ends within seconds, without an error."""
         command = [*_PULUMI, "plugin", "install", "resource", "kubernetes", kubernetes_provider.sdk_version()]
         run(command, env=self.environment(), timeout=_DOWNLOAD_SECONDS, check=False)
 
     def _choose_plugins(self) -> None:
-        """Each time: a plugin that was installed since then is used from now on.
+        """Choose the plugins again in each run, so that newly installed official plugins are used.
 
         Raises:
-            RuntimeError: the provider is missing; the steps before this one get it.
+            RuntimeError: the provider is missing; the steps before this one should have installed it.
         """
         provider = self.kubernetes_provider()
         if provider is None:
@@ -213,7 +213,7 @@ class Stack:
         kubernetes_provider.link(provider, self._shims)
 
     def _convert_old_state(self) -> None:
-        """Once, for a stack that was made with the Kubernetes provider that this project used to have."""
+        """Convert the state once, if the stack was made with this project's earlier Kubernetes provider."""
         if not self._may_be_old:
             return
         exported = self._pulumi("stack", "export", "--stack", NAME, cwd=CHECKOUT, timeout=60).stdout
@@ -236,7 +236,8 @@ class Stack:
     def up(self) -> int:
         """`pulumi up`, its display on stderr; returns its exit code.
 
-        The provider may report an update as complete before the rollout begins: `local.health` waits for it.
+        The provider may report an update as complete before the rollout begins. `local.health` waits for the
+        rollout.
         """
         self._release_stale_lock()
         return self._shown("up", "--refresh", "--yes", "--skip-preview")
@@ -266,7 +267,8 @@ class Stack:
     def destroy(self) -> int:
         """`pulumi destroy`: for a cluster that stays when the platform goes."""
         self._release_stale_lock()
-        # Only the program of an earlier version could delete what it left in the state.
+        # Secrets that an earlier version left in the state can be deleted only by that version's program. So
+        # take them out of the state first.
         self.complete_secrets(stack_secrets.Request(take_over_only=True))
         return self._shown("destroy", "--yes", "--skip-preview")
 
@@ -306,9 +308,9 @@ class Stack:
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(self._instance.passphrase),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_HOME": str(self._pulumi_home),
-            # As `enable_patch_force` of the program, which the provider knows since 4.29.
+            # Same as the program's option `enable_patch_force`, which only providers since 4.29 know.
             "PULUMI_K8S_ENABLE_PATCH_FORCE": "true",
-            # All plugins are there: the engine would search for newer ones on the network.
+            # All plugins are present. Without this variable the engine would look for newer ones online.
             **({"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"} if embedded else {}),
         }
 
@@ -322,8 +324,8 @@ class Stack:
         where = ["--stack", NAME, "--config-file", str(file), "--cwd", str(CHECKOUT)]
         with started(
             [*_PULUMI, *words, "--non-interactive", *where],
-            interrupt=signal.SIGINT,  # the engine ends what it has begun and keeps its state
-            process_group=0,  # a Ctrl-C reaches it by us only: a second one would cut it short
+            interrupt=signal.SIGINT,  # the engine finishes operations that it has begun and saves its state
+            process_group=0,  # so that only we forward a Ctrl-C: a second SIGINT would abort the engine
             env={**os.environ, **self.environment()},
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr,

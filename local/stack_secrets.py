@@ -14,13 +14,13 @@ from local.paths import CHECKOUT, Instance, state_root
 from local.toolchain import venv
 
 LOCAL = "local"
-# A first run sets each secret by a call of `pulumi`.
+# The first run calls `pulumi` once for each secret.
 _SECONDS = 600.0
 _WRONG_INPUT = 2
 
 
 class Refused(RuntimeError):
-    """Wrong input: a name, or a configuration that must be corrected first. The message says which."""
+    """A name or the configuration is wrong and must be corrected first. The message says which."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Request:
 
     Attributes:
         rotate: the secret or certificate to replace; nothing is replaced without it.
-        take_over_only: nothing else than what an earlier version left in the state.
+        take_over_only: only take over secrets that an earlier version left in the state.
     """
 
     rotate: str = ""
@@ -43,14 +43,14 @@ class Request:
 
 
 def complete(instance: Instance, environment: Mapping[str, str], request: Request) -> list[str]:
-    """Complete the configuration of the local stack. Gives the sentences that report the changes.
+    """Complete the configuration of the local stack. Returns the sentences that report the changes.
 
     Args:
         environment: variables under which `pulumi` finds the stack.
 
     Raises:
-        Refused: see there.
-        CommandFailed: it failed for another reason.
+        Refused: a name or the configuration is wrong.
+        CommandFailed: the program failed for another reason.
     """
     where = ["--config-file", str(instance.stack_config), "--backups", str(instance.root / "backups")]
     command = [*variables.OWN_PASSPHRASE, *_program(LOCAL), *where, *request.to_words()]
@@ -65,17 +65,17 @@ def complete(instance: Instance, environment: Mapping[str, str], request: Reques
 
 
 def command_for(stack: str, request: Request) -> list[str]:
-    """The command line for another stack than the local one; its configuration is the checkout's own file."""
+    """The command line for a stack other than the local one. It edits the checkout's configuration file."""
     return [*_program(stack), "--backups", str(state_root() / "backups"), *request.to_words()]
 
 
 def environment_for(users: Mapping[str, str]) -> dict[str, str]:
-    """The variables of that command: the user's, and where the program finds its modules."""
+    """The variables of that command: the user's own, and the path to the program's modules."""
     return {**users, **_importable(users)}
 
 
 def show(reports: list[str]) -> None:
-    """Print the sentences to stderr, beside what else happens."""
+    """Print the sentences to stderr, like all progress."""
     for report in reports:
         print(report, file=sys.stderr)
 

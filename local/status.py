@@ -1,7 +1,7 @@
-"""What runs, at which version, from where, on which node, and whether it is healthy.
+"""All parts of a stack: version, origin, node, and whether each part is healthy.
 
-`observe_cluster` and `observe_stack` ask; everything else is pure. `make status` and the end of `make up`
-judge by the same `parts`.
+`observe_cluster` and `observe_stack` query the cluster; all other functions are pure. `make status` and the
+end of `make up` use the same function `parts`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Part:
 
 
 def provider_part(provider: Provider | None) -> Part:
-    """The official Kubernetes provider. `make up` gets a missing one."""
+    """The official Kubernetes provider. If it is missing, `make up` downloads or builds it."""
     if provider is None:
         return Part("plugin", kubernetes_provider.NAME, "", "", "", False, "missing: `make up` gets it")
     return Part(
@@ -65,12 +65,12 @@ def provider_part(provider: Provider | None) -> Part:
 
 @dataclass(frozen=True)
 class Observation:
-    """What was seen at one moment.
+    """The state of a stack at one moment.
 
     Attributes:
-        broken: what prevented further questions: then everything else is empty.
-        running: ids of the containers that run on each node, as containerd has them; None where that cannot
-            be asked. What the API server has may be older: pods of a node that died stay ready there until
+        broken: the reason why the cluster could not be queried; all other attributes are then empty.
+        running: ids of the containers that run on each node, by containerd; None if containerd cannot be
+            queried. The API server's information may be older: pods of a dead node stay ready there until
             the node's kubelet reports again.
     """
 
@@ -90,8 +90,8 @@ def observe_cluster(cluster: Cluster, namespaces: Collection[str], *, origins: b
     Pods of other namespaces, such as a test's, do not count.
 
     Args:
-        namespaces: those of the stack.
-        origins: ask as well whether images were built here, which takes seconds.
+        namespaces: the stack's namespaces.
+        origins: also find out whether images were built here, which takes seconds.
     """
     down = tuple(
         _broken(node.name, "its processes are not there: `make up` starts them")
@@ -150,7 +150,7 @@ def _broken(name: str, detail: str, *, node: str | None = None) -> Part:
 
 
 def parts(seen: Observation) -> list[Part]:
-    """Nodes, then the doors for browsers, workloads that lack pods, and every container of every pod."""
+    """Nodes, then the doors for browsers, workloads with missing pods, and every container of every pod."""
     if seen.broken:
         return list(seen.broken)
     return [
@@ -197,10 +197,10 @@ def _workload_parts(workload: _Object, pods: tuple[_Object, ...]) -> Iterator[Pa
 
 
 def _why_not_rolled_out(workload: _Object, wanted: int) -> str:
-    """Empty for a workload whose pods all have the newest template.
+    """Why a rollout has not ended; empty if all pods of the workload have the newest template.
 
     Release 4.25 of the Kubernetes provider reports an update as complete if it reads the object before its
-    controller has seen the change, so the end of `pulumi up` does not show it.
+    controller has seen the change. So a rollout may still be running when `pulumi up` ends.
     """
     status = workload.get("status", {})
     if status.get("observedGeneration", 0) < workload["metadata"].get("generation", 0):
@@ -219,16 +219,16 @@ def _wanted_pods(workload: _Object) -> int:
 
 
 def _is_ending(pod: _Object) -> bool:
-    """A pod that was deleted: another one has taken its place, or nothing should."""
+    """Whether the pod was deleted: another pod has replaced it, or none is wanted."""
     return "deletionTimestamp" in pod["metadata"]
 
 
 def pod_parts(pod: _Object, seen: Observation) -> list[Part]:
-    """A part per container; one that has ended well (a Job's) is healthy."""
+    """One part per container. A container that ended successfully, as in a Job, is healthy."""
     metadata, status = pod["metadata"], pod["status"]
     node = pod["spec"].get("nodeName", "")
     known = _container_states(pod)
-    # Those that go on beside the others; other init containers have ended.
+    # Sidecars keep running beside the other containers; all other init containers have ended.
     sidecars = [one for one in pod["spec"].get("initContainers", []) if one.get("restartPolicy") == "Always"]
     made = []
     for container in [*pod["spec"]["containers"], *sidecars]:
@@ -263,7 +263,7 @@ def _container_states(pod: _Object) -> dict[str, _Object]:
 
 
 def _of_a_completed_job(pod: _Object, jobs: tuple[_Object, ...]) -> bool:
-    """Whether another pod of the same Job has succeeded: an attempt that failed no longer matters."""
+    """Whether another pod of the same Job has succeeded. Then a failed attempt no longer matters."""
     owners = {owner["uid"] for owner in pod["metadata"].get("ownerReferences", [])}
     return any(
         job["metadata"]["uid"] in owners
@@ -276,7 +276,7 @@ def _of_a_completed_job(pod: _Object, jobs: tuple[_Object, ...]) -> bool:
 
 
 def _runs(entry: _Object, node: str, seen: Observation) -> bool:
-    """Whether the node has the container, too, if the node can be asked."""
+    """Whether the node also has the container; true if the node cannot be queried."""
     if seen.running is None or node not in seen.running:
         return True
     return entry.get("containerID", "").rpartition("://")[2] in seen.running[node]
@@ -305,10 +305,10 @@ def _ending(terminated: _Object) -> str:
 
 @dataclass(frozen=True)
 class CrashLoop:
-    """A pod whose containers Kubernetes starts again later and later, up to five minutes.
+    """A crashing pod. Kubernetes waits longer before each restart of its containers, up to five minutes.
 
     Attributes:
-        owner: the id of what would replace the pod.
+        owner: the id of the controller that would replace the pod.
     """
 
     namespace: str
@@ -317,7 +317,7 @@ class CrashLoop:
 
 
 def crash_loops(seen: Observation) -> list[CrashLoop]:
-    """Pods in a crash loop, or failed for good, that a controller replaces when they are deleted."""
+    """Pods that crash or have failed for good, and that a controller replaces when they are deleted."""
     return [
         CrashLoop(pod["metadata"]["namespace"], pod["metadata"]["name"], owner)
         for pod in seen.pods
@@ -326,7 +326,10 @@ def crash_loops(seen: Observation) -> list[CrashLoop]:
 
 
 def _replacing_owner(pod: _Object) -> str | None:
-    """None for a pod that would not come back, and for a Job's: a deleted one counts as a failure."""
+    """The id of the controller that would replace the pod; None if there is none.
+
+    Also None for a pod of a Job, because a Job counts a deleted pod as a failure.
+    """
     for owner in pod["metadata"].get("ownerReferences", []):
         if owner.get("controller") and owner["kind"] in {"ReplicaSet", "StatefulSet", "DaemonSet"}:
             return str(owner["uid"])
@@ -341,5 +344,5 @@ def _in_crash_loop(pod: _Object) -> bool:
 
 
 def _failed(pod: _Object) -> bool:
-    """It ended with its node, say, and never starts again."""
+    """Whether the pod failed and never starts again, for example because its node went down."""
     return bool(pod["status"].get("phase") == "Failed")

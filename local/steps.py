@@ -1,4 +1,4 @@
-"""The steps of a command as a graph: which one comes next, and how long all of them take. Pure."""
+"""The steps of a command as a graph: which step comes next, and how long all steps take. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-# One compilation and two other steps: more would only compete for the same cores and the same disk.
+# One compilation and two other steps. More steps would only compete for the same cores and the same disk.
 WORKERS = 3
 
 
@@ -26,11 +26,11 @@ class Step:
     """One thing to do.
 
     Attributes:
-        name: unique; what the user sees.
-        action: raises where it fails.
-        needs: names of steps that must be done before.
-        timed_as: the key under which its duration is kept: the name without what changes from time to time.
-        shows_output: whether a command of it writes to the terminal itself.
+        name: unique; shown to the user.
+        action: raises if it fails.
+        needs: names of steps that must end before this one starts.
+        timed_as: the key under which its duration is recorded: the name without parts that vary between runs.
+        shows_output: whether its command writes to the terminal itself.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Plan:
     def __init__(self, steps: Iterable[Step], durations: Mapping[str, float] | None = None) -> None:
         """
         Args:
-            durations: seconds by a step's key, of earlier runs.
+            durations: seconds that steps took in earlier runs, by a step's key.
 
         Raises:
             ValueError: a name is not unique, or a step needs one that does not come before it.
@@ -70,13 +70,13 @@ class Plan:
         self._length = self._path_lengths()
 
     def expected(self, step: Step) -> float | None:
-        """Seconds that it took before; None where nobody knows."""
+        """Seconds that the step took before; None if unknown."""
         return self._expected[step.name] if step.name in self._known else None
 
     def next(self, done: Collection[str], running: Collection[str]) -> Step | None:
-        """The step to start now; None where all wait for running ones, or all are started.
+        """The step to start now; None if all steps have started, or if the others wait for running steps.
 
-        Of those that could start it is the one with the longest way to the end behind it.
+        If several steps could start, returns the step with the longest chain of dependent steps.
         """
         if len(running) >= WORKERS:
             return None
@@ -94,7 +94,7 @@ class Plan:
     def remaining_seconds(
         self, done: Collection[str] = (), running: Mapping[str, float] | None = None
     ) -> float:
-        """Seconds to the end, if each step takes as long as expected: the rest of the run, played through.
+        """Seconds to the end if each step takes as long as expected, by simulating the rest of the run.
 
         Args:
             running: seconds that each running step has taken so far.
@@ -114,7 +114,7 @@ class Plan:
             finished.add(name)
 
     def _path_lengths(self) -> dict[str, float]:
-        """Of each step: the seconds from its start to the end of the longest chain of steps that need it."""
+        """For each step, the seconds from its start to the end of the longest chain of dependent steps."""
         after = {step.name: 0.0 for step in self.steps}
         length: dict[str, float] = {}
         for step in reversed(self.steps):

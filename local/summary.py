@@ -37,7 +37,7 @@ def print_summary(instance: Instance, *, as_json: bool) -> None:
 
 
 def _names_are_fine(outputs: Mapping[str, Any]) -> bool:
-    """On a given cluster, names are for its owner to set up."""
+    """Whether the stack's names resolve here. On a given cluster, its owner sets up the names."""
     return (
         outputs.get("client_network") is None or not outputs["edge_addresses"] or hosts.all_resolve(outputs)
     )
@@ -48,7 +48,7 @@ def rows(outputs: Mapping[str, Any], ca: Path, *, resolve: bool) -> Iterator[tup
 
     Args:
         ca: where the certificate of the stack's own CA is, if it has one.
-        resolve: whether the stack's names lead to it on this machine.
+        resolve: whether the stack's names resolve to it on this machine.
     """
     if outputs["browser_urls"]:
         own_ca = _trust(ca) if outputs.get("ca_certificate") else []

@@ -42,11 +42,11 @@ _HEALTHY = "wait until everything is healthy"
 
 
 def up(instance: Instance) -> None:
-    """Bring everything up; returns once everything is healthy.
+    """Bring everything up; returns when everything is healthy.
 
     Raises:
         NotReady: the machine lacks something.
-        StepFailed: a step failed; the last one does where something is not healthy.
+        StepFailed: a step failed; the last step fails if a part is not healthy.
     """
     given = given_cluster()
     _refuse_two_clusters(instance, given)
@@ -73,12 +73,12 @@ def _names(steps: Iterable[Step]) -> tuple[str, ...]:
 
 
 def _once(steps: Iterable[Step]) -> list[Step]:
-    """A program may be wanted as a tool and for an image: it is built once."""
+    """Remove duplicates: a program that is both a tool and a part of an image is built once."""
     return list({step.name: step for step in steps}.values())
 
 
 def build_tools(instance: Instance) -> None:
-    """Build and link the programs that tests call; they need no stack for it."""
+    """Build and link the programs that tests call. This needs no stack."""
     run_steps(*_once([*_install_steps(), *_tool_steps(instance)]))
 
 
@@ -147,7 +147,10 @@ def _tool_steps(instance: Instance) -> list[Step]:
 
 
 def _provider_steps(stack: Stack) -> list[Step]:
-    """The Kubernetes provider: Pulumi downloads it; where it cannot, it is built. The last step has it."""
+    """Steps that download the Kubernetes provider, or build it if the download fails.
+
+    After the last step the provider is present.
+    """
     if stack.kubernetes_provider() is not None:
         return []
     tool = go_tools.PULUMI_KUBERNETES
@@ -179,12 +182,12 @@ def _local_steps(instance: Instance, installed: tuple[str, ...], provider: tuple
 
     Args:
         installed: names of the steps that install missing packages.
-        provider: names of the steps that get the Kubernetes provider.
+        provider: names of the steps that download or build the Kubernetes provider.
     """
     cluster = Cluster.plan(instance, NODE_COUNT)
     stack = Stack(instance)
     source = ImageSource(catalog.all_images())
-    kubernetes = [go_tools.KUBERNETES]  # the nodes run the kubelet, whatever registry answers
+    kubernetes = [go_tools.KUBERNETES]  # nodes need the kubelet even if a registry answers
     unpack = [] if node_files.ROOTFS.directory.exists() else [Step(_UNPACK, node_files.ROOTFS.unpack)]
     again = " (again)" if stack.exists else ""
 
@@ -211,7 +214,7 @@ def _local_steps(instance: Instance, installed: tuple[str, ...], provider: tuple
         step(_CONNECT, cluster.connect_pods, _JOIN),
         step(_ADDONS, cluster.install_addons, _CONNECT),
         step(_READY, cluster.wait_ready, _ADDONS),
-        # Kubernetes starts meanwhile. Earlier, this would slow down the images that the cluster waits for.
+        # Runs while Kubernetes starts. An earlier start would delay the images that the cluster waits for.
         *load_steps(_LOAD_PLATFORM, catalog.platform_images(), _LOAD_CLUSTER),
         step(_CONFIGURE, lambda: _configure(instance, None), _LINK_TOOLS, _START, *provider),
         step(_PULUMI, lambda: _deploy(instance), *_BEFORE_PULUMI, shows_output=True),
@@ -221,7 +224,7 @@ def _local_steps(instance: Instance, installed: tuple[str, ...], provider: tuple
 
 
 def _given_steps(instance: Instance, provider: tuple[str, ...]) -> list[Step]:
-    """What is deployed on a cluster that the user names."""
+    """The steps that deploy to a cluster that the user names."""
     return [
         Step(_CONFIGURE, lambda: _configure(instance, given_cluster()), (_LINK_TOOLS, *provider)),
         Step(

@@ -1,4 +1,4 @@
-"""Completes the configuration of one stack: reads, decides by `plan`, and writes whole or not at all."""
+"""Completes the configuration of one stack: reads it, decides with `plan`, and writes it atomically."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from stack_secrets.takeover import TakenOver
 
 
 class CannotComplete(Exception):
-    """The configuration must be corrected first. The message says what, and holds no secret."""
+    """The configuration must be corrected first. The message names the mistake and contains no secret."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Files:
 
     Attributes:
         config: the stack's configuration.
-        backups: a directory for the state as it was before secrets were taken out of it.
+        backups: a directory for copies of the state from before secrets were removed from it.
     """
 
     config: Path
@@ -39,14 +39,14 @@ class Files:
 
 
 def complete(engine: Engine, files: Files, *, rotate: str | None = None) -> list[str]:
-    """Take over, create, renew and replace. Gives a sentence for each change; none without a change.
+    """Take over, create, renew and replace secrets and certificates. Returns one sentence per change.
 
-    The order loses nothing, wherever it is interrupted: a value leaves the state only after the configuration
-    file that holds it was replaced as a whole. The next call goes on from there.
+    An interrupt loses no value: a value is removed from the state only after the configuration file that
+    contains it was completely written. The next call continues from there.
 
     Raises:
         CannotComplete: a section that decides what the stack needs is wrong, or the file changed meanwhile.
-        WrongName: `rotate` is none of the stack's secrets.
+        WrongName: `rotate` is not one of the stack's secrets.
         CommandFailed: the engine failed.
     """
     exported = engine.export()
@@ -62,7 +62,7 @@ def complete(engine: Engine, files: Files, *, rotate: str | None = None) -> list
 
 
 def take_over(engine: Engine, files: Files) -> list[str]:
-    """Only what `destroy` needs: no resource is left that an earlier version of the program must delete."""
+    """Do only what `destroy` needs: remove resources that only an earlier version's program could delete."""
     return complete(engine, files) if takeover.is_needed(engine.export()) else []
 
 
@@ -79,7 +79,7 @@ def _planned(engine: Engine, config: Path, taken: TakenOver, rotate: str | None)
 
 
 def _texts(raw: Mapping[str, str], section: str) -> dict[str, str]:
-    """What is present in a section, right or wrong: the preview judges it, and nothing here overwrites it."""
+    """All values in a section, valid or not. The preview validates them; nothing here overwrites them."""
     if section not in raw:
         return {}
     try:
@@ -108,7 +108,7 @@ def _apply(engine: Engine, config: Path, found: list[Change]) -> None:
 
 
 def _remove_from_state(engine: Engine, exported: Mapping[str, Any], backups: Path) -> str:
-    """Back the encrypted state up, and import it without the earlier resources."""
+    """Back up the encrypted state, and import it without the earlier resources."""
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     backup = backups / f"{engine.stack}-{moment}.json"
     write_whole(backup, json.dumps(exported), mode=0o600)

@@ -1,7 +1,7 @@
 """The calls of `pulumi` that read and write a stack's configuration and state.
 
-A value goes to the engine by standard input, and comes from it by standard output: never in an argument, and
-never in the message of an error.
+Values are passed to the engine by standard input and read from its standard output. They never appear in an
+argument or in an error message.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Engine:
     project: Path
 
     def configuration(self, file: Path) -> tuple[dict[str, str], set[str]]:
-        """The keys of this project without its prefix, decrypted, and those that Pulumi keeps encrypted."""
+        """The decrypted values by key, without the project's prefix, and the keys that Pulumi encrypts."""
         words = ["config", "--json", "--show-secrets", "--config-file", str(file)]
         prefix = f"{PROJECT}:"
         entries: dict[str, dict[str, Any]] = {
@@ -43,20 +43,20 @@ class Engine:
         return {key: str(entry.get("value", "")) for key, entry in entries.items()}, secret
 
     def set(self, file: Path, setting: Setting) -> None:
-        """Write one value into `file`. Comments stay where they are."""
+        """Write one value into `file`. The engine keeps the file's comments."""
         kind = "--secret" if setting.encrypted else "--plaintext"
         key = f"{PROJECT}:{setting.key}"
-        # --raw: a certificate ends with its newline.
+        # --raw keeps the newline at the end of a certificate.
         self._pulumi(
             *("config", "set", kind, "--raw", "--path", key, "--config-file", str(file)), given=setting.value
         )
 
     def export(self) -> dict[str, Any]:
-        """The state; secrets in it are encrypted."""
+        """The state, with encrypted secrets."""
         return _parsed(self._pulumi("stack", "export").stdout)
 
     def export_shown(self) -> dict[str, Any]:
-        """The state; secrets in it can be read. Not for a file."""
+        """The state, with secrets in plain text. Never write it to a file."""
         return _parsed(self._secretly("stack", "export", "--show-secrets"))
 
     def replace_state(self, exported: Mapping[str, Any]) -> None:
@@ -64,7 +64,7 @@ class Engine:
         self._pulumi("stack", "import", given=json.dumps(exported))
 
     def _secretly(self, *words: str) -> str:
-        """What a command prints that shows secrets: no error repeats any of it."""
+        """The output of a command that prints secrets. Error messages contain none of this output."""
         try:
             return self._pulumi(*words).stdout
         except CommandFailed as error:

@@ -1,4 +1,4 @@
-"""What a stack's configuration lacks, and the values that complete it. Pure but for the randomness."""
+"""Finds missing values of a stack's configuration and generates them. Pure except for the randomness."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from livekit_platform.config import Secrets
 from livekit_platform.required_secrets import needs_certificates, required
 from stack_secrets.takeover import TakenOver
 
-# 256 bits, as LiveKit's own `generate-keys`; 43 characters of base64url.
+# 256 bits, like LiveKit's own `generate-keys`; 43 characters of base64url.
 _RANDOM_BYTES = 32
 _CERTIFICATES = ("ca_certificate", "server_certificate")
 
@@ -40,18 +40,18 @@ class Setting:
 
 @dataclass(frozen=True)
 class Change:
-    """Settings that belong together, and the sentence that reports them. It holds no value."""
+    """Settings that belong together, and the sentence that reports them. The sentence contains no value."""
 
     report: str
     settings: tuple[Setting, ...]
 
 
 class WrongName(Exception):
-    """A secret to replace is none of this stack's. The message lists those that it has."""
+    """This stack does not have the secret to replace. The message lists the stack's secrets."""
 
 
 def replaceable(sections: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names that ROTATE takes for a stack with these sections."""
+    """The names that ROTATE accepts for a stack with these sections."""
     certificates = _CERTIFICATES if needs_certificates(sections["edge"]) else ()
     return (*required(sections), *certificates)
 
@@ -62,16 +62,16 @@ def changes(
     taken: TakenOver,
     rotate: str | None = None,
 ) -> list[Change]:
-    """What completes the configuration. No value that is present is replaced, unless `rotate` names it.
+    """The changes that complete the configuration. A present secret is replaced only if `rotate` names it.
 
     Args:
-        sections: the stack's valid sections; `required_secrets.DECIDING_SECTIONS` at least.
+        sections: the stack's valid sections; at least `required_secrets.DECIDING_SECTIONS`.
         present: the values of the sections `secrets` and `certificates`, by field name.
-        taken: what an earlier version keeps in the state.
+        taken: the values that an earlier version kept in the state.
         rotate: the secret or certificate to replace.
 
     Raises:
-        WrongName: `rotate` is none that this stack has.
+        WrongName: this stack does not have the secret or certificate `rotate`.
     """
     allowed = replaceable(sections)
     if rotate is not None and rotate not in allowed:
@@ -92,7 +92,8 @@ def _secrets(
         elif name in present:
             continue
         elif name in taken:
-            # Also one that the stack does not need today: a change of a kind and back must not lose it.
+            # Also take over secrets that the stack does not need today. Otherwise a user who changes a kind
+            # and later changes it back would lose the secret.
             found.append(Change(f"took {key} over from the state", (Setting(key, taken[name]),)))
         elif name in needed:
             found.append(Change(f"created {key}", (Setting(key, _random()),)))
@@ -131,7 +132,7 @@ def _certificates(
 
 
 def _verb(pair: KeyPair | None, fault: str | None, *, rotated: bool) -> str | None:
-    """What happens to a certificate that is made anew; None for one that stays."""
+    """The word that reports what happens to a certificate; None if it is kept."""
     if pair is None:
         return "created"
     if rotated:

@@ -1,9 +1,9 @@
-"""Out of the state, into the configuration: secrets of a stack that an earlier version deployed.
+"""Moves secrets of a stack that an earlier version deployed from the state to the configuration.
 
-Earlier versions kept them as dynamic resources, whose state holds a pickled class of the program. Only the
-program of that version can delete such a resource, so they are taken out of the exported state instead.
+Earlier versions kept secrets as dynamic resources, whose state contains a pickled class of the program. Only
+that version's program can delete such resources, so this module removes them from the exported state instead.
 
-Everything here is pure and works on what `pulumi stack export` prints.
+All functions are pure and work on the output of `pulumi stack export`.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _RANDOM_SECRET = f"{_DYNAMIC}RandomSecret"
 _AUTHORITY = f"{_DYNAMIC}CertificateAuthority"
 _SERVER = f"{_DYNAMIC}ServerCertificate"
 _LEGACY = (_RANDOM_SECRET, _AUTHORITY, _SERVER)
-# What nothing needs once they are gone: the component around them, and the provider that served them.
+# These are useless without the secrets: the component that contained them, and their dynamic provider.
 _EMPTY = ("livekit-platform:components:PlatformSecrets", "pulumi:providers:pulumi-python")
-# How an export marks a secret value, and where its JSON text is with `--show-secrets`.
+# An export marks a secret value with this key. With `--show-secrets` the value's JSON text is beside it.
 _MARK = "4dabf18193072939515e22adb298388d"
-_SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - a mark of the engine's
+_SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - a mark that the engine uses
 _LISTS = ("dependencies", "replaceWith")
 _SINGLE = ("deletedWith", "viewOf")
 
 
 @dataclass(frozen=True)
 class TakenOver:
-    """The values that the state holds.
+    """The values that the state contains.
 
     Attributes:
         secrets: by field name of `Secrets`.
@@ -43,7 +43,7 @@ class TakenOver:
 
 
 class UnreadableState(Exception):
-    """A resource of the state lacks a value that it must have. The message names the resource."""
+    """A resource in the state lacks a required value. The message names the resource."""
 
 
 def is_needed(exported: Mapping[str, Any]) -> bool:
@@ -52,7 +52,7 @@ def is_needed(exported: Mapping[str, Any]) -> bool:
 
 
 def values(exported: Mapping[str, Any]) -> TakenOver:
-    """What the state holds, of an export with `--show-secrets`.
+    """The values in the state, from an export with `--show-secrets`.
 
     Raises:
         UnreadableState: a value is missing, or was exported without `--show-secrets`.
@@ -60,7 +60,7 @@ def values(exported: Mapping[str, Any]) -> TakenOver:
     secrets: dict[str, str] = {}
     pairs: dict[str, KeyPair] = {}
     for resource in _resources(exported):
-        # One that waits for its deletion was replaced by another.
+        # A resource that is pending deletion was already replaced by another one.
         if resource.get("delete"):
             continue
         if resource["type"] == _RANDOM_SECRET:
@@ -75,8 +75,8 @@ def values(exported: Mapping[str, Any]) -> TakenOver:
 def without_legacy(exported: Mapping[str, Any]) -> dict[str, Any]:
     """The export without the earlier resources, and without any reference to them.
 
-    It can be imported whether secrets are shown in it or not. Protection plays no part: the engine does not
-    delete anything.
+    Works with encrypted and with plain-text secrets. The resources' protection does not matter, because the
+    engine deletes nothing.
     """
     resources = _resources(exported)
     gone = {resource["urn"] for resource in resources if resource["type"] in _LEGACY}
@@ -104,7 +104,7 @@ def _resources(exported: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _provider_urn(resource: Mapping[str, Any]) -> str:
-    """A reference to a provider is its URN with its id after it."""
+    """The URN of a provider, from a reference that consists of the URN and the provider's id."""
     return str(resource.get("provider", "")).rpartition("::")[0]
 
 

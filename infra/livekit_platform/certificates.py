@@ -1,6 +1,6 @@
 """A certificate authority for one stack, and the edge's certificate signed by it.
 
-Pure functions: whoever calls them keeps the result. `make up` and `make secrets` keep it in the stack's
+The functions are pure and store nothing. `make up` and `make secrets` store the result in the stack's
 configuration (docs/adr/0025-secrets-in-the-configuration.md).
 """
 
@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _AUTHORITY_LIFE = timedelta(days=3650)
-# Let's Encrypt's choice; browsers reject more than 398.
+# The same lifetime as Let's Encrypt's certificates; browsers reject more than 398 days.
 _SERVER_LIFE = timedelta(days=90)
-# The certificate is valid for clients whose clock is late, too.
+# Clients whose clock is slow also accept the certificate.
 _BACKDATED = timedelta(hours=1)
 _HOSTS = ("sfu", "turn", "api", "s3")
 
@@ -45,9 +45,9 @@ def server_names(domain: str) -> list[str]:
 
 
 def new_authority(domain: str) -> KeyPair:
-    """An authority whose certificates are valid for `domain` and the names below it only."""
+    """An authority whose certificates are valid only for `domain` and the names below it."""
     key = ec.generate_private_key(ec.SECP256R1())
-    # A machine that trusts this authority trusts it for this domain and nothing else.
+    # A machine that trusts this authority must trust it for this domain only.
     constraints = x509.NameConstraints(
         permitted_subtrees=[x509.DNSName(domain)],
         excluded_subtrees=[x509.IPAddress(ip_network("0.0.0.0/0")), x509.IPAddress(ip_network("::/0"))],
@@ -116,7 +116,7 @@ def authority_fault(authority: KeyPair, domain: str) -> str | None:
 
 
 def server_fault(server: KeyPair, authority_certificate: str, names: Sequence[str]) -> str | None:
-    """Why `server` does not serve `names` for clients of the authority, as the end of "it ..."."""
+    """Why clients of the authority refuse `server` for `names`, as the end of "it ..."; None if none."""
     fault = _pair_fault(server)
     if fault is not None:
         return fault
@@ -146,7 +146,7 @@ def _pair_fault(pair: KeyPair) -> str | None:
 
 
 def _load_key(pem: str) -> ec.EllipticCurvePrivateKey:
-    # No reason from below: it must not repeat any part of the key.
+    # Do not pass on the library's error message: it could contain a part of the key.
     try:
         key = serialization.load_pem_private_key(pem.encode(), None)
     except (ValueError, TypeError):

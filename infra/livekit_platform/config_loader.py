@@ -21,7 +21,7 @@ from livekit_platform.required_secrets import rotate_command
 
 # Keys whose value is text as it stands; every other key holds JSON.
 _TEXT_KEYS = ("kubeconfig", "context", "environment", "namespace", "domain")
-# Sections with secrets: none of their values is shown, whether Pulumi encrypts them or not.
+# Sections with secrets: messages show none of their values, even if Pulumi does not encrypt them.
 SECRET_SECTIONS = ("secrets", "certificates")
 
 
@@ -113,7 +113,7 @@ def parse_sections(
 
 
 def _covered(mistake: Mistake, secret_keys: AbstractSet[str]) -> Mistake:
-    """A rule does not know what Pulumi keeps encrypted. Those over the secrets show no value anyway."""
+    """Hide an encrypted value: rules do not know which are encrypted. Rules on secrets never show values."""
     section = mistake.key.partition(".")[0].partition("[")[0]
     if section not in secret_keys or section in SECRET_SECTIONS:
         return mistake
@@ -135,7 +135,7 @@ def _inside(inner: ErrorDetails, outer: ErrorDetails) -> bool:
 
 
 def _removed(key: str, stack: str) -> str | None:
-    """What replaces a key that an earlier version had. Ignoring it would leave a leaked secret in use."""
+    """Says what replaces a key that no longer exists. Ignoring the key would leave a leaked secret in use."""
     if key != "secrets.generation":
         return None
     return (

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from livekit_platform.config import Secrets
 
-# Enough to tell two configurations apart; an annotation is no place for more.
+# Enough to distinguish two configurations, and short enough for an annotation.
 _HEX_DIGITS = 16
 
 
@@ -21,17 +21,17 @@ def fingerprint(value: object) -> str:
 def secrets_fingerprint(secrets: Secrets, *used: str) -> str:
     """A digest of the secrets `used` (field names of `Secrets`), known at preview.
 
-    Each value goes through scrypt, because an owner may have chosen a weak one: users who can read
-    annotations but not Secrets cannot try out guesses at a useful rate.
+    Each value goes through scrypt, because an owner may have chosen a weak value. scrypt is slow, so users
+    who can read annotations but not Secrets cannot guess the value at a useful rate.
 
     Raises:
-        KeyError: one of them is not there; the rules of the configuration prevent it.
+        KeyError: a secret is missing; the rules of the configuration prevent this.
     """
     values = secrets.present()
     return fingerprint({name: _stretched(name, values[name].get_secret_value()) for name in used})
 
 
-# More than one part reads the same secret, and each call takes time on purpose.
+# Cached because several parts read the same secret, and scrypt is slow on purpose.
 @lru_cache(maxsize=64)
 def _stretched(name: str, secret: str) -> str:
     # 16 MiB and some 50 ms each, the parameters that RFC 7914 gives for interactive use.

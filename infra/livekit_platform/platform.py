@@ -24,7 +24,7 @@ from livekit_platform.values import object_store as object_store_values
 from livekit_platform.values import redis as redis_values
 from livekit_platform.values import token_api as token_api_values
 
-# Every secret of the configuration by its field name of `Secrets`, marked secret.
+# Every secret of the configuration, marked as secret, by its field name in `Secrets`.
 _Secrets = Mapping[str, pulumi.Output[str]]
 
 
@@ -162,7 +162,7 @@ def _redis(config: PlatformConfig, secrets: _Secrets, opts: pulumi.ResourceOptio
     """The platform's own Redis; nothing where somebody else keeps it."""
     if config.redis.kind == "external":
         return []
-    # A single Redis replicates to nobody.
+    # A single Redis has no replicas, so it needs no replication password.
     password, own = secrets["redis_password"], secrets.get("redis_replication_password", "")
     args = RedisArgs(
         namespace=config.namespace,

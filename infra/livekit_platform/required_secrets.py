@@ -1,4 +1,4 @@
-"""Which secrets a stack needs: what is missing is an error at preview, and `make secrets` creates it."""
+"""Which secrets a stack needs. A missing secret is an error at preview; `make secrets` creates it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WARNED_BEFORE = timedelta(days=30)
 
 
 def create_command(stack: str) -> str:
-    """The command that creates missing secrets, and renews certificates, of `stack`."""
+    """The command that creates missing secrets of `stack` and renews its certificates."""
     return "make up" if stack == LOCAL_STACK else f"make secrets STACK={stack}"
 
 
@@ -34,7 +34,7 @@ def rotate_command(stack: str, name: str) -> str:
 
 
 def always() -> tuple[str, ...]:
-    """What every stack needs. coturn is declared for each kind of TURN server, and so is its secret."""
+    """The secrets that every stack needs. coturn is declared for each `turn.kind`, so all need its secret."""
     return ("livekit_api_secret", "turn_secret", "api_service_key")
 
 
@@ -57,14 +57,14 @@ def for_token_api(token_api: TokenApi) -> tuple[str, ...]:
     return ("host_jwt_secret",) if token_api.host_auth.kind == "secret" else ()
 
 
-# The section that decides, and its function.
+# A section, and the function that says which secrets it needs.
 _BY_SECTION = (("redis", for_redis), ("object_store", for_object_store), ("token_api", for_token_api))
 # The sections that `required` and `needs_certificates` read.
 DECIDING_SECTIONS = ("domain", "edge", *(name for name, _ in _BY_SECTION))
 
 
 def required(sections: Mapping[str, Any]) -> tuple[str, ...]:
-    """The field names of `Secrets` that a stack with these valid sections needs and can generate."""
+    """The secrets (field names of `Secrets`) that a stack with these valid sections needs and generates."""
     return (*always(), *(name for section, needs in _BY_SECTION for name in needs(sections[section])))
 
 
@@ -86,7 +86,7 @@ def common_secrets_exist(stack: str, secrets: Secrets) -> Iterator[Mistake]:
 def redis_secrets_exist(stack: str, secrets: Secrets, redis: Redis) -> Iterator[Mistake]:
     yield from _missing(stack, secrets, for_redis(redis))
     if redis.kind == "external" and redis.external is not None and secrets.redis_password is None:
-        # Nothing is generated for it: its owner knows it.
+        # This password is not generated: the owner of the external Redis knows it.
         yield Mistake(
             "secrets.redis_password",
             "nothing",
@@ -106,7 +106,7 @@ def token_api_secrets_exist(stack: str, secrets: Secrets, token_api: TokenApi) -
 def certificates_are_usable(
     stack: str, domain: str, edge: Edge, certificates: Certificates
 ) -> Iterator[Mistake]:
-    """Wrong certificates would reach the running edge, and clients would refuse it."""
+    """Check the certificates: the running edge would load wrong ones, and clients would refuse them."""
     if not needs_certificates(edge):
         return
     command = create_command(stack)
@@ -129,13 +129,13 @@ def certificates_are_usable(
 
 
 def authority_of(certificates: Certificates) -> KeyPair | None:
-    """The authority with its key, if both are there."""
+    """The authority's certificate and key, if both are present."""
     certificate, key = certificates.ca_certificate, certificates.ca_private_key
     return KeyPair(certificate, key.get_secret_value()) if certificate and key else None
 
 
 def server_of(certificates: Certificates) -> KeyPair | None:
-    """The edge's certificate with its key, if both are there."""
+    """The edge's certificate and key, if both are present."""
     certificate, key = certificates.server_certificate, certificates.server_private_key
     return KeyPair(certificate, key.get_secret_value()) if certificate and key else None
 

@@ -101,8 +101,11 @@ class _VideoFeed:
 
     @property
     def due(self) -> int:
-        """Frames that were due so far. Time counts only while the feed runs: a server that does not take
-        the track owes nobody any frames, and a process that gets no processor owes all of them."""
+        """Frames that were due so far.
+
+        Time counts only while the feed runs. So no frames are due while the server does not take the track.
+        If the process gets no processor time, its frames are still due.
+        """
         if self._fed_since is None:
             return self._due_before
         return self._due_before + int((time.monotonic() - self._fed_since) * self._camera.fps) + 1

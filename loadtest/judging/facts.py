@@ -74,10 +74,10 @@ class Captured:
 
 
 def captured_in(recording: Recording, from_ms: float, to_ms: float) -> Captured:
-    """What a publisher captured in a part of its time (CLOCK_MONOTONIC), and what it had to capture.
+    """The frames that a publisher captured in a time window (CLOCK_MONOTONIC), and the frames that were due.
 
-    A report that is partly inside counts by the share of its time that is inside. A process without
-    processor time reports late, so one report may begin before that part and end after it.
+    A report that overlaps the window partly counts by the overlapping share of its time. A process without
+    processor time reports late, so one report may begin before the window and end after it.
     """
     pictures = due = late = 0.0
     for report in recording.measured:

@@ -2,9 +2,9 @@
 
 A run is invalid where the generator, the links or the clocks were at fault, whatever the thresholds say.
 What the SFU does badly is never a reason: that is what thresholds are for. So each sign here is one that
-the SFU cannot cause. A publisher hands its frames to its encoder whether or not a network takes them; frames
-are due only while the server takes the track. A process reports each second whatever came in it, so one that
-reports late or not at all got no processor.
+the SFU cannot cause. A publisher hands its frames to its encoder even if the network takes none; frames are
+due only while the server takes the track. A process reports each second, even if nothing arrived. So if a
+process reports late or not at all, it got no processor time.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def _busy_share(samples: Sequence[GeneratorSample], windows: Sequence[Window]) -
 
 def _publishers_did_not_keep_up(clients: Sequence[JudgedClient]) -> Iterator[str]:
     for client in clients:
-        # A publisher that died or failed made fewer, and that is a failed check of its own.
+        # A publisher that died or failed made fewer pictures; another check reports that.
         if client.result.outcome is not Outcome.FINISHED:
             continue
         name, made = client.result.name, client.facts.captured
@@ -196,13 +196,13 @@ def _publishers_did_not_keep_up(clients: Sequence[JudgedClient]) -> Iterator[str
                 f"{_NO_PROCESSOR}; {_LESS_LOAD}."
             )
         elif made is not None and made.late > _LATE_RATIO * made.pictures:
-            # Its encoder is in the same process, and does not show when it has to wait.
+            # The encoder runs in the same process and does not report when it has to wait.
             yield (
                 f"{name} made {made.late} of its {made.pictures} pictures 30 ms late or later: "
                 f"{_NO_PROCESSOR}; {_LESS_LOAD}."
             )
         elif client.facts.publishes and _is_silent(client):
-            # What it sent then is not known. Of a publisher of sound alone, nothing else shows it.
+            # What it sent in these seconds is unknown. For an audio-only publisher this is the only sign.
             yield (
                 f"{name}, which publishes, reported on less than {_TOLD_RATIO:.0%} of the measured seconds: "
                 f"{_NO_PROCESSOR}; {_LESS_LOAD}."
@@ -213,7 +213,7 @@ def _codecs_did_not_keep_up(clients: Sequence[JudgedClient]) -> Iterator[str]:
     """Pictures are captured in time beside an encoder that leaves out most of them, and tells nobody."""
     for client in clients:
         facts = client.facts
-        # A viewer that stood still is the test's finding, and its decoder may have stood still with it.
+        # A viewer whose video stood still is a finding about the server; its decoder may have stopped, too.
         if client.result.outcome is not Outcome.FINISHED or _told_seconds(client) < _TOLD_RATIO:
             continue
         coming_per_s = max((picture.camera.fps for picture in facts.pictures), default=0)
@@ -229,8 +229,11 @@ def _codecs_did_not_keep_up(clients: Sequence[JudgedClient]) -> Iterator[str]:
 
 
 def _clients_did_not_tell(clients: Sequence[JudgedClient]) -> Iterator[str]:
-    """One silent viewer is the test's finding: all others got their media. Most clients at once, and it is
-    the machine's fault. One silent publisher is enough: see `_publishers_did_not_keep_up`."""
+    """Whether most clients are silent, which is the machine's fault.
+
+    One silent viewer is a finding about the server, because all others got their media. One silent publisher
+    makes the run invalid: see `_publishers_did_not_keep_up`.
+    """
     there = [
         client
         for client in clients
@@ -245,7 +248,7 @@ def _clients_did_not_tell(clients: Sequence[JudgedClient]) -> Iterator[str]:
 
 
 def _is_silent(client: JudgedClient) -> bool:
-    """Whether a client that is there all the time left out reports."""
+    """Whether a client that is connected all the time left out reports."""
     return not client.facts.comes_and_goes and _told_seconds(client) < _TOLD_RATIO
 
 

@@ -22,7 +22,7 @@ _PAYLOAD_BYTES = 1200
 _HEADER_BYTES = 14 + 20 + 8  # Ethernet, IPv4, UDP
 # Until its queue has something at all times, a link gives less than its capacity.
 _SETTLING_SECONDS = 0.5
-_FIRST_SECONDS = 15.0  # the sender is a program that has to start
+_FIRST_SECONDS = 15.0  # for the first datagram: the sender's program has to start
 _SILENCE_SECONDS = 1.0  # after the last
 _SEND_INTERVAL_SECONDS = 0.002
 _SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 33, 35
@@ -52,9 +52,9 @@ class Received(BaseModel):
 
 
 def send(address: str, port: int, kbps: int, seconds: float) -> None:
-    """Send at this rate for so long, or until the receiver has what it wants and is gone.
+    """Send at this rate for this time, or until the receiver has enough and closes its socket.
 
-    What the machine cannot send is left out.
+    Datagrams that the machine cannot send in this time are skipped.
     """
     payload = bytes(_PAYLOAD_BYTES)
     per_second = kbps * 1000 / 8 / (_PAYLOAD_BYTES + _HEADER_BYTES)
@@ -71,10 +71,10 @@ def send(address: str, port: int, kbps: int, seconds: float) -> None:
 
 
 def receive(address: str, port: int, seconds: float) -> Received:
-    """What comes within so many seconds of the first datagram, from the settling on.
+    """Count the datagrams of this many seconds after the first one, without the settling time.
 
-    Times are the kernel's, and what comes waits in a large buffer: a receiver that gets no processor for a
-    moment finds the same.
+    The kernel stamps each datagram and keeps it in a large buffer. So the result is correct even if this
+    process gets no processor time for a moment.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)

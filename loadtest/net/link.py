@@ -161,7 +161,7 @@ class LinkGroup:
 
     @property
     def fault(self) -> str:
-        """Why the links do not do what they were made for, in a phrase; empty while they do."""
+        """A phrase that says why the links no longer work; empty while they work."""
         if self._emulator is not None and (fault := self._emulator.fault):
             return fault
         if self._failure is not None:
@@ -169,7 +169,7 @@ class LinkGroup:
         return ""
 
     def assert_alive(self) -> None:
-        """Raise LinkDied where the links do not do what they were made for."""
+        """Raise LinkDied if the links no longer work."""
         if self._emulator is not None:
             self._emulator.assert_alive()
         if self._failure is not None:

@@ -74,7 +74,7 @@ class ActionTaken:
 
 @dataclass(frozen=True)
 class Sampled:
-    """A sample of this machine, with the samples of SFU nodes that came since the last one."""
+    """A sample of this machine, with the samples of SFU nodes since the previous one."""
 
     sfu: tuple[SfuSample, ...]
     generator: GeneratorSample

@@ -19,8 +19,8 @@ _SECONDS = 2.0
 class Sampler:
     """The samples so far.
 
-    A node that hangs takes seconds to not answer. The machine is sampled meanwhile, for a run whose machine
-    was not sampled is invalid, and a bad server must not make it so.
+    If a node hangs, a request to it takes seconds until the timeout. The machine is sampled in another thread
+    meanwhile: without samples of the machine a run is invalid, and a bad server must not cause that.
 
     Attributes:
         problems: why samples are missing; a node that does not answer is no reason to end a run.
@@ -51,7 +51,7 @@ class Sampler:
             self._unannounced.put(node)
 
     def look_at_machine(self) -> None:
-        """Sample this machine once, and announce it with what came of the nodes since the last time."""
+        """Sample this machine once, and announce it with the node samples since the last announcement."""
         mine = self._generator.sample(self._clock.now_s, own_processes())
         if mine is not None:
             self.generator.append(mine)

@@ -123,9 +123,9 @@ def remove(cgroup: str) -> None:
 
 
 def cpu_seconds(cgroup: str) -> dict[str, float]:
-    """Processor time that each cgroup below one of ours has used since it was made, by its relative path.
+    """Seconds of processor time that each cgroup below one of ours has used so far, by relative path.
 
-    A cgroup's time includes that of those below it; "." is the whole.
+    A cgroup's time includes the time of its descendants; "." is the whole.
 
     Raises:
         RuntimeError: no hierarchy counts processor time.

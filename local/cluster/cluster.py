@@ -27,7 +27,7 @@ _ADMIN_CONFIG = "/etc/kubernetes/admin.conf"
 _KUBEADM_DONE = "/etc/kubernetes/joined"
 _KUBEADM_SECONDS = 600.0
 _READY_SECONDS = 300.0
-# Of what `initialise` and `install_addons` make.
+# The namespaces of the objects that `initialise` and `install_addons` create.
 SYSTEM_NAMESPACES = ("kube-system", "local-path-storage")
 # Stands for one that is lost; no address is reached by it.
 _UNKNOWN_SUBNET = "192.0.2.0/24"

@@ -16,12 +16,12 @@ from local.cluster.topology import POD_CIDR, SERVICE_CIDR, NodeSpec, Topology
 _API = "kubeadm.k8s.io/v1beta4"
 API_SERVER_PORT = 6443
 
-# An unused cluster should take next to no processor time. There is one control plane, and no other one could
-# take over: without this, two components write to etcd every 2 s that they still lead, and etcd wakes up
-# every 100 ms for members that it does not have.
+# These settings reduce the processor time of an idle cluster. There is only one control plane, so leader
+# election and frequent etcd heartbeats are useless. By default two components renew their leases in etcd
+# every 2 s, and etcd wakes up every 100 ms to send heartbeats to members that do not exist.
 _ALONE = {"leader-elect": "false"}
 _ALONE_ETCD = {"heartbeat-interval": "1000", "election-timeout": "10000"}
-# Figures of containers are needed for evictions only.
+# The kubelet needs container metrics only for evictions.
 _HOUSEKEEPING = {"housekeeping-interval": "30s"}
 
 # Each for a reason; anything else that kubeadm's preflight finds still stops it.
@@ -120,7 +120,7 @@ def init_config(topology: Topology, versions: Versions) -> str:
                 "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
                 "kind": "KubeProxyConfiguration",
                 "mode": "iptables",
-                # Rules are written when something changes. This only finds out what others did to them.
+                # kube-proxy writes rules when a Service changes. This period only repairs changes by others.
                 "iptables": {"syncPeriod": "5m"},
                 "clusterCIDR": POD_CIDR,
                 # These limits belong to the host's network namespace; a node may not set them.

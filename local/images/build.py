@@ -71,7 +71,7 @@ def is_built(image: Image) -> bool:
 
 
 def layer(part: Part) -> Descriptor:
-    """The part as a layer in the store, made once."""
+    """The part as a layer in the store; it is built only once."""
     target = store()
     path = _record_path(part.key)
     known = record.read(path, target)
@@ -79,7 +79,7 @@ def layer(part: Part) -> Descriptor:
         return known
     with cache_lock(f"layer-{part.key}"):
         known = record.read(path, target)
-        if known is not None:  # another thread or checkout made it during the wait
+        if known is not None:  # another thread or checkout has built it meanwhile
             return known
         with tempfile.TemporaryDirectory() as scratch:
             made = target.put_layer(_writer(part, Path(scratch)))

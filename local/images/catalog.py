@@ -47,7 +47,7 @@ class DebianFile:
 
     @property
     def packages_record(self) -> Path:
-        """Which version of the package the file is of; see `debian_lock`."""
+        """Records the version of the package that the file came from; see `debian_lock`."""
         return cache_dir() / "images" / "packages" / f"{self.package}-{self.key}.json"
 
 
@@ -159,7 +159,7 @@ _NETFILTER = Rootfs("netfilter", ("conntrack", "ipset", "iproute2", "iptables", 
 _REDIS = Rootfs("redis", ("redis-server",), without=("etc/redis",))
 # bookworm's coturn knows no drain, and lets IPv4-mapped addresses past its peer rules (CVE-2026-27624).
 _COTURN = Rootfs("coturn", ("ca-certificates", "coturn"), suite="forky")
-# The official image has openssl, too: its ca-certificates need it.
+# The official image also contains openssl, because its ca-certificates depend on it.
 _HAPROXY = Rootfs("haproxy", ("haproxy", "openssl"), suite="trixie")
 # Without the cluster that the package makes: each pod makes its own.
 _POSTGRES = Rootfs("postgres", ("postgresql",), without=("etc/postgresql", "var/lib/postgresql"))
@@ -363,7 +363,7 @@ def suites() -> set[str]:
 
 
 def debian_parts() -> list[Rootfs | DebianFile]:
-    """What images are made of that comes from Debian; those of tests and of the load generator too."""
+    """All parts of images that come from Debian, including images of tests and of the load generator."""
     images = [*all_images(), postgres(), loadtest()]
     parts = [part for image in images for part in image.parts]
     return list(dict.fromkeys(part for part in parts if isinstance(part, Rootfs | DebianFile)))

@@ -54,7 +54,7 @@ class Rootfs:
 
     @property
     def packages_record(self) -> Path:
-        """Which versions of which packages are in the tar file; see `debian_lock`."""
+        """Records the packages in the tar file and their versions; see `debian_lock`."""
         return self.tar.with_suffix(".packages.json")
 
     @property
@@ -63,7 +63,7 @@ class Rootfs:
         return cache_dir() / "rootfs" / f"{self.name}-{self._tar_key}"
 
     def build(self) -> Path:
-        """Make the tar file in the cache, all or nothing; what another thread or checkout made is taken.
+        """Make the tar file in the cache, all or nothing. Uses one that another thread or checkout made.
 
         Raises:
             CommandFailed: with mmdebstrap's output (no such package, a mirror that does not answer).
@@ -96,7 +96,7 @@ class Rootfs:
             made.rename(self.tar)
 
     def unpack(self) -> Path:
-        """The tree on disk; nobody writes into it, for nodes lay overlays over it."""
+        """The tree on disk. It is never written to, because nodes use it as the lower layer of overlays."""
         self.build()
         with cache_lock(f"unpack-{self.name}-{self._tar_key}"):
             if self.directory.exists():

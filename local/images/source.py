@@ -60,13 +60,13 @@ class ImageSource:
         return "pull" if self.is_official(image) else "build image"
 
     def tools_of(self, image: Image) -> list[GoTool]:
-        """Programs that this image contains, if it is built here, or crane, if it is to be pulled."""
+        """The programs that this image contains if it is built here, or crane if it is pulled."""
         if self.is_official(image):
             return [] if self._known_official(image) else [CRANE]
         return [part.tool for part in image.parts if isinstance(part, Program)]
 
     def rootfs_of(self, image: Image) -> list[Rootfs]:
-        """Root file systems that this image is made of, if it is built here."""
+        """The root file systems that this image contains if it is built here."""
         if self.is_official(image):
             return []
         return [part for part in image.parts if isinstance(part, Rootfs)]

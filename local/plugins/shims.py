@@ -1,4 +1,4 @@
-"""The executable by which the engine finds our Python language host, and the search for the official host."""
+"""Writes the executable with which the engine finds our language host, and looks for the official host."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def write_shim(directory: Path, python: Path, checkout: Path, *, official: Path 
         checkout: the directory that holds `local/`.
         official: the official host, as `official_host` finds it.
     """
-    # Earlier versions wrote this one.
+    # Earlier versions wrote this executable.
     (directory / "pulumi-resource-pulumi-python").unlink(missing_ok=True)
     shim = directory / LANGUAGE_HOST
     if official is not None:

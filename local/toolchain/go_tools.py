@@ -95,8 +95,8 @@ class GoTool:
     def build(self) -> Path:
         """Build it into the cache, all or nothing. Static, and the same bytes for the same inputs.
 
-        Only one compilation runs on this machine at a time, whichever checkout it is for: two would take
-        twice the memory, and each twice the time.
+        Only one compilation runs on this machine at a time, even with several checkouts. Two compilations
+        would need twice the memory, and each would take twice as long.
 
         Raises:
             CommandFailed: with the output of the compiler or the module proxy.
@@ -104,12 +104,12 @@ class GoTool:
         """
         built = self.built
         with cache_lock("compilation"):
-            if built or not self.built:  # another checkout may have built it during the wait
+            if built or not self.built:  # another checkout may have built it meanwhile
                 self._build()
         return self.path
 
     def download(self) -> None:
-        """Have the modules of its packages in Go's module cache: the compiler need not wait for them.
+        """Download the modules of its packages into Go's module cache, before the compiler needs them.
 
         Raises:
             CommandFailed: with the output of the module proxy.
@@ -140,14 +140,14 @@ class GoTool:
             made.parent.rename(self.path.parent)
 
     def embedded_file(self, name: str) -> Path:
-        """One of the embedded files, as it is in the module. The module is downloaded if it is not there."""
+        """The path of an embedded file in the module. Downloads the module if it is missing."""
         [path] = [path for path in self.embedded if Path(path).name == name]
         command = ["go", "mod", "download", "-json", self.module]
         module = json.loads(run(command, cwd=self.sources, timeout=_DOWNLOAD_SECONDS).stdout)
         return Path(module["Dir"]) / path
 
     def _sources_in(self, scratch: Path) -> Path:
-        """The sources; with embedded files, which are too large to be committed, a copy that has them."""
+        """The sources. If files are embedded, a copy that contains them: they are too large to commit."""
         if not self.embedded:
             return self.sources
         sources = scratch / "sources"
@@ -173,8 +173,8 @@ PULUMI = GoTool(
     "github.com/pulumi/pulumi/pkg/v3",
     ("github.com/pulumi/pulumi/sdk/v3/go/common/version.Version",),
 )
-# The last release whose module the Go proxy serves: tags of pulumi-kubernetes do not name its module, so the
-# pin is a commit. This one is release 4.25.0.
+# Release 4.25.0, the last release whose module the Go proxy serves. The pin is a commit, because the tags of
+# pulumi-kubernetes do not match the module path.
 PULUMI_KUBERNETES = GoTool(
     "pulumi-resource-kubernetes",
     ".",

@@ -1,4 +1,4 @@
-"""The official Kubernetes provider of Pulumi: on PATH, else downloaded by Pulumi, else built here."""
+"""Finds the official Kubernetes provider of Pulumi: on PATH, downloaded by Pulumi, or built here."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def find(path: str, pulumi_home: Path) -> Provider | None:
 
 
 def _on_path(path: str) -> Provider | None:
-    """The machine's own, if it has the same major version as our pin and is not older."""
+    """The machine's own provider, if it has the same major version as our pin and is not older."""
     found = shutil.which(NAME, path=path)
     if found is None:
         return None
@@ -81,13 +81,13 @@ def _built() -> Provider | None:
 
 
 def link(provider: Provider, directory: Path) -> None:
-    """Put the provider on a PATH by a link in `directory`, in front of an older one of the machine's."""
-    # In one step: a running engine may be about to start it.
+    """Link the provider in `directory`, which comes on PATH before an older provider of the machine."""
+    # Replace the link atomically: a running engine may be about to start the provider.
     link_whole(directory / NAME, provider.path)
 
 
 def linked(directory: Path, path: str, pulumi_home: Path) -> Provider | None:
-    """The provider that the link in `directory` names; None if there is no link or it leads nowhere."""
+    """The provider that the link in `directory` points to; None if the link is missing or broken."""
     target = directory / NAME
     if not target.is_symlink() or not target.exists():
         return None

@@ -1,4 +1,4 @@
-"""The version of a Pulumi plugin: it has no `--version`, so it is started and asked by gRPC."""
+"""The version of a Pulumi plugin. Plugins have no `--version`, so the plugin is started and asked by gRPC."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pulumi.runtime.proto import provider_pb2_grpc
 
 from common.commands import started
 
-# A second on a quiet machine.
+# The answer takes a second on a quiet machine.
 _ANSWER_SECONDS = 60.0
 
 
@@ -20,7 +20,7 @@ def provider_version(program: Path) -> str | None:
     """The version that the resource provider `program` reports; None if it reports none within a minute."""
     try:
         with started(
-            # Without an argument a provider serves without an engine.
+            # Without an argument (the engine's address), the provider serves without an engine.
             [str(program)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

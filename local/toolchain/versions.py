@@ -1,4 +1,4 @@
-"""Whether a program that the machine has can replace ours, by its version."""
+"""Whether the version of a program on the machine is good enough to use instead of ours."""
 
 from __future__ import annotations
 

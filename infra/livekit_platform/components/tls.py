@@ -20,7 +20,7 @@ _SOLVER_PORT = 8089
 
 @dataclass(frozen=True)
 class OwnCertificate:
-    """The edge's certificate by the stack's own authority.
+    """The edge's certificate, signed by the stack's own authority.
 
     Attributes:
         authority: the authority's certificate in PEM. Its key stays in the configuration.

@@ -10,7 +10,7 @@ from livekit_platform.fingerprint import fingerprint, secrets_fingerprint
 from livekit_platform.values.livekit import translated
 
 CONFIG_FILE = "turnserver.conf"
-# A directory that the server may write to, and where charts/coturn puts a validated copy of the certificate.
+# The server may write to this directory. charts/coturn puts a validated copy of the certificate there.
 _RUN = "/run/coturn"
 _TLS = f"{_RUN}/tls"
 # A browser allocates at every server, by every transport, on each of its interfaces, for two peer

@@ -20,11 +20,11 @@ SENTINEL_AUTH_FILE = "sentinel-auth.conf"
 _REPLICA = "replica"
 _SENTINEL = "sentinel"
 _NOBODY = "user default off resetpass resetchannels -@all"
-# Milliseconds in which a promotion is over, also on a busy machine.
+# A promotion ends within this many milliseconds, even on a busy machine.
 _LEAST_FAILOVER_MS = 5000
-# Seconds that the last master has to come back at least: a pod is rescheduled and its image pulled.
+# The last master has at least this many seconds to come back: its pod may be rescheduled and pull its image.
 _LEAST_RESTART_GRACE = 60
-# Seconds for an election and a promotion.
+# Seconds that an election and a promotion take at most.
 _ELECTION_SECONDS = 15
 
 
@@ -107,19 +107,19 @@ def _lines(*lines: str) -> str:
 
 
 def failover_timeout_ms(failover_ms: int) -> int:
-    """The time after which Sentinels give up an attempt; they start the next one after twice this time.
+    """The time after which Sentinels give up an attempt. They start the next attempt after twice this time.
 
-    An attempt fails if two Sentinels vote at the same moment, each for itself. Clients give up some 30 s
-    after they lose Redis, so the second attempt must be over by then.
+    An attempt fails if two Sentinels vote for themselves at the same moment. Clients give up about 30 s
+    after they lose Redis, so the second attempt must end before that.
 
     Args:
-        failover_ms: the silence after which the Sentinels take the master for dead.
+        failover_ms: the time without an answer after which the Sentinels consider the master dead.
     """
     return max(_LEAST_FAILOVER_MS, failover_ms)
 
 
 def failover_seconds(failover_ms: int, *, attempts: int) -> int:
-    """The longest time from the end of a master to the next one, if all attempts but the last one fail."""
+    """The longest time from a master's end until the next master, if all attempts but the last fail."""
     waiting_ms = failover_ms + (attempts - 1) * 2 * failover_timeout_ms(failover_ms)
     return math.ceil(waiting_ms / 1000) + _ELECTION_SECONDS
 

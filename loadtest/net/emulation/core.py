@@ -83,10 +83,10 @@ class Waiting:
 
 
 def believable_age_ns(age_ns: int) -> int | None:
-    """How long ago a packet came, by the kernel's time stamp; None where the clock was set meanwhile.
+    """How long ago a packet came, by the kernel's time stamp; None if the clock was set meanwhile.
 
-    Packets of up to five seconds are believed: they waited because the emulator got no processor, and that
-    is lateness, which must be counted.
+    An age of up to five seconds is accepted: such a packet waited because the emulator got no processor
+    time, and this lateness must be counted.
     """
     return age_ns if 0 <= age_ns <= _OLDEST_NS else None
 

@@ -19,7 +19,7 @@ _CHECKOUT = Path(__file__).parents[3]
 _SHOWN_LOG_CHARACTERS = 2000
 _START_SECONDS = 20.0
 _END_SECONDS = 5.0
-# It reports each second, and the real-time scheduler lets it run before all else.
+# The emulator reports each second, and the real-time scheduler runs it before all other processes.
 _SILENT_SECONDS = 5.0
 
 
@@ -68,9 +68,10 @@ class Emulator:
 
     @property
     def fault(self) -> str:
-        """Why it does not emulate any more, in a phrase; empty while it does.
+        """A phrase that says why the emulator stopped working; empty while it works.
 
-        It reports each second whatever packets come, so silence means that it gets no processor.
+        The emulator reports each second, with or without packets. So silence means that it gets no processor
+        time.
         """
         code = self._process.poll()
         if code is not None:
@@ -81,7 +82,7 @@ class Emulator:
         return ""
 
     def assert_alive(self) -> None:
-        """Raise LinkDied where it does not run any more."""
+        """Raise LinkDied if the emulator no longer works."""
         if self._process.poll() is not None:
             log = self._log.read_text(errors="replace")[-_SHOWN_LOG_CHARACTERS:]
             raise LinkDied(f"{self.fault}; end of its log {self._log}:\n{log}")

@@ -1,4 +1,4 @@
-"""Start and end of a plugin process: it prints its port first, and ends when the engine ends."""
+"""Starts and ends a plugin process, which prints its port first and ends when the engine ends."""
 
 from __future__ import annotations
 

@@ -80,13 +80,13 @@ _ROUTERS = (
 
 @cache
 def _routes() -> list[BaseRoute]:
-    """The routes of all modules. They know no settings, so all apps of a process share them.
+    """The routes of all modules. They depend on no settings, so all apps of a process share them.
 
-    FastAPI builds the models of a route when it is first asked for, once per list: that takes longer than
-    all else that an app needs to start.
+    FastAPI builds the models of a route at its first use, once per list of routes. This takes longer than
+    everything else at an app's start.
     """
     router = APIRouter(
-        # Answers hold what users wrote, and pages embed answers.
+        # Responses contain text that users wrote, and HTML pages embed responses.
         default_response_class=PageSafeResponse,
     )
     for module in _ROUTERS:

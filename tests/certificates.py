@@ -1,4 +1,4 @@
-"""Certificates for tests: right ones, and wrong ones of every kind that a Secret may hold."""
+"""Certificates for tests: valid ones, and invalid ones of every kind that a Secret may contain."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _PEM = serialization.Encoding.PEM
 
 @dataclass(frozen=True)
 class Certificate:
-    """What a Secret of type kubernetes.io/tls holds, as PEM: the certificate with its chain, and its key."""
+    """The content of a Secret of type kubernetes.io/tls in PEM: the certificate, its chain, and its key."""
 
     pem: str
     key: str
 
     @property
     def der(self) -> bytes:
-        """The first certificate, as a client gets it."""
+        """The first certificate in DER, as a client gets it."""
         return ssl.PEM_cert_to_DER_cert(self.pem.strip().partition(_END)[0] + _END)
 
 
@@ -48,7 +48,7 @@ def _name(text: str) -> x509.Name:
 def _sign(
     subject: x509.Name, key: PrivateKey, names: Sequence[str], ends: timedelta, by: Authority | None
 ) -> str:
-    """A certificate as PEM; without an authority it signs itself. One without names is an authority's own."""
+    """A certificate as PEM, self-signed if no authority is given. Without names it is an authority's own."""
     now = datetime.now(UTC)
     builder = (
         x509.CertificateBuilder()
@@ -67,7 +67,7 @@ def _sign(
 
 
 def key_text(key: PrivateKey, passphrase: str | None = None, *, traditional: bool = False) -> str:
-    """A private key as PEM: PKCS#8, or the older form that OpenSSL once wrote."""
+    """A private key as PEM: PKCS#8, or the older format that OpenSSL wrote in the past."""
     form = (
         serialization.PrivateFormat.TraditionalOpenSSL if traditional else serialization.PrivateFormat.PKCS8
     )
@@ -93,14 +93,14 @@ def certificate(
     key: PrivateKey | None = None,
     ends: timedelta = timedelta(days=1),
 ) -> Certificate:
-    """A certificate for a domain and the names below it, without a chain. It signs itself without `by`."""
+    """A certificate for a domain and the names below it, without a chain. Without `by` it is self-signed."""
     own = key or elliptic()
     return Certificate(_sign(_name(domain), own, (domain, f"*.{domain}"), ends, by), key_text(own))
 
 
 @dataclass(frozen=True)
 class Wrong:
-    """A certificate that no server can use, and the words by which that is reported."""
+    """A certificate that no server can use, and the text that reports why."""
 
     certificate: Certificate
     because: str
@@ -113,7 +113,7 @@ def wrong_certificates(domain: str) -> dict[str, Wrong]:
     key = elliptic()
     right, other = certificate(domain, by=signer, key=key), certificate(domain)
     other_type = certificate(domain, key=rsa.generate_private_key(public_exponent=65537, key_size=2048))
-    # OpenSSL takes no RSA key of this size from a server.
+    # OpenSSL refuses an RSA key of this size for a server.
     small = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505
     weak = certificate(domain, key=small)
     mismatch = "tls.key does not belong to the first certificate in tls.crt"
@@ -148,6 +148,6 @@ def wrong_certificates(domain: str) -> dict[str, Wrong]:
 
 
 def _truncated(pem: str) -> str:
-    """Its first half, as after an upload that broke off."""
+    """The first half of the text, as after an interrupted upload."""
     lines = pem.splitlines(keepends=True)
     return "".join(lines[: len(lines) // 2])

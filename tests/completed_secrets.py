@@ -1,4 +1,4 @@
-"""Secrets for a stack that a test makes: by the command that its owner would run."""
+"""Creates the secrets of a test's stack with the command that its owner would run."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
     is_worker = hasattr(config, "workerinput")
     if not is_worker:
         if config.getoption("numprocesses", None):
-            speed.slowness()  # before the workers start: they would measure each other
+            speed.slowness()  # before the workers start, which would disturb the measurement
         config.pluginmanager.register(LayerTimes(config.getoption("layer_times")))
 
 
@@ -73,9 +73,10 @@ def _machine_speed() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _sigterm_runs_teardowns() -> None:
-    """SIGTERM ends the session as Ctrl-C does: with its teardowns, and `pytest_sessionfinish` below.
+    """Make SIGTERM end the session as Ctrl-C does, with all teardowns and `pytest_sessionfinish` below.
 
-    A shell that starts the session in the background lets it ignore SIGINT; its children would inherit this.
+    If a shell starts the session in the background, the session ignores SIGINT, and its children would
+    inherit this.
     """
     treat_sigterm_as_interrupt()
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -91,10 +92,10 @@ def stack(pytestconfig: pytest.Config) -> RunningStack:
         if by_the_suite is not None:
             pytestconfig.stash[_STARTED_HERE] = by_the_suite == "yes"
         else:
-            # Minutes of silence look like a hang.
+            # Print this, because minutes without output look like a hang.
             with capture.global_and_fixture_disabled():
                 print("\nbringing the stack up …", flush=True)
-                # Set first, so that a stack whose start fails half-way is taken down too.
+                # Set this first, so that a stack is also taken down if its start fails half-way.
                 pytestconfig.stash[_STARTED_HERE] = not running.is_running()
                 running.up()
         outputs = running.read_outputs()

@@ -1,4 +1,4 @@
-"""A client of an edge by plain sockets: TLS, plain HTTP and WebSockets, whoever signed the certificate."""
+"""A client of an edge by plain sockets: TLS (unverified), plain HTTP and WebSockets."""
 
 from __future__ import annotations
 

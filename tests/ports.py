@@ -6,9 +6,9 @@ import random
 import socket
 from contextlib import ExitStack
 
-# Below Linux's range for outgoing connections, any of which could take a port before the program does.
+# Below Linux's range for outgoing connections, which could take a port before the program does.
 _FIRST, _LAST = 20_000, 29_999
-# One for each port that this process was given. The kernel releases them when the process ends.
+# One socket for each port that this process got. The kernel closes them when the process ends.
 _claims: list[socket.socket] = []
 
 
@@ -24,7 +24,7 @@ def free_port() -> int:
 
 
 def _claim(port: int) -> bool:
-    """Take the name of the port among this network namespace's abstract sockets, which are unique."""
+    """Claim the port by an abstract socket. Names of these sockets are unique in the network namespace."""
     claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         claim.bind(f"\0lkp-test-port-{port}")

@@ -45,7 +45,7 @@ class RedisTrio:
     namespace: str
     # The password of servers and Sentinels among themselves.
     own_password: str
-    # The silence after which the Sentinels take the master for dead.
+    # The time without an answer after which the Sentinels consider the master dead.
     failover_ms: int
 
     @property
@@ -108,7 +108,7 @@ class RedisTrio:
     def new_master(self, *, instead_of: str) -> str:
         """Wait until a pod other than `instead_of` is master and a Sentinel names it; returns its name.
 
-        `instead_of` must not be able to come back meanwhile: it would go on as master.
+        `instead_of` must not come back meanwhile, because it would stay master.
         """
         others = tuple(pod for pod in PODS if pod != instead_of)
 
@@ -125,14 +125,14 @@ class RedisTrio:
     def kill(self, pod: str) -> None:
         """Delete the pod without any grace: its processes are killed. Kubernetes starts it again.
 
-        If that takes less time than a failover, the pod goes on as master with its data, and no other pod is
-        promoted. `killed` keeps it away.
+        If the restart is faster than a failover, the pod stays master with its data, and no other pod is
+        promoted. `killed` prevents the restart.
         """
         self.kubectl("-n", self.namespace, "delete", "pod", pod, "--force", "--grace-period=0")
 
     @contextmanager
     def killed(self, pod: str) -> Iterator[None]:
-        """Kill the pod. Kubernetes starts it again when the block ends, and not earlier."""
+        """Kill the pod, and prevent Kubernetes from starting it again before the block ends."""
         metadata = {"name": "no-new-pods", "namespace": self.namespace}
         quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata}
         self.kubectl.apply({**quota, "spec": {"hard": {"pods": "0"}}})
@@ -149,10 +149,10 @@ class RedisTrio:
             )
 
     def _is_made_again(self, pod: str) -> bool:
-        """Whether the pod is there. If not, ask for it.
+        """Whether the pod exists. If not, make the controller try to create it now.
 
-        After many refusals the StatefulSet's controller waits for minutes before it tries again. A change of
-        one of its pods makes it look at once.
+        After many refusals the StatefulSet's controller waits for minutes before it tries again. If one of
+        its pods changes, it tries at once.
         """
         words = ["annotate", "--overwrite", "pods", "-l", "app.kubernetes.io/name=redis"]
         self.kubectl("-n", self.namespace, *words, f"livekit-platform/looked-at={time.time_ns()}")
@@ -210,7 +210,8 @@ def deploy(
     config = sentinel_config(kubectl, namespace, failover_ms=failover_ms)
     files = redis_values.secret_files(config, PASSWORD, replication_password)
     chart = redis_values.chart_values(config)
-    # On a slow machine two of the three take longer to start; a test must see what they do before it is over.
+    # On a slow machine two of the three servers take longer to start. A test must see their behaviour before
+    # the grace period ends.
     grace = min(_LONGEST_GRACE, round(scaled(chart["sentinel"]["restartGraceSeconds"])))
     values = {
         **chart,

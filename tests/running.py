@@ -15,7 +15,7 @@ CHECKOUT = Path(__file__).parent.parent
 _UP_SECONDS = 3300.0
 _DOWN_SECONDS = 300.0
 _NOT_RUNNING = 4
-# Set by `tests.support.suite`, which brings the stack up: "yes" if it started it, "no" if it ran before.
+# Set by `tests.support.suite`: "yes" if the suite started the stack, "no" if the stack was running before.
 STARTED_BY_THE_SUITE = "LKP_TESTS_STACK_STARTED"
 
 

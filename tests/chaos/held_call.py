@@ -1,4 +1,4 @@
-"""A call that goes on while a test breaks something, and how long its video stood still meanwhile."""
+"""A call that goes on while a test breaks something. Measures how long its video stands still meanwhile."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class HeldCall:
         """Let the call go on for this long.
 
         Raises:
-            ClientDied: a client did not last.
+            ClientDied: a client ended early.
         """
         self.subscriber.run_for(seconds)
         self.publisher.run_for(0)
@@ -50,7 +50,7 @@ class HeldCall:
 def admissions(
     outputs: StackOutputs, urls: Sequence[str], *, room: str | None = None
 ) -> tuple[Admission, Admission]:
-    """A publisher and a subscriber of one room, who enter at the first and at the last of `urls`.
+    """A publisher that enters a room at the first of `urls`, and a subscriber that enters it at the last.
 
     Args:
         room: its name; by default a room that does not exist yet.
@@ -71,7 +71,7 @@ def held_call(
     *,
     room: str | None = None,
 ) -> Iterator[HeldCall]:
-    """Two clients in a room while the block runs; video has arrived when it begins."""
+    """Two clients in a room while the block runs. Video arrives before the block begins."""
     sends, watches = admissions(outputs, urls, room=room)
 
     def config(admission: Admission, **role: Any) -> ClientConfig:
@@ -99,7 +99,7 @@ def held_call(
 
 
 def longest_standstill_ms(recording: Recording, since_ms: float, until_ms: float) -> float:
-    """The longest time between the two without a new frame, in ms."""
+    """The longest time without a new frame between these two times, in ms."""
     [frames] = pictures_of(recording).values()
     during = within(frames, Span(since_ms, until_ms))
     moments = [since_ms, *(frame.received_ms for frame in during), until_ms]

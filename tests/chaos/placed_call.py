@@ -37,13 +37,13 @@ class PlacedCall:
         return self.call.publisher, self.call.subscriber
 
     def wait_for_resumption(self) -> None:
-        """Both clients have lost their signalling and have it again."""
+        """Wait until both clients have lost and resumed their signalling."""
         for client in self.clients:
             client.wait_for(Reconnecting, timeout=scaled(_RESUME_SECONDS))
             client.wait_for(Reconnected, timeout=scaled(_RESUME_SECONDS))
 
     def assert_nobody_rejoined(self) -> None:
-        """Both clients have kept their sessions: media connections and tracks are those of the beginning."""
+        """Assert that both clients still have the sessions, media connections and tracks of the beginning."""
         now = participant_ids(self.outputs, self.room)
         assert now == self.sessions, f"a client joined again: {now} instead of {self.sessions}"
 

@@ -1,8 +1,8 @@
-"""A second whole stack on the running stack's cluster, deployed as an engineer with a given cluster does it.
+"""A second complete stack on the running stack's cluster, deployed as a user with a given cluster deploys it.
 
-Tests may change it and break it: the stack that all other tests share stays as it is. What the two would
-share is chosen separately: the namespace, and every port of the nodes. Our images come from a registry on
-each node, where `make images-push` puts them.
+Tests may change and break this stack without any effect on the stack that all other tests share. The two
+stacks use different namespaces and different node ports. `make images-push` pushes our images to a registry
+on each node, from which this stack pulls them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _DOWN_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class SecondStack:
-    """The stack, and the files by which its engineer configures it.
+    """The stack, and the files with which its user configures it.
 
     Attributes:
         environment: variables that choose the instance, its cluster and its configuration.
@@ -60,7 +60,7 @@ class SecondStack:
     base: Mapping[str, Any]
 
     def make(self, *words: str, timeout: float) -> str:
-        """`make`; the exception of a failure has its output."""
+        """Run `make`. If it fails, the exception contains its output."""
         return run(["make", "-s", *words], cwd=CHECKOUT, env=self.environment, timeout=timeout).stdout
 
     def configure(self, **changes: Any) -> None:
@@ -82,7 +82,7 @@ def client_network(outputs: StackOutputs, running: StackOutputs) -> ClientNetwor
 
     Args:
         outputs: the second stack's.
-        running: those of the stack that made the cluster; only they name the bridge.
+        running: the outputs of the stack that made the cluster; only these contain the bridge.
     """
     network = outputs.model_copy(update={"client_network": running.client_network}).network_of_clients
     assert network is not None
@@ -100,7 +100,7 @@ def second_stack(
         images: the configuration's section of that name.
     """
     state = running.kubeconfig_path.parent
-    # Of this checkout only, and always the same: the next session repairs what a killed one left.
+    # The name is the same in every session of this checkout, so a session repairs what a killed one left.
     instance = f"g{state.name[:5]}"
     overlay = directory / "overlay.yaml"
     stack = SecondStack(

@@ -1,7 +1,7 @@
-"""Which SFU holds a room and which one carries its signalling: chosen by a test, and read back from the SFUs.
+"""Lets a test choose the SFU of a room and the SFU of its signalling, and reads both back from the SFUs.
 
-Users do not choose either. LiveKit places a room on any node, and the edge sends each client to any SFU, so
-without this a test would see a given combination only by chance.
+Users cannot choose them: LiveKit places a room on any node, and the edge sends each client to any SFU. So
+without this module a test would see a given combination only by chance.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def participant_ids(outputs: StackOutputs, room: str) -> dict[str, str]:
 
 def _server_api(outputs: StackOutputs) -> api.LiveKitAPI:
     secret = outputs.livekit_api_secret.get_secret_value()
-    # Failing over is for LiveKit Cloud's regions.
+    # The client's failover is meant for LiveKit Cloud's regions.
     return api.LiveKitAPI(outputs.signal_urls[0], outputs.livekit_api_key, secret, failover=False)
 
 
@@ -101,7 +101,7 @@ def _server_api(outputs: StackOutputs) -> api.LiveKitAPI:
 def signalling_through(kubectl: Kubectl, namespace: str, node: IPv4Address) -> Iterator[None]:
     """While the block runs, every edge sends new clients to the SFU of `node` only.
 
-    Existing connections stay where they are, then and afterwards.
+    Existing connections keep their SFU, during the block and after it.
     """
     others: list[tuple[str, str]] = []
     for pod in kubectl.get("pods", "-n", namespace, "-l", _EDGE):

@@ -1,6 +1,6 @@
-"""`make up` repairs what was changed beside Pulumi: in place where it was edited, anew where it was deleted.
+"""`make up` repairs changes made without Pulumi: it updates edited objects and recreates deleted ones.
 
-All cases are repaired by one `up`, while a call is held.
+One `up` repairs all cases while a call goes on.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _EDITED = (
     "Deployment/livekit-server",  # a field of it taken over by another manager
 )
 _DELETED = ("Service/livekit-server-nodes", "NetworkPolicy/object-store")
-# What the API server or a controller writes, not Pulumi.
+# Fields that the API server or a controller writes, not Pulumi.
 _VOLATILE = ("managedFields", "resourceVersion", "generation", "creationTimestamp", "uid")
 _ASSIGNED = ("clusterIP", "clusterIPs")
 
@@ -57,7 +57,7 @@ def _objects(kubectl: Kubectl, namespace: str) -> dict[str, Any]:
 
 
 def _pods(kubectl: Kubectl, namespace: str) -> set[str]:
-    """All pods but those of the Deployment that is scaled."""
+    """All pods except the pods of the Deployment that is scaled."""
     return {
         pod["metadata"]["uid"]
         for pod in kubectl.get("pods", "-n", namespace, "-l", "app.kubernetes.io/name!=coturn")
@@ -65,7 +65,7 @@ def _pods(kubectl: Kubectl, namespace: str) -> set[str]:
 
 
 def _content(obj: dict[str, Any]) -> dict[str, Any]:
-    """What Pulumi is responsible for."""
+    """The part of an object that Pulumi manages."""
     metadata = {key: value for key, value in obj["metadata"].items() if key not in _VOLATILE}
     spec = obj.get("spec")
     if isinstance(spec, dict):
@@ -138,7 +138,7 @@ def repair(
 
 
 def _up() -> str:
-    """`make up`; gives the engine's report."""
+    """Run `make up`; returns the engine's report."""
     return run_local("up", timeout=_UP_SECONDS).stderr
 
 

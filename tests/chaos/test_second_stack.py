@@ -1,8 +1,8 @@
-"""Tests that need a stack which they may change: a given cluster, new configuration, Redis with Sentinels.
+"""Tests that change a whole stack: a given cluster, new configuration, Redis with Sentinels.
 
-They run in the order of this file, on one second stack: it is deployed as a given cluster's engineer does it,
-changed while a call goes on, turned into a stack of other kinds (Redis with Sentinels, LiveKit's own TURN
-server), turned back, and taken down.
+They run in the order of this file, on one second stack. The tests deploy it to a given cluster, change it
+while a call goes on, switch it to other kinds (Redis with Sentinels, LiveKit's own TURN server), switch it
+back, and take it down.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ pytestmark = [pytest.mark.long, pytest.mark.usefixtures("disruptive")]
 
 # Pulumi renders and applies the charts before the first SFU is replaced.
 _ROLL_SECONDS = 240.0
-# SFUs find the new master, and each other again.
+# Within this time SFUs find the new master and each other again.
 _RECOVERY_SECONDS = 30.0
 _OTHER_KINDS = {"redis": {"kind": "sentinel"}, "turn": {"kind": "embedded"}}
-# What a stack makes that belongs to no namespace, or is one.
+# The namespaces, and all other objects outside namespaces, that a stack creates.
 _BEYOND = "namespaces,priorityclasses,persistentvolumes,clusterroles,clusterrolebindings,ingressclasses"
 
 
 @pytest.fixture(scope="module")
 def registries(kubectl: Kubectl, scratch: str, node_names: list[str]) -> Iterator[list[Registry]]:
-    """One on each node: a pod is started on either."""
+    """A registry on each node, because pods may start on any node."""
     program = image_registry.crane()
     yield [image_registry.serve(kubectl, scratch, node, program) for node in node_names]
     for node in node_names:
@@ -63,7 +63,7 @@ def registries(kubectl: Kubectl, scratch: str, node_names: list[str]) -> Iterato
 
 @pytest.fixture(scope="module")
 def images(registries: list[Registry]) -> dict[str, str]:
-    """Ours, as `make images-push` prints them for the configuration: the same for each registry."""
+    """Our images, as `make images-push` prints them for the configuration: the same in each registry."""
     [first, *others] = [registry.push() for registry in registries]
     assert all(other == first for other in others)
     return first
@@ -76,13 +76,13 @@ def second(
     images: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[SecondStack]:
-    """The second stack. It is taken down at the end, and nothing of it is left."""
+    """The second stack. At the end it is taken down, and the fixture checks that nothing of it is left."""
     before = _beyond(kubectl)
     with second_stack(
         outputs, kubectl.nodes(), {"registry": LOOPBACK, **images}, tmp_path_factory.mktemp("second")
     ) as stack:
         yield stack
-    # Volumes go after the claims on them.
+    # Volumes are deleted some time after their claims.
     wait_until(
         lambda: _beyond(kubectl) == before, timeout=scaled(120), describe=f"no more than {sorted(before)}"
     )
@@ -160,7 +160,7 @@ def test_its_edge_mints_a_token_for_its_own_key_that_its_own_sfus_take(
         signalling = its.signal_url.replace("wss://", "https://")
         taken = client.get(f"{signalling}/rtc/validate", params={"access_token": token})
         assert taken.status_code == 200, taken.text
-    # The other stack's SFUs know neither its key nor its room.
+    # The other stack's SFUs know neither the key of this stack nor the room.
     with edge_client(outputs) as client:
         signalling = outputs.signal_url.replace("wss://", "https://")
         refused = client.get(f"{signalling}/rtc/validate", params={"access_token": token})
@@ -186,7 +186,7 @@ def test_a_call_goes_on_while_a_change_of_configuration_replaces_the_sfus(
         metrics_port=METRICS_PORT,
     ) as placed:
         old = sfu_pods(kubectl, NAMESPACE)
-        # The ReplicaSet deletes pods of low cost first.
+        # The ReplicaSet deletes pods with a low cost first.
         cost = "controller.kubernetes.io/pod-deletion-cost=1000"
         kubectl("-n", NAMESPACE, "annotate", "pod", old[room_node].name, cost)
         second.configure(livekit={"log_level": "debug"})
@@ -194,7 +194,7 @@ def test_a_call_goes_on_while_a_change_of_configuration_replaces_the_sfus(
         with _up_meanwhile(second, tmp_path / "up.log"):
             wait_for_replacement(kubectl, NAMESPACE, signal_node, old[signal_node].uid, timeout=_ROLL_SECONDS)
             placed.wait_for_resumption()
-            # The room's own SFU stops now: it waits for its participants to leave.
+            # The room's own SFU stops next. It waits for its participants to leave, so end the call here.
             until_ms = now_ms()
             placed.assert_nobody_rejoined()
             placed.call.finish()
@@ -204,7 +204,7 @@ def test_a_call_goes_on_while_a_change_of_configuration_replaces_the_sfus(
 
 @contextmanager
 def _up_meanwhile(second: SecondStack, log: Path) -> Iterator[None]:
-    """`make up` while the block runs. After the block it must end, with success."""
+    """Run `make up` during the block. After the block, wait until it ends with success."""
     environment = {**os.environ, **second.environment}
     with (
         log.open("w") as said,
@@ -258,7 +258,7 @@ def test_a_call_outlives_the_redis_master_and_another_follows(
         killed_ms = now_ms()
         with redis.killed(master):
             redis.new_master(instead_of=master)
-            # Clients and SFUs that give up late do so in this time: a node counts as dead after 5 s.
+            # Clients and SFUs that give up late would do so in this time: a node counts as dead after 5 s.
             call.run_for(10)
             over_ms = now_ms()
             call.finish()
@@ -266,7 +266,7 @@ def test_a_call_outlives_the_redis_master_and_another_follows(
     still = longest_standstill_ms(call.subscriber.recording, killed_ms, over_ms)
     assert still < FREEZE_MS, f"video stood still for {still:.0f} ms after the master was killed"
     assert sfu_restarts(kubectl, NAMESPACE) == before, "an SFU was restarted because of Redis"
-    # Made as users make it: they try again.
+    # If a call fails, try again, as users do.
     next_call = wait_until(
         lambda: _call(other_kinds, network, tmp_path),
         timeout=scaled(_RECOVERY_SECONDS),

@@ -1,8 +1,8 @@
 """An SFU's pod is replaced while a room on another SFU is in a call: its participants see no interruption.
 
-A room's clients signal through the edge, which may send them to any SFU. That one relays their signalling to
-the room's SFU. So the replaced SFU may carry the signalling of a room that it does not hold.
-test_second_stack.py replaces SFUs by `make up`.
+A room's clients signal through the edge, which may send them to any SFU. That SFU relays their signalling to
+the room's SFU. So a replaced SFU may carry the signalling of a room on another SFU. test_second_stack.py
+replaces SFUs with `make up`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from tests.chaos.placed_call import placed_call, wait_for_replacement
 from tests.chaos.sfu_routing import sfu_addresses, sfu_pods
 from tests.deployment.kubectl import Kubectl
 
-# The stop of an SFU without participants, a start, and two readiness probes.
+# Covers the stop of an SFU without participants, the start of a new one, and two readiness probes.
 _REPLACE_SECONDS = 90.0
-# Clients and servers that lose something only later would show it in this time.
+# If clients or servers lose something only later, they do so within this time.
 _AFTERWARDS_SECONDS = 5.0
 
 

@@ -51,7 +51,7 @@ def disruptive_session(cluster: ClusterAccess) -> None:
 def scratch(kubectl: Kubectl, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace for the pods of one test file.
 
-    The next file does not wait until it is gone: its own has another name.
+    The next file does not wait for its deletion, because each file's namespace has a different name.
     """
     name = f"test-{request.path.stem.removeprefix('test_').replace('_', '-')}-{os.getpid()}"
     with kubectl.namespace(name, wait=False):

@@ -45,7 +45,7 @@ class Instance:
     address: str
     image: str
     drain_seconds: int
-    # What was changed last, and whether it was undone.
+    # The certificate and the values that a test changed last; `restore` undoes these changes.
     _certificate: Certificate | None = None
     _changes: dict[str, Any] = field(default_factory=dict)
 
@@ -80,14 +80,14 @@ class Instance:
         self.look()
 
     def write_configuration(self, text: str) -> None:
-        """Replace haproxy.cfg in its ConfigMap, whatever the text is."""
+        """Replace haproxy.cfg in its ConfigMap by any text, valid or not."""
         self._changes = {"haproxy.cfg": text}
         patch = json.dumps({"data": {"haproxy.cfg": text}})
         self.kubectl("-n", self.namespace, "patch", "configmap", "edge", "--type=merge", "-p", patch)
         self.look()
 
     def restore(self) -> None:
-        """A ready pod, the chart's own values and a right certificate, where a test left something else."""
+        """Undo a test's changes: a ready pod, the chart's own values and a valid certificate."""
         self.make_service()
         self.wait_ready()
         if self._changes:
@@ -121,7 +121,7 @@ class Instance:
         return str(pid)
 
     def old_workers(self) -> int:
-        """How many workers come to their end, by the master process's account."""
+        """The number of workers that are ending, as the master process reports it."""
         _, _, old = self._ask("show proc;quit").partition("# old workers\n")
         return len(re.findall(r"^\d+ +worker ", old, re.MULTILINE))
 

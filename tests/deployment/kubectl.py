@@ -59,7 +59,7 @@ class Kubectl:
         """A namespace for as long as the block runs. It goes with a later one, if this process is killed.
 
         Args:
-            wait: until it is gone; else only until none of its pods holds a port of a node.
+            wait: wait until the namespace is gone; otherwise only until its pods use no port of a node.
         """
         self.reap()
         metadata = {"name": name, "labels": owners.own_labels()}
@@ -92,7 +92,7 @@ class Kubectl:
             )
 
     def _holds_ports(self, namespace: str) -> bool:
-        """Whether a pod is there that listens at its node."""
+        """Whether a pod of the namespace listens on a port of its node."""
         return any(
             pod["spec"].get("hostNetwork")
             or any("hostPort" in port for one in pod["spec"]["containers"] for port in one.get("ports", []))
@@ -102,12 +102,12 @@ class Kubectl:
     def start_pod(
         self, namespace: str, name: str, *, node: str | None = None, script: str = SLEEP, **spec: Any
     ) -> None:
-        """As `create_pod`, and waited for until it is ready."""
+        """Create a pod as `create_pod` does, and wait until it is ready."""
         self.create_pod(namespace, name, node=node, script=script, **spec)
         self.wait_for_pods(namespace, name)
 
     def wait_for_pods(self, namespace: str, *names: str, seconds: float = 90.0) -> None:
-        """Until these are ready. Pods that are created one after another start at the same time."""
+        """Wait until these pods are ready. Pods that are created before this call start in parallel."""
         pods = [f"pod/{name}" for name in names]
         words = ("wait", "--for=condition=Ready", *pods, f"--timeout={seconds:.0f}s")
         self("-n", namespace, *words, timeout=seconds + 10)

@@ -15,7 +15,7 @@ _SERVE = "mkdir /www && echo served > /www/index.html && exec httpd -f -p 8080 -
 
 @pytest.fixture(scope="module")
 def client(kubectl: Kubectl, scratch: str, node_names: list[str]) -> str:
-    """A pod on the last node, and the server on the first; gives the client's name."""
+    """Start a client pod on the last node and a server on the first; returns the client's name."""
     kubectl.create_pod(scratch, "server", node=node_names[0], script=_SERVE)
     kubectl.create_pod(scratch, "client", node=node_names[-1])
     kubectl.wait_for_pods(scratch, "server", "client")

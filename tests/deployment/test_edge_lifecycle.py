@@ -1,7 +1,7 @@
 """The edge over time: a new certificate, a new configuration, a wrong one, and how it stops.
 
-On an edge of its own, so that the stack's keeps its certificate and its connections. test_live_changes.py in
-tests/manifests/edge has more kinds of wrong input, with processes of this machine.
+The tests start a separate edge, so that the stack's edge keeps its certificate and its connections.
+test_live_changes.py in tests/manifests/edge has more kinds of invalid input, with processes on this machine.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.deployment.kubectl import Kubectl
 from tests.running import RunningStack
 from tests.websocket import echoes
 
-# So many that HAProxy's threads have some each.
+# Enough connections that each of HAProxy's threads has some.
 _CONNECTIONS = 8
 
 
@@ -35,7 +35,7 @@ def _instance(stack: RunningStack, platform: str, kubectl: Kubectl, scratch: str
 
 @pytest.fixture
 def edge(_instance: Instance) -> Iterator[Instance]:
-    """What a test changes is undone, also when it fails: the next one finds a right configuration."""
+    """Undoes a test's changes, even if it fails, so that the next test starts with a valid configuration."""
     yield _instance
     _instance.restore()
 
@@ -66,7 +66,7 @@ def test_a_key_that_is_not_the_certificate_s_is_refused(edge: Instance) -> None:
     pod, worker = edge.pod()["metadata"]["name"], edge.worker()
     said = len(edge.events(pod, "watch"))
     new, other = certificate(DOMAIN), certificate(DOMAIN)
-    # HAProxy closes one connection of a thread, if it ever gets such a pair.
+    # If HAProxy ever gets such a pair, it closes one connection of one thread.
     with ExitStack() as stack:
         connections = [stack.enter_context(edge.client.websocket()) for _ in range(_CONNECTIONS)]
         before = edge.client.served()
@@ -81,7 +81,7 @@ def test_a_key_that_is_not_the_certificate_s_is_refused(edge: Instance) -> None:
         [refused] = edge.events(pod, "watch")[said:]
         assert refused["event"] == "refused"
         assert "tls.key does not belong to the first certificate" in refused["because"]
-        # What is right again is taken again.
+        # A valid certificate is loaded again.
         edge.use(new)
         wait_until(
             lambda: edge.client.served() == new.der, timeout=150, describe="the right pair to be served"
@@ -93,7 +93,7 @@ def test_a_key_that_is_not_the_certificate_s_is_refused(edge: Instance) -> None:
 
 
 def test_a_new_configuration_takes_effect_without_another_pod(edge: Instance) -> None:
-    """The worker before it keeps its connections; for how long, test_live_changes.py tests."""
+    """The old worker keeps its connections. test_live_changes.py tests for how long."""
     pod = edge.pod()["metadata"]["name"]
     with edge.client.websocket() as connection:
         assert edge.client.status("localhost") == 421
@@ -119,7 +119,7 @@ def test_a_configuration_that_haproxy_refuses_changes_nothing(edge: Instance) ->
         assert "unknown keyword 'this'" in edge.events(pod, "watch")[-1]["because"]
         assert echoes(connection)
         assert edge.client.served()
-        # What is right again is loaded again.
+        # A valid configuration is loaded again.
         edge.apply(plainLocalhost=True)
         wait_until(
             lambda: edge.client.status("localhost") == 200, timeout=150, describe="the right one to be loaded"

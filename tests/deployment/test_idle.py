@@ -1,4 +1,4 @@
-"""How much processor time a stack takes that nobody uses."""
+"""How much processor time an idle stack takes."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from tests.deployment.kubectl import Kubectl
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("disruptive")]
 
 _SECONDS = 60.0
-# The target is 0.20 core on the reference machine. Twice as much is no slow machine: something polls.
+# The target is 0.20 core on the reference machine. A slow machine alone does not double it: if the stack
+# takes twice as much, some part polls.
 _MOST_CORES = 0.40
 
 
 def _shares(before: Mapping[str, float], after: Mapping[str, float], seconds: float) -> dict[str, float]:
-    """Cores by cgroup; those that came or went meanwhile are left out."""
+    """Cores by cgroup, without cgroups that were created or removed meanwhile."""
     return {path: (after[path] - before[path]) / seconds for path in before.keys() & after.keys()}
 
 
 def _names(kubectl: Kubectl) -> dict[str, str]:
-    """Pods by the part of a cgroup's name that stands for them."""
+    """Pod names by the part of a cgroup's name that identifies the pod."""
     return {
         name: f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
         for pod in kubectl.get("pods", "-A")
         for name in (
             f"pod{pod['metadata']['uid']}",
-            # The kubelet's own pods are named by the hash of their file.
+            # The cgroups of static pods contain the hash of the pod's file.
             f"pod{pod['metadata'].get('annotations', {}).get('kubernetes.io/config.hash')}",
         )
     }
@@ -63,6 +64,6 @@ def test_an_unused_stack_takes_little_processor_time(
         print(f"\nan unused stack: {total:.3f} core in {_SECONDS:.0f} s")
         for name, cores in sorted(parts.items(), key=lambda item: -item[1]):
             print(f"  {cores:6.3f}  {name}")
-    # What the parts have is what the whole has: a pod under another name would hide what it takes.
+    # The parts must add up to the whole. Otherwise a pod's cgroup was not recognized.
     assert sum(parts.values()) == pytest.approx(total, abs=0.02)
     assert total <= _MOST_CORES

@@ -132,7 +132,7 @@ def test_keys_on_this_machine_are_readable_by_their_owner_only(
 def test_up_again_is_quick_and_changes_nothing(
     platform: str, kubectl: Kubectl, record_property: Callable[[str, object], None]
 ) -> None:
-    """The limit is for `pulumi up --refresh`; the report also has the time of all steps of `make up`."""
+    """The limit applies to `pulumi up --refresh`. The report also contains the time of all of `make up`."""
     before = {pod["metadata"]["uid"] for pod in kubectl.get("pods", "-n", platform)}
     started = time.monotonic()
     done = run_local("up", timeout=10 * scaled(_UP_AGAIN_SECONDS))

@@ -29,7 +29,7 @@ def module_trio(kubectl: Kubectl, scratch: str) -> RedisTrio:
 
 @pytest.fixture
 def trio(module_trio: RedisTrio) -> RedisTrio:
-    """The three, also if a failed test left fewer of them."""
+    """The three servers, even if a failed test left fewer of them."""
     module_trio.scale(len(PODS))
     return module_trio
 
@@ -117,7 +117,7 @@ def test_a_killed_master_is_replaced_and_comes_back_as_a_replica(trio: RedisTrio
     with trio.killed(master):
         successor = trio.new_master(instead_of=master)
         assert trio.cli(successor, "GET", key).stdout == key
-        # Possible only when the remaining replica follows.
+        # This write succeeds only when the remaining replica follows the new master.
         _written(trio, successor)
     assert trio.settled() == successor
     assert trio.cli(master, "GET", key).stdout == key, "the old master has not caught up"
@@ -125,7 +125,7 @@ def test_a_killed_master_is_replaced_and_comes_back_as_a_replica(trio: RedisTrio
 
 @pytest.mark.long
 def test_a_killed_pod_leaves_one_master_and_all_data(trio: RedisTrio, master: str) -> None:
-    """Kubernetes starts it again at once: whether it is replaced or goes on as master, nothing is lost."""
+    """Kubernetes restarts the master at once. It may be replaced or stay master; no data is lost."""
     key = _written(trio, master)
     before = trio.incarnation(master)
     trio.kill(master)
@@ -213,7 +213,7 @@ def test_a_restart_of_all_waits_for_the_last_master(
     early = PODS[:2]
     wait_until(
         lambda: all(trio.named_by(pod) == "redis-2" for pod in early),
-        # Both servers wait as long for the last master, then go on without it.
+        # Both servers wait this long for the last master, then go on without it.
         timeout=scaled(60) - _WATCHED_SECONDS,
         describe="two Sentinels that remember the last master",
     )
@@ -242,7 +242,7 @@ def test_a_last_master_that_never_comes_is_replaced_in_the_end(
 
 
 def _wait_for_another(trio: RedisTrio, pod: str, before: tuple[str, int] | None) -> None:
-    """Wait for a server of `pod` that is not the one `before`. The old one may be missed while it is away."""
+    """Wait until `pod` has a new server instead of `before`. The pod may be missing in between."""
     wait_until(
         lambda: trio.incarnation(pod) not in (None, before),
         timeout=scaled(60),
@@ -251,7 +251,7 @@ def _wait_for_another(trio: RedisTrio, pod: str, before: tuple[str, int] | None)
 
 
 def _wait_until_gone(kubectl: Kubectl, namespace: str) -> None:
-    """Wait until no pod of the three is left. kubectl fails if there was none to wait for."""
+    """Wait until none of the three pods is left. kubectl fails if no pod exists at the start."""
     seconds = scaled(60)
     words = ["wait", "--for=delete", "pod", *PODS, f"--timeout={seconds:.0f}s"]
     kubectl("-n", namespace, *words, check=False, timeout=seconds + 10)

@@ -16,7 +16,7 @@ from tests.deployment.kubectl import Kubectl
 from tests.deployment.token_api_pair import Pair
 from tests.running import RunningStack
 
-# tests/token_api/test_replicas.py has the same with processes of this machine.
+# tests/token_api/test_replicas.py tests the same with processes on this machine.
 pytestmark = pytest.mark.long
 
 _LOAD_SECONDS = 20.0

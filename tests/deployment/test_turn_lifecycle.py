@@ -237,7 +237,7 @@ async def _until(probe: Callable[[], Awaitable[bool]], seconds: float) -> None:
 async def test_a_stopping_server_keeps_its_relays_and_takes_no_new_ones(
     stack: RunningStack, platform: str, kubectl: Kubectl, turn: Turn, disruptive: None
 ) -> None:
-    """It still accepts connections, and has the fewest: the edge must send new clients elsewhere."""
+    """A stopping server still accepts connections and has the fewest, but the edge must avoid it."""
     (url,) = [url for url in stack.outputs.turn_urls if url.startswith("turns:")]
     port = endpoint_of(url, stack.outputs.address_of).port
     edges = [Server(str(address), port, "tls", turn.name) for address in stack.outputs.edge_addresses]
@@ -257,7 +257,7 @@ async def test_a_stopping_server_keeps_its_relays_and_takes_no_new_ones(
         for edge in edges * _TRIES:
             async with allocate(edge, credentials(turn.secret), turn.trust) as other:
                 assert other.relayed[0] != pod.address
-        # All the while it was there.
+        # The server was still draining during all these attempts.
         assert await _is_refused(turn, pod)
         assert await allocation.seen_by(peer) == allocation.relayed
         assert allocation.relayed[0] == pod.address

@@ -118,7 +118,7 @@ def start(kubectl: Kubectl, stack: RunningStack, namespace: str, *, token_api: s
             "securityContext": {"runAsUser": 65532},
         },
     )
-    # A replica ends without its database, and Kubernetes waits longer each time before it starts it again.
+    # Without its database a replica exits, and Kubernetes waits longer before each restart.
     kubectl.start_pod(
         namespace,
         _DATABASE,

@@ -23,9 +23,9 @@ from tests.support.speed import scaled
 
 _PHASE_SECONDS = 120.0
 _END_SECONDS = 180.0
-# How a run says that all of the machine was busy, or taken by its host.
+# Texts in a run's reasons that say that the machine was saturated, or that its host took the processors.
 _SATURATED = ("had all processors busy", "(steal)")
-# How it says what a saturated machine explains: late links, late clients, late requests.
+# Texts of reasons that a saturated machine explains: late links, late clients, late requests.
 _EXPLAINED = (*_SATURATED, "a machine with more processors", "on a quieter machine")
 # A terminal so wide that no sentence is broken.
 _COLUMNS = "400"
@@ -51,10 +51,10 @@ class Ended:
 
     @property
     def invalid(self) -> tuple[str, ...]:
-        """Why the run proves nothing, except for reasons that a saturated machine explains.
+        """The reasons why the run is invalid, without those that a saturated machine explains.
 
-        Tests run next to other programs. A run that says that the whole machine was saturated is invalid for
-        its user; a test still checks what it found of the fault that the test made.
+        Tests run next to other programs. If the whole machine was saturated, the run is invalid for its user,
+        but a test can still check whether the run reports the fault that the test made.
         """
         found = self.result.invalid
         if not any(words in reason for reason in found for words in _SATURATED):
@@ -69,9 +69,9 @@ class Ended:
         return EXIT_CODES[verdict(problem=result.problem, invalid=self.invalid, checks=result.checks)]
 
     def shows(self, text: str) -> bool:
-        """Whether it printed this of a missed check.
+        """Whether the run printed this text about a missed check.
 
-        An invalid run prints no checks. Where a saturated machine explains that, nothing is looked for.
+        An invalid run prints no checks. If a saturated machine made the run invalid, this returns true.
         """
         return text in self.shown or (self.code == EXIT_CODES[Verdict.INVALID] and not self.invalid)
 
@@ -120,7 +120,7 @@ class Started:
         return pid
 
     def emulator_pid(self) -> int:
-        """The process of its only emulator, by its log."""
+        """The process id of the run's only emulator, from its log."""
         logs = self.out / "logs"
         [pid] = [pid for pid in self.processes() if _stderr_of(pid).match(f"{logs}/emulator-*.log")]
         return pid
@@ -166,14 +166,16 @@ def run_on_the_stack(out: Path, *words: str, settings: Mapping[str, object] = {}
 
 
 def at_once(*runs: Callable[[], Ended]) -> list[Ended]:
-    """Independent runs side by side, for those whose figures are not evaluated."""
+    """Run independent runs in parallel, if their figures are not evaluated."""
     with ThreadPoolExecutor(len(runs)) as threads:
         return list(threads.map(lambda run: run(), runs))
 
 
 def valid(run: Callable[[Path], Ended], out: Path) -> Ended:
-    """A run to its end; once more where it was invalid for a reason that no saturated machine explains: links
-    or clients may have been late beside a program that did not take the whole machine."""
+    """Run to the end. Repeat the run once if it was invalid for a reason that no saturated machine explains.
+
+    Another program that does not take the whole machine may still have made links or clients late.
+    """
     ended = run(out)
     if ended.code == EXIT_CODES[Verdict.INVALID] and ended.invalid:
         ended = run(out.with_name(f"{out.name}-again"))

@@ -59,7 +59,7 @@ def stack_target(stack: RunningStack) -> Iterator[Target]:
 
 @pytest.fixture
 def small_livestream() -> Scenario:
-    """One sends a small picture, one watches, for 5 s."""
+    """One client sends small pictures and another one watches, for 5 s."""
     return load_scenario("livestream", SMALL)
 
 

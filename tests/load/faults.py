@@ -25,9 +25,9 @@ _BUSY_SECONDS = 15  # at most
 
 @contextmanager
 def longer_way(run_of: Started, *, delay_ms: float, log: Path) -> Iterator[None]:
-    """No packet leaves the router that the run makes first before `delay_ms` are over.
+    """Delay every packet by `delay_ms` in the first router that the run makes.
 
-    Emulators go by the time at which a packet came to the router, whatever it waited for since.
+    Emulators measure from the time at which a packet arrived at the router, so this delay counts as lateness.
     """
     found = wait_until(
         lambda: _links_being_calibrated(run_of.process.pid),
@@ -43,9 +43,9 @@ def longer_way(run_of: Started, *, delay_ms: float, log: Path) -> Iterator[None]
         for client in clients
         for device in (client.up_device, client.down_device)
     )
-    run_of.pause()  # so that nothing is measured before
+    run_of.pause()  # so that the run measures nothing before the delay is in place
     with emulator(router, EmulatorConfig(queue=_EXTRA_QUEUE, lanes=lanes), log=log):
-        # Behind the links' own rule, which stands in the table `filter`.
+        # This table comes after the table `filter`, which contains the links' own rule.
         rule = ["iptables", "-t", "security", "-A", "FORWARD", "-j", "NFQUEUE", "--queue-num"]
         run(["nsenter", f"--net=/run/netns/{router}", "--", *rule, str(_EXTRA_QUEUE)], timeout=10)
         run_of.go_on()
@@ -59,19 +59,19 @@ def _links_being_calibrated(pid: int) -> tuple[RouterName, list[ClientName]] | N
     if len(routers) != 1:
         return None
     devices = run(["ip", "-n", str(routers[0]), "-br", "link"], timeout=10, check=False).stdout
-    # The one whom they measure against is at the bridge.
+    # Their measurement partner is on the bridge, not behind the router.
     behind = [name for name in names if isinstance(name, ClientName) and name.up_device in devices]
     return (routers[0], behind) if len(behind) == _CALIBRATED_CLIENTS else None
 
 
 @contextmanager
 def all_processors_busy() -> Iterator[None]:
-    """With nothing, for as long as the block runs and not for long."""
+    """Keep all processors busy with useless work during the block, for a limited time."""
     loop = ["timeout", str(_BUSY_SECONDS), "sh", "-c", "while :; do :; done"]
     loops = [subprocess.Popen(loop) for _ in range(os.cpu_count() or 1)]
     try:
         yield
     finally:
         for each in loops:
-            each.terminate()  # `timeout` hands it on
+            each.terminate()  # `timeout` forwards the signal
             each.wait(timeout=10)

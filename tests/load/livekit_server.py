@@ -75,7 +75,7 @@ def livekit_server(log: Path, *, tells_wrong_address: bool = False) -> Iterator[
         log: file for what it says.
         tells_wrong_address: its `rtc.node_ip` is an address that nobody has.
     """
-    # Both names go with the namespace. A test may have several servers.
+    # Both names disappear with the namespace. They have a number because a test may have several servers.
     number = next(_NUMBERS)
     netns, cable = f"lktest-livekit-{os.getpid()}-{number}", f"lkt{os.getpid()}-{number}"
     subnet = _free_subnet()

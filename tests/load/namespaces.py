@@ -1,4 +1,4 @@
-"""Which network namespaces a run has."""
+"""The network namespaces of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from loadtest.net.uplink_name import UplinkName
 
 
 def namespaces_of(pid: int) -> list[RouterName | ClientName]:
-    """Of the clients and routers of one run's process."""
+    """The namespaces of the clients and routers of one run's process."""
     parsed = [
         RouterName.parse(path.name) or ClientName.parse(path.name) for path in Path("/run/netns").iterdir()
     ]
@@ -17,6 +17,6 @@ def namespaces_of(pid: int) -> list[RouterName | ClientName]:
 
 
 def uplinks_of(pid: int) -> list[UplinkName]:
-    """Of one run's process."""
+    """All namespaces of one run's process."""
     parsed = [UplinkName.parse(path.name) for path in Path("/run/netns").iterdir()]
     return [name for name in parsed if name is not None and name.owner.pid == pid]

@@ -43,7 +43,7 @@ class ProcessorShare:
 
 @contextmanager
 def processor_share() -> Iterator[ProcessorShare]:
-    """A cgroup, for as long as the block runs. The processes in it must have ended by then."""
+    """A cgroup that exists during the block. Its processes must end before the block ends."""
     if _IS_V2:
         (_ROOT / "cgroup.subtree_control").write_text("+cpu")
     directory = (_ROOT if _IS_V2 else _ROOT / "cpu") / f"lktest-share-{os.getpid()}"

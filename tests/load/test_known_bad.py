@@ -33,7 +33,7 @@ _DOUBLED_MS = 60.0
 
 
 def _short() -> dict[str, object]:
-    """As little time as a run may take. With all clients on profile `ideal` there are no links."""
+    """Settings for the shortest possible run. If all clients use the profile `ideal`, there are no links."""
     return {"duration_s": _MEASURED_S, "settle_s": 1, "first_media_s": scaled(8)}
 
 
@@ -67,7 +67,8 @@ class _WithoutMedia(NamedTuple):
 @pytest.fixture(scope="module")
 def without_media(server: LiveKitServer, tmp_path_factory: pytest.TempPathFactory) -> _WithoutMedia:
     path = tmp_path_factory.mktemp("without-media")
-    # Clients behind address translation, as most are: a server that could reach them would be found so.
+    # Clients behind address translation, like most clients. Without it the server could reach the clients
+    # itself, and the wrong address would not matter.
     wifi = ("livestream", "--profile", "wifi")
     relay = {**_no_links(), "viewers.transport": "relay"}
     with livekit_server(path / "server.log", tells_wrong_address=True) as wrong:
@@ -101,7 +102,7 @@ def unstarted(server: LiveKitServer, tmp_path_factory: pytest.TempPathFactory) -
 
 
 class _BadPublishers(NamedTuple):
-    """Runs in which the publisher's process gets into trouble in the measured time."""
+    """Runs in which the publisher's process has a problem during the measured time."""
 
     killed: Ended
     starved: Ended
@@ -261,7 +262,7 @@ def _run_with_a_slow_creator(
 
 
 def test_a_generator_that_gets_no_processor(bad_publishers: _BadPublishers) -> None:
-    """On a slow machine it reports once, after the measured time; on a fast one each second."""
+    """The starved client reports once after the measured time on a slow machine, else each second."""
     ended = bad_publishers.starved
     assert ended.code == 2, ended.shown
     [reason] = [reason for reason in ended.result.invalid if reason.startswith("creator-1 made ")]
@@ -299,7 +300,7 @@ def test_a_machine_that_is_busy_with_something_else(server: LiveKitServer, tmp_p
 
 @pytest.mark.long
 def test_an_emulator_that_dies(server: LiveKitServer, tmp_path: Path) -> None:
-    """Nothing passes its links any more. What viewers then miss is not the server's fault."""
+    """Its links pass no more packets. The media that viewers miss then is not the server's fault."""
     out = tmp_path / "out"
     with started_run(out, server, "livestream", "--profile", "wifi", settings=_no_links()) as started:
         started.reach("measuring")

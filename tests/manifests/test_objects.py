@@ -55,7 +55,7 @@ def test_selectors_hold_what_never_changes(manifests: list[Manifest]) -> None:
 
 
 def test_workloads_are_created_after_their_service_account(manifests: list[Manifest]) -> None:
-    """Pulumi creates the objects of a chart all at once, but for what the annotation says."""
+    """Pulumi creates all objects of a chart at once, except where the annotation says otherwise."""
     accounts = {manifest["metadata"]["name"] for manifest in of_kind(manifests, "ServiceAccount")}
     for workload in workloads(manifests):
         account = workload["spec"]["template"]["spec"]["serviceAccountName"]
@@ -65,7 +65,7 @@ def test_workloads_are_created_after_their_service_account(manifests: list[Manif
 
 
 def test_the_built_provider_knows_every_kind_and_property(manifests: list[Manifest]) -> None:
-    """It is older than the SDK, and staging and production may use a newer one."""
+    """The built provider is older than the SDK; staging and production may use a newer provider."""
     for manifest in manifests:
         assert built_provider().unknown(type_of(manifest), manifest) == []
 

@@ -142,8 +142,8 @@ _AT_START = "read when the container starts; the pod is replaced when it changes
 _COPIED = "copied, and the copy is validated before the process gets it"
 _EACH_CONNECTION = "read for each new connection to the database; open connections stay, new ones fail"
 _SCRIPT = "the shell has the file open, which stays as it was"
-# Kubernetes replaces these files while the container runs: (chart, container, volume), and what happens then.
-# Before a new one is added, try on the real program what a wrong file does to it (ADR 26).
+# Kubernetes replaces these files while the container runs: (chart, container, volume) -> what it does then.
+# Before you add an entry, try what an invalid file does to the real program (ADR 26).
 CHANGE_WHILE_THEY_RUN = {
     ("coturn", "coturn", "config"): _AT_START,
     ("coturn", "coturn", "scripts"): _SCRIPT,

@@ -47,7 +47,7 @@ def test_an_unknown_value_is_refused_at_every_depth(helm: Path, case: Case) -> N
 def _refused_at(path: tuple[str, ...], stderr: str) -> bool:
     """Whether helm, which lists all errors by their place, refuses `unknownValue` in the object at `path`."""
     place = "".join(f"/{key}" for key in path)
-    # A map of labels or addresses accepts any key, but texts only.
+    # A map of labels or addresses accepts any key, but only strings as values.
     return (
         f"at '{place}': additional properties 'unknownValue' not allowed" in stderr
         or f"at '{place}/unknownValue': " in stderr

@@ -74,7 +74,7 @@ def echo(at: ClientNamespace, protocol: str) -> Iterator[None]:
 
 
 def ask(at: ClientNamespace, protocol: str, address: IPv4Address) -> str:
-    """What an echo server there answers: `answer`, or `silence` after two seconds, more on a slow machine."""
+    """What an echo server there answers: `answer`, or `silence` after two scaled seconds."""
     argv = at.command([sys.executable, "-c", ASK, protocol, str(address), str(scaled(2))])
     return run(argv, timeout=scaled(15)).stdout.strip()
 

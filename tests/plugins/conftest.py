@@ -1,4 +1,4 @@
-"""What these tests run on: a cluster, the real engine, the official provider and our language host."""
+"""Fixtures of these tests: a cluster, the real engine, the official provider and our language host."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def shims(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def _engine(cluster: ClusterAccess, shims: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine on PATH, off the network, with our plugins and the provider that `make up` chose."""
+    """Variables for the engine: no network access, our plugins, and the provider that `make up` chose."""
     assert shutil.which(NAME), "run the tests by `make test`, which puts the provider on PATH"
     # `make test` runs in the environment of the platform's stack: none of that is for these.
     for name in [name for name in os.environ if name.startswith("PULUMI_")]:

@@ -1,4 +1,4 @@
-"""Stacks of the tests: the real engine on a state of its own."""
+"""Stacks of the tests: the real engine with a separate state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ k8s: Any = pulumi_kubernetes
 
 @dataclass
 class Stack:
-    """One stack of a program that the tests hand over inline."""
+    """One stack whose program the tests pass inline."""
 
     directory: Path
     kubeconfig: Path

@@ -1,4 +1,4 @@
-"""What the platform needs of the Kubernetes provider, tested on a few objects."""
+"""The features of the Kubernetes provider that the platform needs, tested on a few objects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Secret: Any = k8s.core.v1.Secret
 Job: Any = k8s.batch.v1.Job
 
 BUSYBOX = "docker.io/library/busybox:1.35.0"
-# A registry that does not exist: its pod waits for ever.
+# An image of a registry that does not exist, so that its pod waits forever.
 NOWHERE = "registry.invalid/nothing:none"
 _OLD_PROVIDER = "livekit-platform"
 
@@ -64,7 +64,7 @@ def test_an_object_that_is_not_ready_fails_the_run_and_the_next_run_updates_it(
 
 
 def test_a_failed_job_runs_again_with_the_next_up(scratch: Stack, core: Any) -> None:
-    """Nothing in the program changes. Its cause was fixed elsewhere, as a right on a bucket."""
+    """The program does not change: the cause was fixed elsewhere, for example by a right on a bucket."""
 
     def program(options: pulumi.ResourceOptions) -> None:
         optional = {"configMapKeyRef": {"name": "right", "key": "granted", "optional": True}}
@@ -108,10 +108,10 @@ def _settings(scratch: Stack, data: dict[str, str]) -> Program:
 
 
 def test_a_stack_of_the_old_provider_is_taken_over_in_place(scratch: Stack, core: Any) -> None:
-    """The objects stay, and what the program drops is removed: they keep the name of their field manager."""
+    """The objects stay and keep their field manager's name, so fields that the program drops are removed."""
     scratch.up(_settings(scratch, {"colour": "red", "size": "1"}))
     before = scratch.deployment()
-    # As the old provider left it: in the state, and in the objects' managed fields.
+    # Make the state and the objects' managed fields look as the old provider left them.
     for resource in before["resources"]:
         if resource["type"] in ("kubernetes:core/v1:ConfigMap", "kubernetes:core/v1:Secret"):
             outputs = resource["outputs"]

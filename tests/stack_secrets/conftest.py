@@ -1,4 +1,4 @@
-"""`stack_secrets` with the real engine: stacks with a state of their own in a directory, and no cluster."""
+"""`stack_secrets` with the real engine. Each stack has its state in a directory; no cluster is needed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.running import CHECKOUT
 
 NAME = "staging"
 _SECONDS = 300.0
-# Writes down the words of each call. A test may put a line in front of the last one.
+# Logs the arguments of each call. A test may provide a script that runs before the engine.
 _RECORDER = """\
 #!/bin/sh
 printf '%s\\n' "$*" >>"{log}"
@@ -29,7 +29,7 @@ printf '%s\\n' "$*" >>"{log}"
 exec "{pulumi}" "$@"
 """
 COMMENT = "# the owner's own words"
-# Few secrets: each takes a call of the engine.
+# A stack with few secrets, because each secret takes one call of the engine.
 OWNERS: dict[str, Any] = {
     "livekit-platform:environment": "staging",
     "livekit-platform:domain": "lk.staging.example.org",
@@ -53,18 +53,18 @@ WITH_CERTIFICATES = {
 
 @pytest.fixture(scope="session")
 def pulumi() -> Path:
-    """The real engine; built where it is missing, as `make up` would."""
+    """The real engine. If it is missing, it is built as `make up` would build it."""
     found = shutil.which("pulumi")
     return Path(found) if found else PULUMI.path if PULUMI.built else PULUMI.build()
 
 
 @dataclass
 class Owner:
-    """Someone with a stack: a project directory, a backend, a secrets provider and `pulumi`.
+    """The owner of a stack, with a project directory, a backend, a secrets provider and `pulumi`.
 
     Attributes:
-        variables: of the environment of each command.
-        trap: a shell script that runs before the engine, with its words, while the file is there.
+        variables: the environment variables of each command.
+        trap: a shell script that runs before the engine, with the same arguments, if the file exists.
     """
 
     directory: Path
@@ -108,11 +108,11 @@ class Owner:
         self.file.write_text(f"{COMMENT}\n{head}{yaml.safe_dump({'config': config})}")
 
     def secrets(self, *words: str) -> Completed:
-        """`python -m stack_secrets`, as `make secrets` calls it, with the file and backups of this owner."""
+        """Run `python -m stack_secrets` as `make secrets` does, with this owner's file and backups."""
         return complete_secrets(NAME, self.file, self.variables, *words, check=False)
 
     def completed(self, *words: str) -> list[str]:
-        """The same where it must succeed: the sentences that it reports."""
+        """Run `secrets`, which must succeed; returns the sentences that it reports."""
         done = self.secrets(*words)
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
@@ -124,7 +124,7 @@ class Owner:
         return {key.partition(":")[2]: entry["value"] for key, entry in entries.items()}
 
     def values(self) -> dict[str, str]:
-        """Every secret and certificate in it, by its key."""
+        """Every secret and certificate in the configuration, by its key."""
         raw = self.raw()
         return {
             f"{section}.{name}": value
@@ -142,8 +142,8 @@ class Owner:
 
 @pytest.fixture
 def owner(pulumi: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Owner:
-    """Its stack is not there yet."""
-    # `make test` runs in the environment of the local stack: none of that is for these.
+    """An owner whose stack does not exist yet."""
+    # `make test` runs in the local stack's environment, which must not affect these tests.
     for name in [name for name in os.environ if name.startswith("PULUMI_")]:
         monkeypatch.delenv(name)
     for name in ("bin", "state"):

@@ -1,4 +1,4 @@
-"""A key service as Vault's transit engine answers, for a secrets provider other than a passphrase."""
+"""A key service that answers like Vault's transit engine, for a secrets provider other than a passphrase."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEY = "stack"
 @dataclass
 class KeyService:
     """Attributes:
-    requests: what was asked, in order: `encrypt` or `decrypt`.
+    requests: the requests in order: `encrypt` or `decrypt`.
     """
 
     url: str
@@ -27,7 +27,7 @@ class KeyService:
 
 @contextmanager
 def key_service() -> Iterator[KeyService]:
-    """Encrypts and decrypts by turning the bytes around: who encrypts is what matters here, not how well."""
+    """Encrypts and decrypts by reversing the bytes: tests check only that this service is used."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:

@@ -1,4 +1,4 @@
-"""A program as an earlier version deployed it, cut to what its state is made of; see test_takeover."""
+"""An earlier version's program, reduced to the resources that the takeover handles; see test_takeover."""
 
 RANDOM_SECRET = """\
 import secrets
@@ -63,7 +63,7 @@ class ServerCertificate(Resource, module="livekit-platform", name="ServerCertifi
         super().__init__(ServerCertificateProvider(), name, props, with_secret(opts))
 """
 
-# Its Stash is in place of the Secret objects: a resource of the engine's own, which depends on them.
+# The Stash, a built-in resource of the engine, replaces the Secret objects: it also depends on the secrets.
 BEFORE = """\
 import pulumi
 from livekit_platform.certificates import CertificateAuthority, ServerCertificate

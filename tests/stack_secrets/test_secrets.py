@@ -1,4 +1,4 @@
-"""`make secrets` on a stack of the owner's: what it writes, what it leaves, and what it never shows."""
+"""`make secrets` on an owner's stack: what it writes, what it does not change, and what it never shows."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_one_is_replaced_and_no_other_is_touched(owner: Owner) -> None:
     done = owner.secrets("--rotate", "turn_secret")
     assert done.stdout == "replaced secrets.turn_secret\n"
     after = owner.document()["config"]
-    # The very ciphertexts.
+    # All other secrets keep even their ciphertexts.
     key = "livekit-platform:secrets"
     assert {name for name in before[key] if before[key][name] != after[key][name]} == {"turn_secret"}
     assert {**after, key: before[key]} == before
@@ -73,7 +73,7 @@ def test_one_is_replaced_and_no_other_is_touched(owner: Owner) -> None:
 
 
 def test_an_owner_s_value_stays_and_replaces_a_generated_one(owner: Owner) -> None:
-    """As Vault or External Secrets give it, before or after: by the engine's own command."""
+    """The owner sets a secret, for example from Vault, with the engine's own command, before or after."""
     owner.init()
     given = "given-by-the-owner-0123456789abcdef"
     (owner.directory / "given").write_text(given)
@@ -81,7 +81,7 @@ def test_an_owner_s_value_stays_and_replaces_a_generated_one(owner: Owner) -> No
     owner.completed()
     command = f"pulumi config set --secret --path {key} --stack {NAME} --config-file {owner.file}"
     for _ in range(2):
-        # A shell's redirection, as the guide says.
+        # The README also uses a shell redirection.
         owner_sets(owner, f"{command} --cwd {owner.project} --non-interactive <{owner.directory / 'given'}")
         assert owner.completed() == []
         assert owner.values()["secrets.turn_secret"] == given
@@ -92,7 +92,7 @@ def owner_sets(owner: Owner, command: str) -> Completed:
 
 
 def test_a_key_service_encrypts_where_the_stack_has_one(owner: Owner) -> None:
-    """No passphrase is there: only the engine knows how the stack's values are encrypted."""
+    """There is no passphrase: only the engine knows how the stack's values are encrypted."""
     with key_service() as service:
         del owner.variables["PULUMI_CONFIG_PASSPHRASE"]
         owner.variables |= {"VAULT_SERVER_URL": service.url, "VAULT_SERVER_TOKEN": "of the test"}
@@ -123,7 +123,7 @@ def test_a_wrong_section_is_named_and_nothing_is_written(owner: Owner) -> None:
     assert owner.file.read_bytes() == before
 
 
-# Before the third value is set; the engine's own words may hold anything.
+# Fails before the engine sets this value. The engine's message may contain anything.
 _FAILS = """\
 case "$*" in *"secrets.turn_secret"*) echo "cannot go on" >&2; exit 9;; esac
 """
@@ -199,7 +199,7 @@ def test_the_preview_of_the_real_program_names_what_is_missing(owner: Owner, tmp
         assert f"livekit-platform:{key}: given nothing; allowed: {allowed}" in before
     for key in CERTIFICATES:
         assert f"livekit-platform:{key}: given nothing; allowed: `make secrets STACK={NAME}`" in before
-    # In the same list.
+    # Other mistakes are in the same list.
     assert "livekit-platform:images: given nothing" in before
     owner.completed()
     after = _preview(owner)

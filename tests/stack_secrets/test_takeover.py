@@ -1,4 +1,4 @@
-"""A stack whose state holds secrets as dynamic resources keeps its values, and needs no dynamic provider."""
+"""A stack with secrets as dynamic resources in its state keeps the values and needs no dynamic provider."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.stack_secrets import legacy_program
 from tests.stack_secrets.conftest import NAME, WITH_CERTIFICATES, Owner
 
 DOMAIN = WITH_CERTIFICATES["livekit-platform:domain"]
-# The last of them is one that the stack does not need.
+# The stack does not need the last of these secrets.
 NAMES = ("livekit_api_secret", "turn_secret", "redis_password", "s3_secret_key")
 _HEAD = f"NAMES = {NAMES!r}\nDOMAIN = {DOMAIN!r}\n"
 _DYNAMIC = "pulumi-resource-pulumi-python"
@@ -27,7 +27,7 @@ def _program(owner: Owner, text: str) -> None:
 
 @pytest.fixture
 def deployed(owner: Owner) -> tuple[Owner, dict[str, str]]:
-    """A stack that the earlier program deployed, and the values in it. The provider is gone since."""
+    """A stack that the earlier program deployed, and its values. The dynamic provider was then removed."""
     owner.project = owner.directory / "project"
     package = owner.project / "infra" / "livekit_platform"
     package.mkdir(parents=True)
@@ -45,7 +45,7 @@ def deployed(owner: Owner) -> tuple[Owner, dict[str, str]]:
     _program(owner, legacy_program.BEFORE)
     owner.engine("up", "--yes", "--skip-preview")
     shown = owner.pulumi("stack", "output", "values", "--show-secrets", "--json", "--stack", NAME)
-    # What follows has neither the provider nor the module whose class the state holds.
+    # From here on, neither the provider nor the module of the pickled class is available.
     provider.unlink()
     shutil.rmtree(package)
     _program(owner, legacy_program.AFTER)
@@ -54,7 +54,7 @@ def deployed(owner: Owner) -> tuple[Owner, dict[str, str]]:
 
 
 def _steps(owner: Owner) -> dict[str, str]:
-    """What a preview would do, by the resource's name."""
+    """The operations that a preview plans, by the resource's name."""
     shown = owner.engine("preview", "--json")
     return {step["urn"].rpartition("::")[2]: step["op"] for step in json.loads(shown.stdout)["steps"]}
 
@@ -67,12 +67,12 @@ def _named(values: dict[str, str]) -> dict[str, str]:
 
 
 def test_without_it_the_stack_cannot_be_updated(deployed: tuple[Owner, dict[str, str]]) -> None:
-    """Why it is needed: the engine looks for the provider, and for the program's old module in it."""
+    """The takeover is needed because the engine needs the dynamic provider and the program's old module."""
     owner, values = deployed
     state = owner.state()["deployment"]["resources"]
     dynamic = [resource for resource in state if "pulumi-python:dynamic" in resource["type"]]
     assert len(dynamic) == len(NAMES) + 2
-    # The values in place, so that nothing but the state is in the way.
+    # The configuration already contains the values, so only the state can make the engine fail.
     document = {**WITH_CERTIFICATES, "livekit-platform:secrets": {name: values[name] for name in NAMES}}
     document["livekit-platform:certificates"] = {k: v for k, v in values.items() if k not in NAMES}
     salt = owner.document()["encryptionsalt"]

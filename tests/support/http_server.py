@@ -1,4 +1,4 @@
-"""The HTTP server of tests that stand in for another service."""
+"""The HTTP server of tests that simulate another service."""
 
 from __future__ import annotations
 

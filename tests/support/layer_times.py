@@ -1,4 +1,4 @@
-"""The pytest plugin that reports at the end of each run: the time per layer, and other Debian packages."""
+"""The pytest plugin that reports the time per layer and differing Debian packages at the end of a run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LayerTimes:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         spent = self._ledger.spent
         if self._file is not None:
-            # The whole suite prints one table for both of its parts.
+            # The suite prints one table for both parts.
             json_lines.append(self._file, spent)
         elif spent:
             terminalreporter.section("time")

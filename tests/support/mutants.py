@@ -27,9 +27,9 @@ _ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
     ast.FloorDiv: ast.Mult,
     ast.Mod: ast.Mult,
 }
-# Changes here are seen by the type checker, not by tests.
+# The type checker notices changes of these fields; tests do not.
 _SKIPPED_FIELDS = frozenset({"annotation", "returns", "decorator_list", "bases"})
-# Nobody tests log lines one by one.
+# Tests do not check single log lines.
 _LOGGERS = frozenset({"log", "logger", "logging"})
 
 
@@ -38,9 +38,9 @@ class Mutant:
     """One change.
 
     Attributes:
-        line: where it is in the unchanged source.
+        line: its line in the unchanged source.
         before, after: the changed expression or statement.
-        key: the same for the same change of the same function, even if other code of the module changes.
+        key: identifies the change of a function; stays the same if other code of the module changes.
         slot: the number of the changed node in the syntax tree.
     """
 
@@ -98,7 +98,7 @@ def mutated(source: str, mutant: Mutant) -> str:
 
 
 def sample(found: Sequence[Mutant], count: int, seed: int) -> list[Mutant]:
-    """`count` of them, chosen by key and seed: revisions with the same code have the same sample."""
+    """`count` mutants, chosen by key and seed, so that revisions with the same code have the same sample."""
 
     def rank(mutant: Mutant) -> str:
         return hashlib.sha256(f"{seed} {mutant.key}".encode()).hexdigest()

@@ -36,7 +36,7 @@ _NOTICED = (1, 2, 4)
 
 @dataclass(frozen=True)
 class Target:
-    """A module, its unit directory, and the files there that test it most closely, without their suffix."""
+    """A module, its unit directory, and the names (without suffix) of the files there that mainly test it."""
 
     module: str
     directory: str
@@ -71,7 +71,7 @@ TARGETS = (
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a mutant of a revision: "killed" by a test, or "survived"."""
+    """The result for a mutant of a revision: "killed" by a test, or "survived"."""
 
     revision: str
     module: str
@@ -101,7 +101,7 @@ def copy_of(revision: str, checkout: Path = CHECKOUT) -> Iterator[Path]:
 
 
 def sampled(root: Path, targets: Sequence[Target], count: int, seed: int) -> list[tuple[Target, Mutant]]:
-    """`count` mutants or a few more: the same number of each module, or all of a module that has fewer."""
+    """About `count` mutants: the same number from each module, or all mutants if a module has fewer."""
     found = {target: mutants(target.module, (root / target.module).read_text()) for target in targets}
     longest = max(len(of_module) for of_module in found.values())
     each = next(
@@ -145,7 +145,7 @@ def _outcome(root: Path, target: Target, mutant: Mutant, stages: Sequence[Sequen
 
 
 def _write(file: Path, source: str) -> None:
-    """Write a module. Python would take compiled code for current if time and size are the same."""
+    """Write a module. If time and size stay the same, Python would reuse outdated compiled code."""
     for compiled in file.parent.glob(f"__pycache__/{file.stem}.*.pyc"):
         compiled.unlink()
     file.write_text(source)
@@ -168,7 +168,7 @@ def run_mutants(
     Args:
         count: size of the sample.
         module: only modules whose path contains this text.
-        limit: at most so many mutants now.
+        limit: test at most this many mutants now.
         own_tests_only: leave out the rest of the unit directory.
 
     Raises:
@@ -218,7 +218,7 @@ def summary(results: Sequence[Result]) -> str:
 
 
 def comparison(before: Sequence[Result], after: Sequence[Result]) -> tuple[str, bool]:
-    """What each kills of the mutants that both have, and whether the second kills at least as many."""
+    """Kills of both revisions among common mutants, and whether the second one kills at least as many."""
     common = {result.key for result in before} & {result.key for result in after}
     outcomes = [{result.key: result.outcome for result in results} for results in (before, after)]
     killed = [sum(of_revision[key] == "killed" for key in common) for of_revision in outcomes]

@@ -41,7 +41,7 @@ class Run:
 
 @contextmanager
 def busy_loops(count: int) -> Iterator[None]:
-    """Processes that use a core each for as long as the block runs."""
+    """Processes that each use one core during the block."""
     loops = [subprocess.Popen([sys.executable, "-S", "-c", _BUSY_LOOP]) for _ in range(count)]
     try:
         yield

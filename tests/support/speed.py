@@ -38,7 +38,7 @@ def measure() -> float:
 
 
 def _one_measurement() -> float:
-    """Wall seconds of the slowest of one worker process per core."""
+    """Start one worker process per core; returns the wall time of the slowest one, in seconds."""
     command = [sys.executable, "-S", "-c", _WORK]
     workers = [
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(os.cpu_count() or 1)

@@ -37,7 +37,7 @@ _LINT = (
 )
 _NO_TESTS_COLLECTED = 5
 _SHOWN_LOG_LINES = 40
-# On the reference machine: what is printed before a step that has no budget of its own.
+# Expected seconds on the reference machine, printed before steps without a budget.
 _EXPECTED_LINT_SECONDS = 50.0
 _EXPECTED_STACK_SECONDS = 150.0
 
@@ -64,7 +64,7 @@ class Suite:
         return self.scratch / f"{part.value}.xml"
 
     def measure_speed(self) -> None:
-        """The machine is as slow as it was at its slowest: other work comes and goes."""
+        """Measure the machine's slowness and keep the highest value so far, because other load varies."""
         self.slowness = max(self.slowness, speed.measure())
         os.environ[speed.VARIABLE] = f"{self.slowness:.3f}"
 
@@ -101,7 +101,7 @@ def _run(argv: Sequence[str]) -> int:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            # Ctrl-C reached it as well; SIGTERM reached this process only.
+            # A Ctrl-C also reached the command, but a SIGTERM reached only this process.
             process.terminate()
             process.wait()
             raise
@@ -109,13 +109,13 @@ def _run(argv: Sequence[str]) -> int:
 
 @contextmanager
 def _stack_in_the_background(suite: Suite) -> Iterator[subprocess.Popen[bytes]]:
-    """`up`, started now. At the end of the block the stack goes if this run started it."""
+    """Start `up` now. At the end of the block, take the stack down if this run started it."""
     started_here = not running.is_running()
     os.environ[running.STARTED_BY_THE_SUITE] = "yes" if started_here else "no"
     what = "start" if started_here else "update"
     print(f"== {what} the stack in the background; log: {suite.stack_log} ==", flush=True)
     with suite.stack_log.open("wb") as output:
-        # In a session of its own: Ctrl-C ends the tests first, and then, below, the start.
+        # `up` has its own session, so Ctrl-C does not reach it: it ends the tests, then `up` is ended below.
         process = subprocess.Popen(
             [sys.executable, "-m", "local", "up"],
             cwd=running.CHECKOUT,
@@ -128,7 +128,7 @@ def _stack_in_the_background(suite: Suite) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         if process.poll() is None:
-            # To the whole group, as a terminal's Ctrl-C: a compiler that it started ends too.
+            # Signal the whole group, like a terminal's Ctrl-C, so that a compiler started by `up` also ends.
             os.killpg(process.pid, signal.SIGINT)
             process.wait()
         if started_here and running.is_running():

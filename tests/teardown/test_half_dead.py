@@ -1,7 +1,7 @@
 """`make up` after all processes of a stack were killed, as happens when a session or a container ends.
 
-Namespaces, mounts and cgroups are left. The stack is a second one of this checkout: killing the session's own
-would break what other tests share.
+Namespaces, mounts and cgroups are left behind. The test uses a second stack of this checkout, because killing
+the session's own stack would break the other tests.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _UP_SECONDS = 1500.0
 
 @dataclass(frozen=True)
 class _Second:
-    """A second stack of this checkout, by its commands."""
+    """A second stack of this checkout, controlled by `local`'s commands."""
 
     instance: Instance
 
@@ -47,7 +47,7 @@ class _Second:
         return cluster
 
     def kill(self) -> None:
-        """All processes at once, of the nodes and of the doors."""
+        """Kill all processes of the nodes and of the doors at once."""
         cgroup = self.cluster.topology.cgroup
         for pid in cgroups.processes(cgroup):
             with suppress(ProcessLookupError):
@@ -58,7 +58,7 @@ class _Second:
 
 @pytest.fixture
 def second() -> Iterator[_Second]:
-    # The same name each time: what a killed session left, this one repairs and takes away.
+    # The name is always the same, so this session repairs and removes what a killed session left behind.
     name = f"h{instance_id()[:5]}"
     stack = _Second(Instance(name, state_root() / name))
     try:
@@ -76,7 +76,7 @@ def test_up_returns_when_everything_is_healthy_again(second: _Second) -> None:
     assert down.returncode == 1, down.stdout
 
     second.local("up", timeout=_UP_SECONDS)
-    # At once, not after a wait: `up` has waited.
+    # Check without a wait, because `up` has already waited.
     after = second.parts()
     assert [part for part in after if not part["healthy"]] == []
     assert {part["name"] for part in after if part["kind"] != "container"} == before

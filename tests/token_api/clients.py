@@ -51,7 +51,7 @@ class Client:
             return await self.room.local_participant.publish_track(track, options)
 
     async def put_out(self, *, within: float) -> float:
-        """Wait until the server puts it out; the seconds that it took. `within`: on the reference machine."""
+        """Wait until the server removes it; returns the seconds. `within`: on the reference machine."""
         begun = time.monotonic()
         async with asyncio.timeout(scaled(within)):
             await self.left.wait()

@@ -25,7 +25,7 @@ from token_api.database.migrate import migrate
 # It refuses to run as root. Debian's package makes this user.
 _USER = "postgres"
 _VERSIONS = Path("/usr/lib/postgresql")
-# A crash may lose everything, and nobody reads a statistic or queries a large table.
+# The data may be lost in a crash, and tests read no statistics and query no large tables.
 _FOR_THROWAWAY_DATA = (
     *("fsync=off", "synchronous_commit=off", "full_page_writes=off", "wal_level=minimal"),
     *("max_wal_senders=0", "autovacuum=off", "jit=off"),
@@ -88,7 +88,7 @@ class Postgres:
         return self.url(name)
 
     def _migrated_template(self) -> str:
-        """A database that was migrated once: a copy takes a twentieth of the time of a migration."""
+        """A template database that was migrated once. Copying it takes a twentieth of a migration's time."""
         if self._template is None:
             url = self.new_database()
             migrate(url)
@@ -108,7 +108,7 @@ class Postgres:
 def new_database(
     kind: DatabaseKind, server: Callable[[], Postgres], *, migrated: bool = False
 ) -> Iterator[str]:
-    """The URL of a new database, which exists for the block: empty, or with all tables and no rows.
+    """The URL of a new database that exists during the block: empty, or with all tables and no rows.
 
     Args:
         server: gives the running server; called for PostgreSQL only.
@@ -155,7 +155,7 @@ def _as_user() -> dict[str, Any]:
 @contextmanager
 def postgres_server() -> Iterator[Postgres]:
     """Start a server on a new, empty data directory; stop it and remove all of it at the end."""
-    # Not pytest's tmp_path: other users may not enter its parents. Paths of sockets must be short, too.
+    # pytest's tmp_path does not work: other users cannot enter its parents, and socket paths must be short.
     with memory_directory("token-api-postgres-") as directory:
         as_user = _as_user()
         if as_user:

@@ -30,14 +30,14 @@ ENVIRONMENT = {**os.environ, "CLUSTER_DOMAIN": CLUSTER_DOMAIN}
 
 
 def rendered_configuration(manifests: list[Manifest]) -> str:
-    """haproxy.cfg out of the rendered chart."""
+    """haproxy.cfg from the rendered chart."""
     texts = [found["data"].get("haproxy.cfg") for found in of_kind(manifests, "ConfigMap")]
     [text] = [text for text in texts if text is not None]
     return str(text)
 
 
 def configuration(manifests: list[Manifest], tls: Path, dns: int = 53) -> str:
-    """haproxy.cfg out of the rendered chart, with its certificate at `tls`, and DNS at a port here."""
+    """haproxy.cfg from the rendered chart, with its certificate at `tls`, and DNS at a local port."""
     text = rendered_configuration(manifests)
     assert "${FILES}/" in text
     text = text.replace("${FILES}", str(tls))
@@ -219,7 +219,7 @@ def running(
         name: int(re.findall(rf"^frontend {name}\n(?:    .*\n)*?    bind \*:(\d+)", text, re.MULTILINE)[0])
         for name in ("tls", "http", "metrics")
     }
-    # Abstract sockets belong to the network namespace, in which other edges run, of other tests as well.
+    # Abstract sockets are shared by the whole network namespace, in which edges of other tests also run.
     text = text.replace("abns@edge-", f"abns@edge-{ports['tls']}-")
     config = directory / "haproxy.cfg"
     config.write_text(text)

@@ -1,7 +1,7 @@
-"""The edge's two containers as processes of this machine: its scripts, the real HAProxy, the real openssl.
+"""The edge's two containers as processes on this machine: its scripts, the real HAProxy, the real openssl.
 
-Files arrive as the kubelet writes them. The directories /config, /tls, /state and /scripts are below one of
-the test.
+The test writes files in the same way as the kubelet. The directories /config, /tls, /state and /scripts are
+replaced by directories of the test.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.websocket import echoes
 
 _LOOPBACK = "127.0.0.1"
 _PROGRAMS = {"haproxy": "usr/sbin/haproxy", "openssl": "usr/bin/openssl"}
-# Far more than a look takes on a busy machine.
+# Far longer than one check by the watcher takes, even on a busy machine.
 WAIT_SECONDS = 60.0
 
 
@@ -52,7 +52,7 @@ class LiveEdge:
         return EdgeClient(_LOOPBACK, self.domain, self.https, self.http)
 
     def prepare(self) -> None:
-        """The scripts, and the programs that they call."""
+        """Write the scripts, and wrappers of the programs that they call."""
         for name in ("state", "scripts", "bin"):
             (self.directory / name).mkdir()
         for script in (CHARTS / "edge" / "files").glob("*.sh"):
@@ -62,7 +62,7 @@ class LiveEdge:
             (self.directory / "scripts" / script.name).write_text(text)
         for name, path in _PROGRAMS.items():
             program, *words = image_program("haproxy", path)
-            # HAProxy's master process starts itself again, by the name that it was called by.
+            # HAProxy's master process re-executes itself by the name with which it was called.
             call = " ".join([program, *(['--argv0 "$0"', *words] if words else []), '"$@"'])
             wrapper = self.directory / "bin" / name
             wrapper.write_text(
@@ -73,7 +73,7 @@ class LiveEdge:
 
     @property
     def hook(self) -> Path:
-        """Where it exists, this program runs each time after HAProxy has validated a configuration."""
+        """If this program exists, it runs each time after HAProxy has validated a configuration."""
         return self.directory / "hook"
 
     def write(self, volume: str, files: Mapping[str, str]) -> None:
@@ -96,7 +96,7 @@ class LiveEdge:
 
     @contextmanager
     def container(self, script: str) -> Iterator[subprocess.Popen[bytes]]:
-        """A container that runs one of the scripts, and goes with all its processes."""
+        """A container that runs one of the scripts. At the end, all its processes are killed."""
         with self._log(script).open("ab") as log:
             process = subprocess.Popen(
                 ["bash", str(self.directory / "scripts" / f"{script}.sh")],
@@ -122,12 +122,12 @@ class LiveEdge:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Both containers, and HAProxy answers."""
+        """Run both containers during the block, which starts when HAProxy answers."""
         with self.container("run") as process, self.container("watch"):
 
             def answers() -> bool:
                 assert process.poll() is None, self.log("run")
-                # The master process listens a little later than its worker.
+                # The master process starts to listen a little later than its worker.
                 return self.client.served() is not None and bool(self.worker())
 
             wait_until(
@@ -146,12 +146,12 @@ class LiveEdge:
         return self._log(script).read_text()
 
     def events(self, script: str = "watch") -> list[dict[str, Any]]:
-        """What a script reported."""
+        """The events that a script logged."""
         lines = [json.loads(line) for line in self.log(script).splitlines() if line.startswith("{")]
         return [line for line in lines if line.get("component") == script]
 
     def wait_for(self, event: str, after: int) -> list[dict[str, Any]]:
-        """The watcher's events from number `after` on, as soon as one of this kind is among them."""
+        """Wait for an event of this kind; returns the watcher's events from number `after` on."""
 
         def found() -> list[dict[str, Any]]:
             new = self.events()[after:]
@@ -160,7 +160,7 @@ class LiveEdge:
         return wait_until(found, timeout=WAIT_SECONDS, describe=f"the event {event}", interval=0.05)
 
     def worker(self) -> str:
-        """The process that takes new connections, by HAProxy's own account."""
+        """The process that takes new connections, as HAProxy reports it."""
         with socket.create_connection((_LOOPBACK, self._master), timeout=10) as connection:
             connection.sendall(b"@1 show info;quit\n")
             text = b"".join(iter(lambda: connection.recv(65536), b"")).decode()

@@ -1,6 +1,6 @@
 """Changes of the certificate and the configuration while connections are open.
 
-What is right is loaded, what is wrong is refused, and no connection is closed.
+The edge loads valid files, refuses invalid ones, and closes no connection.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.manifests.edge.live_edge import WAIT_SECONDS, LiveEdge, closed
 from tests.manifests.rendering import template
 from tests.ports import free_port
 
-# On each of HAProxy's two threads there are some: one that is closed is among them.
+# Enough connections that each of HAProxy's two threads has some. A closed connection would be one of these.
 _CONNECTIONS = 8
 _WRONG = wrong_certificates(DOMAIN)
 _BAD_CONFIGURATION = "this is no configuration\n"
@@ -42,7 +42,7 @@ def _configuration(helm: Path, edge: LiveEdge, api: int, **changes: Any) -> str:
         **changes,
     }
     text = rendered_configuration(template(helm, "edge", values))
-    # Abstract sockets are the network namespace's: other edges run in this one.
+    # Abstract sockets are shared by the whole network namespace, in which other edges also run.
     return text.replace("abns@edge-", f"abns@edge-{edge.https}-")
 
 
@@ -53,7 +53,7 @@ def service() -> Iterator[Service]:
 
 
 def _edge(helm: Path, service: Service, directory: Path) -> LiveEdge:
-    """One that has its files, and does not run yet."""
+    """An edge that has its files but does not run yet."""
     edge = LiveEdge(directory, DOMAIN, free_port(), free_port())
     edge.prepare()
     edge.use(certificate(DOMAIN))
@@ -75,7 +75,7 @@ def shared_edge(helm: Path, service: Service, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture
 def edge(helm: Path, service: Service, shared_edge: LiveEdge) -> Iterator[LiveEdge]:
-    """A running one. What a test changed is undone, also when it fails."""
+    """A running edge. The fixture undoes a test's changes, even if the test fails."""
     yield shared_edge
     said = len(shared_edge.events())
     shared_edge.configure(_configuration(helm, shared_edge, service.port))
@@ -86,13 +86,13 @@ def edge(helm: Path, service: Service, shared_edge: LiveEdge) -> Iterator[LiveEd
         interval=0.05,
     )
     shared_edge.use(certificate(DOMAIN))
-    # The watcher's last word on what the test did: the next test sees its own events only.
+    # This is the watcher's last event about this test, so the next test sees only its own events.
     shared_edge.wait_for("renewed", said)
 
 
 @contextmanager
 def _undisturbed(edge: LiveEdge, *, reloads: bool = False) -> Iterator[None]:
-    """Open connections outlive the block; without a reload the worker does, too."""
+    """Assert that open connections survive the block. Without a reload, the worker must also survive it."""
     worker = edge.worker()
     with edge.websockets(_CONNECTIONS) as connections:
         yield
@@ -103,7 +103,7 @@ def _undisturbed(edge: LiveEdge, *, reloads: bool = False) -> Iterator[None]:
 
 @pytest.mark.parametrize("wrong", _WRONG.values(), ids=_WRONG)
 def test_a_wrong_certificate_never_reaches_the_running_haproxy(edge: LiveEdge, wrong: Wrong) -> None:
-    """The fixture's teardown then finds that a right one is taken again."""
+    """The fixture's teardown checks that a valid certificate is loaded afterwards."""
     before, said = edge.client.served(), len(edge.events())
     with _undisturbed(edge):
         edge.use(wrong.certificate)
@@ -116,7 +116,7 @@ def test_what_was_refused_is_reported_once(edge: LiveEdge) -> None:
     said = len(edge.events())
     edge.use(_WRONG["another certificate's key"].certificate)
     edge.wait_for("refused", said)
-    # One look later nothing is added: what comes next is about the next change.
+    # If the watcher reported the refusal again, the next event would not be about the next change.
     edge.configure(_BAD_CONFIGURATION)
     edge.wait_for("refused", said + 1)
     assert [event["event"] for event in edge.events()[said:]] == ["refused", "refused"]
@@ -148,7 +148,7 @@ _RIGHT = {
 def test_a_new_certificate_is_loaded_without_a_reload(
     edge: LiveEdge, right: Certificate, warning: str
 ) -> None:
-    """Also where clients may not accept it: a restart would load it, too."""
+    """A certificate that clients may refuse is also loaded, because a restart would load it, too."""
     said = len(edge.events())
     with _undisturbed(edge):
         edge.use(right)
@@ -206,7 +206,7 @@ def test_a_reload_leaves_connections_for_longer_than_a_stop(
 
 
 def _change_after_validation(edge: LiveEdge, volume: str, files: dict[str, str]) -> None:
-    """The volume's files are replaced right after HAProxy has validated the ones before them, once."""
+    """Replace the volume's files once, right after HAProxy has validated the previous ones."""
     version = edge.directory / volume / "..late"
     version.mkdir()
     for name, text in files.items():
@@ -251,7 +251,7 @@ def test_a_container_that_starts_again_has_the_files_that_were_right(own_edge: L
         assert own_edge.client.status("localhost") == 421
         [refused] = own_edge.events("run")
         assert (refused["event"], refused["goes_on"]) == ("refused", True)
-        # The watcher goes on from there.
+        # The watcher then loads a valid certificate.
         said, right = len(own_edge.events()), certificate(DOMAIN)
         own_edge.use(right)
         own_edge.wait_for("renewed", said)

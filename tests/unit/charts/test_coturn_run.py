@@ -123,7 +123,7 @@ def test_a_server_that_does_not_drain_is_ended_at_the_deadline(
 def _serving(
     script: Path, directory: Path, environment: dict[str, str], server: str = _LASTING_SERVER
 ) -> Iterator[Path]:
-    """The script's log while a server runs that lasts; at the end it is told to stop, and does."""
+    """Run the script with a server that keeps running; yields the log. At the end, stop the script."""
     log = directory / "log"
     (directory / "bin" / "turnserver").write_text(server)
     with log.open("wb") as output:
@@ -142,7 +142,7 @@ def _logged(log: Path, text: str) -> None:
 
 
 def _put(directory: Path, certificate: Certificate) -> None:
-    """As the kubelet does: both files at once."""
+    """Replace both files at once, as the kubelet does."""
     version = directory / "tls" / f"..{hash(certificate)}"
     version.mkdir()
     (version / "tls.crt").write_text(certificate.pem)
@@ -155,7 +155,7 @@ def _put(directory: Path, certificate: Certificate) -> None:
 
 
 def _given(directory: Path) -> Certificate:
-    """What the server reads."""
+    """The copy of the certificate that the server reads."""
     copy = directory / "run" / "tls"
     return Certificate((copy / "tls.crt").read_text(), (copy / "tls.key").read_text())
 
@@ -174,7 +174,7 @@ def test_the_server_gets_a_certificate_that_is_right_and_no_other(
         _put(tmp_path, second)
         _logged(log, "loaded")
         assert _given(tmp_path) == second
-    # Once: not for the wrong one.
+    # The server loaded a certificate once, not the invalid one.
     assert log.read_text().splitlines().count("loaded") == 1
     assert "PRIVATE KEY" not in log.read_text()
 
@@ -196,7 +196,7 @@ def test_a_container_that_starts_again_has_the_certificate_that_was_right(
 def test_a_first_start_with_a_wrong_certificate_takes_a_right_one_later(
     script: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    """It serves UDP meanwhile. With no certificate at all it would not listen for TLS."""
+    """The server serves UDP meanwhile. Without any certificate it would not listen for TLS."""
     _put(tmp_path, wrong_certificates("turn.test")["an empty key"].certificate)
     with _serving(script, tmp_path, environment) as log:
         assert "the certificate is refused" in log.read_text()

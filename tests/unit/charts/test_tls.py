@@ -12,7 +12,7 @@ from tests.certificates import Certificate, Wrong, authority, certificate, wrong
 
 _CHARTS = Path(__file__).parents[3] / "charts"
 _SCRIPT = _CHARTS / "edge" / "files" / "tls.sh"
-# openssl alone takes a small key; HAProxy and coturn refuse it by themselves.
+# openssl itself accepts a small key; HAProxy and coturn refuse it.
 _WRONG = {name: wrong for name, wrong in wrong_certificates("a.test").items() if "small" not in name}
 
 
@@ -26,7 +26,7 @@ def _run(directory: Path, certificate: Certificate, call: str) -> subprocess.Com
         text=True,
         timeout=60,
         check=False,
-        # Nobody answers what openssl might ask.
+        # If openssl asked for a passphrase, it would get no answer.
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )

@@ -1,4 +1,4 @@
-"""Running a program, and ending all that several threads run."""
+"""Running a program, and ending all programs that several threads run."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_children_are_asked_to_end_and_none_starts_afterwards(tmp_path: Path) ->
     children.end()
     thread.join(20)
     assert said.read_text() == "asked\n"
-    # Not a success, although it exited with 0: what it should have made may be missing.
+    # The command exited with 0, but this is not a success: its result may be incomplete.
     assert [type(error) for error in raised] == [Interrupted]
     thread, raised = _in_thread(children, lambda: run(["true"], timeout=10))
     thread.join(20)

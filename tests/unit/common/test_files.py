@@ -20,7 +20,7 @@ def test_a_file_is_replaced_and_its_directory_made(tmp_path: Path) -> None:
 
 def test_permissions_hold_from_the_first_byte_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "secret.txt"
-    # A killed process left it, open to all.
+    # A killed process left this file behind, readable by everybody.
     path.with_name("secret.txt.new").touch(0o644)
     seen: list[int] = []
     write = Path.write_text

@@ -91,7 +91,7 @@ def checked_in_config(name: str) -> dict[str, Any]:
 
 
 def completed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """`config` with what `make secrets` would create; with all secrets where it is wrong."""
+    """`config` with the values that `make secrets` would create; with all secrets if `config` is invalid."""
     sections, _ = parse_sections(raw(config), stack="staging")
     known = all(name in sections for name in DECIDING_SECTIONS)
     names = required(sections) if known else Secrets.names()
@@ -108,7 +108,7 @@ def completed(config: Mapping[str, Any]) -> dict[str, Any]:
 
 @lru_cache
 def certificates(domain: str) -> dict[str, str]:
-    """Real ones: what is told of them is read by real programs."""
+    """Real certificates, because real programs read them."""
     authority = new_authority(domain)
     server = new_server_certificate(server_names(domain), authority)
     return {
@@ -120,7 +120,7 @@ def certificates(domain: str) -> dict[str, str]:
 
 
 def parse_completed(config: Mapping[str, Any]) -> tuple[PlatformConfig | None, list[Mistake]]:
-    """What the program reads of `config`, after `make secrets`."""
+    """The configuration that the program reads from `config` after `make secrets`."""
     return parse(raw(completed(config)), set(SECRET_SECTIONS), stack="staging")
 
 

@@ -1,4 +1,4 @@
-"""What a Kubernetes provider knows: the types and properties of its schema. Shared with tests/manifests."""
+"""The types and properties in a Kubernetes provider's schema. Shared with tests/manifests."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _CORE = "v1"
 
 @dataclass(frozen=True)
 class Schema:
-    """The schema of a provider, as its module has it."""
+    """The schema of a provider, as in its module."""
 
     document: Mapping[str, Any]
 
     def unknown(self, type_: str, properties: Mapping[str, Any]) -> list[str]:
-        """Everything in a resource that the provider does not know, as "type: path"."""
+        """The types and properties of a resource that the provider does not know, as "type: path"."""
         known = self.document["provider"] if type_ == PROVIDER else self.document["resources"].get(type_)
         if known is None:
             return [type_]
@@ -54,7 +54,7 @@ class Schema:
 
 @cache
 def built_provider() -> Schema:
-    """Of the provider that is built here. Its module is downloaded if it is not there."""
+    """The schema of the provider that is built here. Its module is downloaded if it is missing."""
     return Schema(json.loads(PULUMI_KUBERNETES.embedded_file("schema.json").read_text()))
 
 

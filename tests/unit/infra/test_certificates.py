@@ -1,4 +1,4 @@
-"""The stack's own certificates: what they are good for, and when they are replaced."""
+"""The stack's own certificates: what they are valid for, and when they are replaced."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The time at which certificates are made and examined: it stands still."""
+    """A fixed time at which certificates are made and examined."""
     clock = Clock()
     monkeypatch.setattr(certificates, "now", clock)
     return clock
@@ -81,7 +81,7 @@ def test_another_name_or_another_authority_is_refused() -> None:
 
 
 def test_the_authority_is_valid_for_its_domain_only(tmp_path: Path) -> None:
-    """By OpenSSL, as most clients do: cryptography's own verifier ignores constraints of a root."""
+    """Verify with OpenSSL, as most clients do: cryptography's own verifier ignores a root's constraints."""
     openssl = shutil.which("openssl")
     assert openssl, "openssl is not on PATH"
     ca = new_authority(DOMAIN)
@@ -163,7 +163,7 @@ def test_a_right_pair_has_no_fault() -> None:
     ca = new_authority(DOMAIN)
     assert authority_fault(ca, DOMAIN) is None
     assert server_fault(new_server_certificate(NAMES, ca), ca.certificate, NAMES) is None
-    # Their order means nothing.
+    # The order of names does not matter.
     assert server_fault(new_server_certificate(NAMES[::-1], ca), ca.certificate, NAMES) is None
 
 

@@ -141,7 +141,7 @@ def test_our_own_authority_signs_what_the_secret_holds(kubeconfig: Path) -> None
 
 
 def test_the_authority_s_key_is_nowhere_in_the_cluster(kubeconfig: Path) -> None:
-    """Not in the state, either: it is in the configuration only."""
+    """The authority's key is not in the state, either; it is only in the configuration."""
     key = "".join(certificates("example.org")["ca_private_key"].splitlines()[1:-1])
     for resource in deployed(kubeconfig).resources.values():
         data = rpc.unwrap_rpc_secret(resource.inputs.get("data"))

@@ -35,7 +35,7 @@ GIVEN = {name: f"given-{name}-0123456789abcdef0123456789" for name in Secrets.na
 
 @pytest.fixture(scope="module")
 def deployment(shared_kubeconfig: Path) -> Deployment:
-    """What the program registers for stack `local`. All tests share it: none may change it."""
+    """The resources that the program registers for stack `local`. Tests share them; do not change them."""
     return run(local_config(shared_kubeconfig))
 
 
@@ -164,7 +164,7 @@ def test_secret_outputs_are_marked_and_nothing_else_is(deployment: Deployment) -
 
 
 def test_no_resource_needs_a_dynamic_provider(deployment: Deployment) -> None:
-    """Its state would hold a pickled class of the program."""
+    """The state of a dynamic resource would contain a pickled class of the program."""
     assert not [entry.type for entry in deployment.resources.values() if "dynamic" in entry.type]
 
 
@@ -188,7 +188,7 @@ def test_the_servers_get_the_secrets_of_the_configuration(deployment: Deployment
 
 
 def test_other_secrets_replace_them_without_another_resource(kubeconfig: Path) -> None:
-    """In production, too: no resource is protected that would have to go."""
+    """Also in production: no resource that a change would have to delete is protected."""
     config = stack_config("production", kubeconfig)
     before, deployment = run(config), run({**config, "secrets": GIVEN})
     assert set(deployment.resources) == set(before.resources)

@@ -1,4 +1,4 @@
-"""The program uses only what both Kubernetes providers know: the one built here, and the SDK's own."""
+"""The program uses only types and properties that the built Kubernetes provider and the SDK's one know."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from local.stack import Stack
 from tests.unit.infra.program import STACKS, Deployment, Registration, minimal_config, run, stack_config
 from tests.unit.infra.provider_schema import PROVIDER, built_provider
 
-# Kinds of cert-manager: the API server knows them, no provider does.
+# Kinds of cert-manager. The API server knows them, but no provider does.
 _CUSTOM = "kubernetes:cert-manager.io/"
-# The built provider is older than this option. It reads the variable, which `make up` sets.
+# The built provider is older than this option. It reads the variable instead, which `make up` sets.
 _BY_VARIABLE = {f"{PROVIDER}: enablePatchForce": "PULUMI_K8S_ENABLE_PATCH_FORCE"}
 
 
@@ -35,7 +35,7 @@ def _variants(kubeconfig: Path) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def deployments(shared_kubeconfig: Path) -> list[Deployment]:
-    """All tests share them: none may change them."""
+    """All tests share these resources and must not change them."""
     return [run(config) for config in _variants(shared_kubeconfig)]
 
 

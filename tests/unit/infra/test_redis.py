@@ -149,11 +149,11 @@ def test_a_second_attempt_to_fail_over_comes_before_clients_give_up(make_config:
 def test_an_empty_master_waits_longer_than_two_attempts_to_replace_it(
     make_config: ConfigMaker, failover_ms: int
 ) -> None:
-    """Otherwise it would start as master after all, and its replicas would copy its empty data."""
+    """With a shorter wait it would start as master, and its replicas would copy its empty data."""
     config = make_config(redis={"kind": "sentinel", "failover_ms": failover_ms})
     grace = redis.chart_values(config)["sentinel"]["restartGraceSeconds"]
     assert grace >= max(60, redis.failover_seconds(failover_ms, attempts=2))
-    # The startup probe of charts/redis.
+    # The startup probe of charts/redis gives up after 300 s.
     assert grace < 300
 
 

@@ -1,4 +1,4 @@
-"""What a stack needs is what the program reads; what is missing is named with the command that creates it."""
+"""A stack needs exactly the secrets that the program reads. Errors name missing ones and the command."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CASES: list[tuple[dict[str, Any], set[str]]] = [
 
 
 def of_staging(config: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """The mistakes in `config`, which is not completed."""
+    """The mistakes in `config`, to which no secrets are added."""
     _, mistakes = parse(raw(config), set(SECRET_SECTIONS), stack="staging")
     return [(mistake.key, mistake.given, mistake.allowed) for mistake in mistakes]
 
@@ -56,7 +56,7 @@ def test_every_missing_secret_is_named_with_its_command(
 def test_what_is_needed_is_enough_for_the_program(
     kubeconfig: Path, changes: dict[str, Any], needed: set[str]
 ) -> None:
-    """It reads no other: one that is missing would end it with a KeyError."""
+    """The program reads no other secret: a missing one would raise KeyError."""
     config = {**minimal_config(kubeconfig), **changes}
     sections, _ = parse_sections(raw(config), stack="staging")
     assert set(required(sections)) == needed
@@ -153,7 +153,7 @@ def test_a_certificate_is_warned_of_30_days_before_it_expires(
         assert found == []
     else:
         assert found == [f"certificates.server_certificate {said}: `make secrets STACK=staging` renews it"]
-    # The authority's end is the end of everything.
+    # When the authority expires, the server's certificate has also expired.
     at = own_certificates.expiry(authority.certificate) - left
     assert len(list(expiry_warnings(made, "staging"))) == (1 if said is None else 2)
     assert now() < at

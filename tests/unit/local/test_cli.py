@@ -260,7 +260,7 @@ def test_a_status_has_parts_and_warnings(
 
 
 def test_sigterm_ends_a_command_as_ctrl_c_does(home: Home) -> None:
-    """What it has begun is ended in good order; the default would leave it behind."""
+    """SIGTERM ends running work cleanly. Python's default handling would leave processes behind."""
     script = (
         "import sys, time\nfrom local import cli\n"
         "def up(instance):\n    print('works', flush=True)\n    time.sleep(600)\n"

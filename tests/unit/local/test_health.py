@@ -1,4 +1,4 @@
-"""The end of `make up`: what is repaired, when it gives up, and what it says then."""
+"""The end of `make up`: what it repairs, when it gives up, and its error message."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from local.status import Observation
 def _pod(
     name: str, *, ready: bool = False, state: dict[str, Any] | None = None, owner: str = "ReplicaSet"
 ) -> Any:
-    """Its container is ready, or in a crash loop, or in the given state."""
+    """A pod whose container is ready, in a crash loop, or in the given state."""
     waits = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s restarting"}}
     status = {
         "name": "main",
@@ -39,7 +39,7 @@ def _pod(
 
 @dataclass
 class _Platform:
-    """A cluster that answers with what `behave` makes of the time and the deletions so far."""
+    """A simulated cluster: `behave` computes its state from the time and the deletions so far."""
 
     behave: Callable[[_Platform], Observation]
     now: float = 0.0
@@ -63,7 +63,7 @@ class _Platform:
     def wait(self) -> None:
         wait_until_healthy(self.observe, self.kubectl, lambda: self.now)
 
-    # Stands in for the module `time` of `common.waiting`.
+    # Replaces the module `time` in `common.waiting`.
     def monotonic(self) -> float:
         return self.now
 
@@ -91,7 +91,7 @@ def test_a_healthy_platform_is_not_waited_for(platform: _Make) -> None:
 
 
 def test_what_crashed_is_replaced_once_what_it_needs_is_there(platform: _Make) -> None:
-    """As SFUs after a restart of the machine: they end where Redis does not answer yet."""
+    """Like SFUs after a restart of the machine, which exit if Redis does not answer yet."""
 
     def behave(now: _Platform) -> Observation:
         starting = {"waiting": {"reason": "ContainerCreating"}}
@@ -102,7 +102,8 @@ def test_what_crashed_is_replaced_once_what_it_needs_is_there(platform: _Make) -
 
     made = platform(behave)
     made.wait()
-    # Not while Redis started: it would have crashed again. Nor after minutes of Kubernetes' own back-off.
+    # It was not replaced while Redis started (it would have crashed again), and did not wait for Kubernetes'
+    # back-off of minutes.
     assert made.deleted == ["sfu-1"]
     assert 5 <= made.now <= 30
 
@@ -145,7 +146,7 @@ def test_a_pod_that_nothing_would_replace_is_never_deleted(platform: _Make) -> N
 
 
 def test_slow_progress_is_progress(platform: _Make) -> None:
-    """Ten parts, and one more is ready every 150 s: a slow machine is no failure."""
+    """One more of ten parts becomes ready every 150 s: a slow machine is not a failure."""
 
     def behave(now: _Platform) -> Observation:
         ready = int(now.now // 150) + 1
@@ -184,7 +185,7 @@ def test_an_api_server_that_is_away_meanwhile_is_waited_for(platform: _Make) -> 
 
 
 def test_a_new_situation_is_worth_new_repairs(platform: _Make) -> None:
-    """What the crashed one needs takes longer than three replacements."""
+    """The service that the crashed pod needs takes longer than three replacements."""
 
     def behave(now: _Platform) -> Observation:
         starting = {"waiting": {"reason": "ContainerCreating"}}

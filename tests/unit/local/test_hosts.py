@@ -1,4 +1,4 @@
-"""The line of /etc/hosts that leads the stack's names to its edge."""
+"""The line of /etc/hosts that resolves the stack's names to its edge."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_adding_it_again_changes_nothing_and_removing_it_restores_the_file(
 
 
 def test_another_address_or_another_instance_takes_the_place_of_the_line(instance: Instance) -> None:
-    """Of two lines with the same name the resolver takes the first, whichever stack runs."""
+    """If two lines contain the same name, the resolver uses the first, even if its stack does not run."""
     moved = {**_OUTPUTS, "edge_addresses": ["10.213.7.11"]}
     line = hosts.entry(moved, instance)
     assert hosts.with_entry(_OWN + _LINE, line) == _OWN + line
@@ -71,7 +71,7 @@ def test_a_last_line_without_its_end_stays_a_line_of_its_own() -> None:
     [
         ("10.213.0.12", "https://lk.localhost", True),
         ("127.0.0.1", "https://lk.localhost", True),
-        ("127.0.0.1", "https://lk.localhost:8443", False),  # nothing of the stack listens at 443 there
+        ("127.0.0.1", "https://lk.localhost:8443", False),  # the stack does not listen on port 443 there
         ("10.213.7.11", "https://lk.localhost", False),  # a stack that is gone
         (None, "https://lk.localhost", False),
     ],

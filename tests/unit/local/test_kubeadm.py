@@ -140,7 +140,7 @@ def test_pods_get_addresses_of_their_nodes_network_and_are_routed() -> None:
 
 
 def test_nothing_on_the_only_control_plane_works_for_others_that_it_does_not_have() -> None:
-    """Leases and heartbeats between members are a tenth of what an unused cluster takes."""
+    """Leases and etcd heartbeats use a tenth of the processor time of an idle cluster."""
     cluster = _documents()["ClusterConfiguration"]
 
     def arguments(component: Mapping[str, Any]) -> dict[str, str]:
@@ -149,5 +149,5 @@ def test_nothing_on_the_only_control_plane_works_for_others_that_it_does_not_hav
     assert arguments(cluster["controllerManager"]) == {"leader-elect": "false"}
     assert arguments(cluster["scheduler"]) == {"leader-elect": "false"}
     etcd = arguments(cluster["etcd"]["local"])
-    # etcd itself asks for at least five times the heartbeat.
+    # etcd requires at least five times the heartbeat interval.
     assert int(etcd["election-timeout"]) >= 5 * int(etcd["heartbeat-interval"])

@@ -68,7 +68,7 @@ def pulumi_home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GoTool:
-    """The tool, built in a cache that is empty otherwise."""
+    """The tool, built in an otherwise empty cache."""
     monkeypatch.setattr(go_tools, "cache_dir", lambda: tmp_path / "cache")
     _executable(go_tools.PULUMI_KUBERNETES.path)
     return go_tools.PULUMI_KUBERNETES
@@ -123,7 +123,7 @@ def test_a_broken_one_is_not_taken(script: str, machine: Path, pulumi_home: Path
 def test_a_download_that_is_older_than_the_sdk_or_incomplete_is_not_taken(
     machine: Path, pulumi_home: Path
 ) -> None:
-    """The engine would not take it either: the SDK asks for its own version."""
+    """The engine would not use it either, because the SDK requires its own version."""
     _downloaded(pulumi_home, "4.25.0")
     incomplete = _downloaded(pulumi_home, sdk_version()).parent
     incomplete.with_name(f"{incomplete.name}.partial").touch()
@@ -166,7 +166,7 @@ def test_the_name_is_the_executable_that_the_engine_looks_for() -> None:
     assert go_tools.PULUMI_KUBERNETES.name == "pulumi-resource-kubernetes" == kubernetes_provider.NAME
 
 
-# Stands for the engine: it downloads what it is asked for, or nothing.
+# Replaces the engine: it downloads the requested plugin, or nothing.
 _PULUMI = """\
 #!/bin/sh
 echo "$@" >>"{log}"

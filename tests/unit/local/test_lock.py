@@ -98,7 +98,7 @@ def test_it_outlives_the_state_that_down_removes(instance: Instance) -> None:
         assert instance.lock.exists()
 
 
-# Does a piece of shared work under the lock, as long as its input is open.
+# Holds the lock until its standard input is closed.
 _WORKER = """
 import sys
 from local.lock import cache_lock

@@ -1,4 +1,4 @@
-"""A stack of the Kubernetes provider that this project used to have becomes one of the official provider."""
+"""Converts a stack of this project's earlier Kubernetes provider to the official provider."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_each_resource_gets_what_the_official_provider_keeps() -> None:
         "__initialApiVersion": "v1",
         "__fieldManager": "livekit-platform",
     }
-    # The ciphertext is copied as it is: no value has to be known.
+    # The ciphertext is copied unchanged, so the plain value is not needed.
     assert secret["outputs"]["__inputs"]["data"] == _SECRET
     assert not mentions_old_provider(json.dumps(result).encode())
 

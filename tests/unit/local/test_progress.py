@@ -1,4 +1,4 @@
-"""What the reader of a CI log sees (no terminal, so plain lines), and what somebody at a terminal sees."""
+"""The progress output in a CI log (no terminal, so plain lines) and on a terminal."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_a_line_is_one_line_however_long_the_name(clock: _Clock, capsys: pytest.
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """What a terminal was sent, escape codes among it."""
+    """The output to a terminal, including escape codes."""
     sent = io.StringIO()
 
     def console(**_: object) -> Console:

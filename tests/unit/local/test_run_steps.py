@@ -75,7 +75,7 @@ def test_a_failure_ends_what_runs_beside_it_with_all_its_processes(tmp_path: Pat
     both_run = threading.Event()
 
     def compile_it() -> None:
-        # As `go build` does, it runs programs of its own, and those would outlive it.
+        # Like `go build`, this command starts other programs, which would outlive it.
         run(["sh", "-c", f"sleep 600 & echo $$ $! >{pids}.new; mv {pids}.new {pids}; wait"], timeout=600)
 
     def fails() -> None:
@@ -118,7 +118,7 @@ def test_a_thread_that_waits_ends_too() -> None:
     assert seen == [Interrupted]
 
 
-# A run with a long command, and with a step that must not start any more.
+# A run with a long command, and a step that must not start after the interrupt.
 _LONG_RUN = """
 import sys
 from common.commands import run
@@ -156,7 +156,7 @@ def test_an_interrupt_ends_all_processes_and_lets_threads_tidy_up(number: signal
         while not ids:
             words = process.stderr.readline().split()
             ids = [int(word) for word in words if word.isdigit()] if len(words) == 2 else []
-        # To this process alone: a CI job that is cancelled gets no Ctrl-C of a terminal.
+        # Signal only this process: a cancelled CI job gets no Ctrl-C from a terminal.
         os.kill(process.pid, number)
         printed, _ = process.communicate(timeout=30)
     assert (process.returncode, printed.split("\n")[:2]) == (130, ["tidied up", "interrupted"])

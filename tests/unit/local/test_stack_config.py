@@ -91,7 +91,7 @@ _OWN: dict[str, dict[str, Any]] = {
 
 
 def test_of_an_earlier_file_only_the_salt_secrets_and_certificates_are_kept() -> None:
-    """A key that was deleted in the checkout must not come back. The others have no other copy."""
+    """A key that was deleted in the checkout must not come back. The kept values have no other copy."""
     before = yaml.safe_dump({"config": {_key("domain"): "old", **_OWN}, "encryptionsalt": _SALT})
     first = merge_config("config: {}", before, _FACTS)
     config = _merged("config: {}", first)["config"]
@@ -106,7 +106,7 @@ def test_no_other_layer_replaces_the_instance_s_own_secrets() -> None:
     merged = yaml.safe_load(merge_config(yaml.safe_dump(checked_in), before, _FACTS, overlay))["config"]
     kept = _OWN[_key("secrets")]
     assert merged[_key("secrets")] == {**kept, "api_service_key": other["api_service_key"]}
-    # What was only tried out does not stay: in plain text the program refuses it.
+    # A secret that was only tried out is dropped: the program refuses plain text.
     tried = yaml.safe_dump({"config": {_key("secrets"): {"turn_secret": "in plain text"}}})
     assert _merged("config: {}", tried)["config"][_key("secrets")] == {}
 

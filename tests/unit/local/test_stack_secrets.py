@@ -14,7 +14,7 @@ from local.stack import Stack
 from local.stack_secrets import Refused, Request
 from local.toolchain import venv
 
-# Stands for Python: it notes what it is given.
+# Replaces Python: it records its arguments and environment.
 _RECORDER = """\
 #!/bin/sh
 {{ printf '%s\\n' "$@"; }} >"{seen}/words"
@@ -26,7 +26,7 @@ exit "$(cat "{seen}/code")"
 
 
 class Program:
-    """The program as `local` sees it: what it was given, and what it answers."""
+    """A replacement of the program: it records its input and returns the configured answer."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

@@ -209,7 +209,7 @@ def _workload(kind: str, spec: dict[str, Any], status: dict[str, Any] | None = N
     ],
 )
 def test_a_workload_without_all_its_pods_is_not_healthy(workload: Any, wanted: int) -> None:
-    """The moment between the deletion of a pod and the next pod has no pod that is not healthy."""
+    """Between a pod's deletion and its replacement's creation, no existing pod is unhealthy."""
 
     def lines(*pods: Any) -> list[str]:
         seen = Observation(workloads=(workload,), pods=pods)
@@ -228,7 +228,7 @@ def test_a_workload_without_all_its_pods_is_not_healthy(workload: Any, wanted: i
 @pytest.mark.parametrize(
     ("workload", "detail"),
     [
-        # All pods are ready, but they are those of before the change.
+        # All pods are ready, but they are the old pods from before the change.
         (
             _workload("Deployment", {"replicas": 2}, {"observedGeneration": 1}),
             "the controller of this Deployment has not seen its last change yet",

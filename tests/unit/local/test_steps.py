@@ -1,4 +1,4 @@
-"""Which step comes next, and how long all of them take."""
+"""Which step comes next, and how long all steps take."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_plan_that_could_not_end_is_refused(steps: list[Step], message: str) -
     ("steps", "seconds"),
     [
         ([], 0),
-        ([_step("a"), _step("b")], 20),  # at once
+        ([_step("a"), _step("b")], 20),  # in parallel
         ([_step("a"), _step("b", "a")], 30),
         ([_compile("a"), _compile("b")], 30),  # one after the other
         ([_compile("a"), _step("b")], 20),

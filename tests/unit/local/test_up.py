@@ -14,18 +14,18 @@ from local.toolchain.tools import Tool
 
 @pytest.fixture
 def cold(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> dict[str, Step]:
-    """The steps by name; no registry answers, and no tool is on PATH."""
+    """The steps by name, on a machine without a reachable registry and without tools on PATH."""
     monkeypatch.setattr(network, "networks_in_use", list)
     monkeypatch.setattr(source.ImageSource.__init__, "__defaults__", (lambda _host: False,))
     monkeypatch.setattr(Tool, "on_path", lambda _: None)
     monkeypatch.setattr(machine, "missing_packages", lambda: ["mmdebstrap"])
     steps = up._planned(instance, None)
-    Plan(steps)  # refuses names that do not fit
+    Plan(steps)  # raises if names do not match
     return {step.name: step for step in steps}
 
 
 def _before(steps: dict[str, Step], name: str) -> set[str]:
-    """All that is done before a step, however indirectly."""
+    """All steps that run before a step, directly or indirectly."""
     needs = set(steps[name].needs)
     return needs.union(*(_before(steps, need) for need in needs)) if needs else set()
 

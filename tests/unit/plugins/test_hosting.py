@@ -1,4 +1,4 @@
-"""Around the language host: its shim, the search for the official host, what a program's author is shown."""
+"""The language host's shim, the search for the official host, and messages for a program's author."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stack's configuration is completed by, and what is never replaced."""
+"""Which values are added to a stack's configuration, and which are never replaced."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_every_value_is_256_random_bits() -> None:
 
 @pytest.mark.parametrize("given", ["given", ""])
 def test_a_value_that_is_present_stays_right_or_wrong(given: str) -> None:
-    """The preview judges it; `make secrets` never overwrites it."""
+    """The preview validates a present value; `make secrets` never overwrites it."""
     found = changes(sections(), {**NOTHING, "secrets": {"turn_secret": given}}, TakenOver())
     assert "secrets.turn_secret" not in settings(found)
     assert len(found) == len(NEEDED) - 1
@@ -178,7 +178,7 @@ def taken_over() -> TakenOver:
 
 
 def test_values_of_the_state_are_kept() -> None:
-    """Also those that the stack does not need today."""
+    """Secrets that the stack does not need today are also taken over."""
     taken = taken_over()
     values = present(changes(sections(OWN), NOTHING, taken))
     assert {name: values["secrets"][name] for name in taken.secrets} == taken.secrets
@@ -197,7 +197,7 @@ def test_a_given_value_wins_over_the_state_s() -> None:
 
 
 def test_a_second_takeover_changes_nothing() -> None:
-    """After an interrupt between the file and the state."""
+    """This happens after an interrupt between the write of the file and the import of the state."""
     taken = taken_over()
     values = present(changes(sections(OWN), NOTHING, taken))
     assert changes(sections(OWN), values, taken) == []

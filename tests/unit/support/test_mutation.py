@@ -95,7 +95,7 @@ def test_each_target_exists_and_has_enough_mutants() -> None:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """One module with two decisions, of which its test checks one."""
+    """One module with two decisions. Its test checks only one of them."""
     root = tmp_path / "repository"
     tests = root / "tests"
     tests.mkdir(parents=True)

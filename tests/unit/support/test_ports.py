@@ -14,7 +14,7 @@ _PRINT_FORTY = "from tests.ports import free_port; print(*(free_port() for _ in 
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> range:
-    """A range that no other test takes ports of, and that is soon used up."""
+    """A small range of ports that no other test uses."""
     monkeypatch.setattr(ports, "_FIRST", 19_000)
     monkeypatch.setattr(ports, "_LAST", 19_049)
     return range(19_000, 19_050)

@@ -19,7 +19,7 @@ Check = Callable[[], Awaitable[bool]] | Callable[[], bool]
 
 
 async def eventually(check: Check, what: str, *, within: float = 15.0) -> None:
-    """Wait in the event loop that the service runs in until `check` holds.
+    """Wait until `check` is true, in the service's own event loop.
 
     Args:
         within: seconds on the reference machine.

@@ -80,7 +80,7 @@ def service(request: pytest.FixtureRequest) -> Iterator[Caller]:
 
 
 def check_each(examples: int, strategy: st.SearchStrategy[T], check: Callable[[T], None]) -> None:
-    """Call `check` with so many examples of `strategy`."""
+    """Call `check` with this many examples of `strategy`."""
     limits = settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
     limits(given(strategy)(check))()
 

@@ -277,7 +277,7 @@ async def test_who_publishes_beyond_their_role_is_judged_at_once_and_nobody_else
 
 
 async def test_without_its_database_it_asks_livekit_to_send_again(settings: Settings) -> None:
-    # The database has no tables, which fails like no database. Without the lifespan no worker uses it.
+    # A database without tables fails like a missing database. Without the lifespan no worker uses it.
     app = create_app(settings)
     name = "stream_00000000-0000-4000-8000-000000000000_0123456789ab"
     body = json.dumps(event("room_started", name, 0)).encode()

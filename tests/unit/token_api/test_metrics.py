@@ -228,7 +228,7 @@ async def test_the_lags_say_for_how_long_something_has_waited(api: Api, receiver
     async def lags() -> bool:
         text = await scrape(api)
         waited = value(text, "token_api_inbox_lag_seconds"), value(text, "token_api_outbox_lag_seconds")
-        # The second try must have ended: if the clock advanced during it, its pause would begin after that.
+        # The second try must end before the clock advances, or its pause would begin after the advance.
         tried_twice = value(text, "token_api_inbox_events_total", outcome="put-back") == 2
         return tried_twice and waited[0] >= 600 and 500 < waited[1] <= 600
 

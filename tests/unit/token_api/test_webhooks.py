@@ -66,7 +66,7 @@ async def test_an_event_that_no_one_knows_is_taken_and_makes_no_label(client: ht
 NOW = int(time.time())
 
 
-# A signature holds the time at which it was made. As a test's name it would differ between pytest's workers.
+# A signature contains its creation time. In a test's name, it would differ between pytest's workers.
 REFUSED: dict[str, tuple[str | None, Reason]] = {
     "no header": (None, Reason.MISSING),
     "empty header": ("", Reason.MISSING),

@@ -29,7 +29,7 @@ async def test_it_makes_the_load_and_tells_each_second() -> None:
         result = await asyncio.to_thread(drive, config, on_second=seconds.append, stop=threading.Event())
     assert (result.requests, result.errors) == (50, {})
     assert result.offered_per_s == pytest.approx(20)
-    # Answers that come after the last request was due are not counted: on a busy machine some do.
+    # Responses after the time of the last request are not counted. On a busy machine there are some.
     assert 10 < result.achieved_per_s <= 20
     assert sum(second.answers for second in seconds) == 50
     assert [second.at_s for second in seconds][:2] == [1, 2]
@@ -44,7 +44,7 @@ async def test_told_to_stop_it_gives_what_was_done() -> None:
         result = await asyncio.to_thread(drive, config, on_second=lambda _: stop.set(), stop=stop)
     assert time.monotonic() - began < 60 / 2
     assert 0 < result.requests < 20 * 60 / 2
-    # Over the time until it was told; those that were under way then are not counted.
+    # The rate is over the time until the stop; requests that were in progress then are not counted.
     assert 10 < result.offered_per_s <= 21
 
 

@@ -20,7 +20,7 @@ from loadtest.targets.tokens import TokenEndpoint
 
 KEY, SECRET, SERVICE_KEY = "key", "a-secret-of-the-tests-own-0123456789", "the-service-key"
 ROOM = "load_api_test"
-# For answers that come at once, also on a busy machine.
+# A timeout for immediate responses, long enough for a busy machine.
 _PATIENT_SECONDS = 60.0
 
 

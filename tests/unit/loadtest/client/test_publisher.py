@@ -1,4 +1,4 @@
-"""Which frames a publisher owes: by its own clock, and only while the server takes its tracks."""
+"""Which frames of a publisher are due: by its own clock, and only while the server takes its tracks."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_a_link_that_is_not_what_it_claims() -> None:
 
 
 def test_links_that_failed_during_the_run() -> None:
-    """Nothing passes any more, and what viewers miss then is not the server's fault."""
+    """The links pass no more packets. The media that viewers miss then is not the server's fault."""
     dead = link(fault="the link's emulator ended, exit code -9")
     assert "links of viewers failed during the run: the link's emulator ended" in only_reason(
         evidence(viewer(video=()), links=(dead,))
@@ -163,7 +163,7 @@ def test_a_publisher_without_processor_reports_once_for_all_of_that_time(begin_s
 
 
 def test_a_publisher_that_has_not_reported_at_the_end_of_a_ramps_step() -> None:
-    """Steps are judged while clients run: what happened in the silence, it reports later or never."""
+    """Steps are judged while clients run. A silent client reports the missing time later or never."""
     silent = publisher(captured=captured_in(Recording(), 10_000, 40_000), seconds=seconds(5, 9))
     assert "creator-1, which publishes, reported on less than 90%" in only_reason(evidence(silent, viewer()))
 
@@ -336,7 +336,7 @@ def test_sharing_the_machine_is_worth_a_note() -> None:
 
 
 def report(from_s: float, to_s: float, *, captured: int, late: int = 0) -> Measured:
-    """What a publisher of 15 frames per second reports of this time."""
+    """The report of a publisher with 15 frames per second about this time."""
     due = round(15 * (to_s - from_s))
     return Measured(from_ms=from_s * 1000, to_ms=to_s * 1000, due=due, captured=captured, late=late)
 

@@ -154,7 +154,7 @@ def test_this_machine(busy_process: int) -> None:
 
 
 def test_a_node_that_hangs_does_not_keep_the_machine_from_being_sampled() -> None:
-    """A run whose machine was not sampled is invalid, and a bad server must not make it so."""
+    """Without samples of the machine a run is invalid, and a bad server must not cause that."""
     answers = threading.Event()
 
     def read(node: IPv4Address) -> NodeLoad:

@@ -1,5 +1,5 @@
-// Command pulumi-resource-kubernetes is the official Kubernetes provider of Pulumi. This package replaces the
-// provider's own main package, which embeds files that only the repository's build generates.
+// Command pulumi-resource-kubernetes is the official Kubernetes provider of Pulumi. Its own main package
+// embeds files that its repository generates and its module lacks, so this one takes its place.
 package main
 
 import (

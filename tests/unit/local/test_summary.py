@@ -36,7 +36,7 @@ _CA = Path("<state>/ca.pem")
 
 def _shown_in_the_readme() -> list[str]:
     after = dropwhile(
-        lambda line: not line.endswith("At the end stands:"),
+        lambda line: not line.endswith("At the end it prints:"),
         (CHECKOUT / "README.md").read_text().splitlines(),
     )
     block = list(dropwhile(lambda line: line != "```", after))[1:]

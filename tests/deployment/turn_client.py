@@ -9,7 +9,7 @@ import hmac
 import ssl
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,10 +17,6 @@ from aioice import stun, turn
 
 _LIFETIME_SECONDS = 600
 _ANSWER_SECONDS = 10.0
-# The answer while the server still has an earlier client's allocation for the same client port. RFC 8656
-# (section 7.4) lets the client try another port. Earlier tries stay open, so each one has a new port.
-_ALLOCATION_MISMATCH = 437
-_ALLOCATE_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -136,16 +132,9 @@ async def allocate(
         ssl.SSLCertVerificationError: its certificate is not good.
         TimeoutError: no answer.
     """
-    async with AsyncExitStack() as clients:
-        for tries_left in reversed(range(_ALLOCATE_TRIES)):
-            client = await clients.enter_async_context(_client(server, given, trust))
-            try:
-                relayed = await _answered(client.connect())
-                break
-            except Refused as refused:
-                if refused.code != _ALLOCATION_MISMATCH or not tries_left:
-                    raise
+    async with _client(server, given, trust) as client:
         received = _Received()
+        relayed = await _answered(client.connect())
         client.receiver = received
         yield Allocation(client, relayed, received)
         await client.delete()

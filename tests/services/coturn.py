@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+from redis import Redis
 
 from common.waiting import wait_until
 from livekit_platform.config import PlatformConfig
@@ -62,6 +63,14 @@ class TurnPod:
         with self._running("redis", [*redis_server, str(file), "--port", str(self.reports_port)]):
             wait_until(self.socket.exists, timeout=scaled(20), describe="Redis to listen", interval=0.05)
             yield
+
+    def is_followed(self) -> bool:
+        """Whether the exporter has subscribed to coturn's messages. Earlier messages are lost.
+
+        Redis answers PUBLISH with the number of subscribers. The exporter ignores this channel.
+        """
+        with Redis(unix_socket_path=str(self.socket)) as client:
+            return int(client.publish("turn/test", "")) > 0
 
     @contextmanager
     def coturn(self) -> Iterator[subprocess.Popen[bytes]]:

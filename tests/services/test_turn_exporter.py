@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
@@ -35,6 +34,7 @@ def running(pod: TurnPod) -> Iterator[TurnPod]:
     """All of them run, in the order of the chart."""
     with pod.redis(), pod.exporter(), pod.coturn():
         _wait(pod, turn_up=1)
+        _wait_until(pod.is_followed, "the exporter to subscribe")
         yield pod
 
 
@@ -139,8 +139,6 @@ async def test_without_the_redis_there_is_no_figure_rather_than_a_wrong_one(pod:
         _wait_until(lambda: _allocations(pod) == {}, "no figure any more")
         with pod.redis(), pod.coturn():
             _wait(pod, turn_up=1)
-            async with asyncio.timeout(scaled(_SECONDS)):
-                # What is published before the exporter has come back, nobody hears.
-                while not pod.metrics()["turn_allocations_created_total{udp}"]:
-                    async with allocate(pod.server("udp"), credentials(SECRET)):
-                        pass
+            _wait_until(pod.is_followed, "the exporter to subscribe again")
+            async with allocate(pod.server("udp"), credentials(SECRET)):
+                _wait(pod, **{"turn_allocations_created_total{udp}": 1})

@@ -12,7 +12,8 @@ import hypothesis
 import pytest
 
 from loadtest.net.namespace import treat_sigterm_as_interrupt
-from tests import running
+from tests import failure_report, running
+from tests.deployment.kubectl import Kubectl
 from tests.running import ClusterAccess, RunningStack
 from tests.support import speed
 from tests.support.layer_times import LayerTimes
@@ -106,6 +107,10 @@ def stack(pytestconfig: pytest.Config) -> RunningStack:
 @pytest.fixture(scope="session")
 def cluster(stack: RunningStack) -> ClusterAccess:
     """The cluster that the stack is deployed on."""
+    return _access(stack)
+
+
+def _access(stack: RunningStack) -> ClusterAccess:
     kubectl = shutil.which("kubectl")
     assert kubectl, "run the tests by `make test`, which puts this checkout's tools on PATH"
     return ClusterAccess(
@@ -120,6 +125,23 @@ def disruptive(cluster: ClusterAccess) -> None:
     """For a test that breaks things on purpose: it refuses a cluster that is not ours to break."""
     if not cluster.made_here:
         pytest.fail("this test disrupts its cluster, and this one was not made by local/")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add to a failure what an engineer would look up next."""
+    report = yield
+    if report.failed:
+        stack = item.config.stash.get(_STACK, None)
+        kubectl, namespaces = None, []
+        if stack is not None and "stack" in getattr(item, "fixturenames", []):
+            kubectl = Kubectl(_access(stack))
+            scratch = getattr(item, "funcargs", {}).get("scratch")
+            namespaces = [stack.outputs.namespace, *([scratch] if scratch else [])]
+        report.sections.extend(failure_report.sections(item, kubectl, namespaces))
+    return report
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.deployment.conftest import disruptive_session, kubectl, node_names, nodes, platform, scratch
-from tests.e2e.conftest import client_network, measured, outputs, pytest_runtest_makereport
+from tests.e2e.conftest import client_network, measured, outputs
 
 __all__ = [
     "client_network",
@@ -14,6 +14,5 @@ __all__ = [
     "nodes",
     "outputs",
     "platform",
-    "pytest_runtest_makereport",
     "scratch",
 ]

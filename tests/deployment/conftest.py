@@ -1,9 +1,9 @@
-"""Fixtures of the deployment tests, and what a failed one shows."""
+"""Fixtures of the deployment tests."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 
 import pytest
 import testinfra.host
@@ -11,8 +11,6 @@ import testinfra.host
 from tests.deployment.kubectl import Kubectl
 from tests.deployment.node_backend import node_host
 from tests.running import ClusterAccess, RunningStack
-
-_SHOWN_LINES = 40
 
 
 @pytest.fixture(scope="session")
@@ -56,29 +54,3 @@ def scratch(kubectl: Kubectl, request: pytest.FixtureRequest) -> Iterator[str]:
     name = f"test-{request.path.stem.removeprefix('test_').replace('_', '-')}-{os.getpid()}"
     with kubectl.namespace(name, wait=False):
         yield name
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A failure comes with what an engineer would look up next, of every namespace the test looked at."""
-    report = yield
-    used = getattr(item, "funcargs", {})
-    kubectl = used.get("kubectl")
-    if report.failed and isinstance(kubectl, Kubectl):
-        for namespace in filter(None, [used.get("platform"), used.get("scratch")]):
-            report.sections.extend(_evidence(kubectl, namespace))
-        report.sections.append(("to reproduce", f"python3 -m local run -- python -m pytest '{item.nodeid}'"))
-    return report
-
-
-def _evidence(kubectl: Kubectl, namespace: str) -> Iterator[tuple[str, str]]:
-    for title, words in {
-        "pods": ["get", "pods", "-o", "wide"],
-        "events": ["get", "events", "--sort-by=.lastTimestamp"],
-        "logs": ["logs", "--all-containers", "--prefix", "--tail=15", "-l", "!none"],
-    }.items():
-        done = kubectl("-n", namespace, *words, check=False)
-        lines = (done.stdout or done.stderr).splitlines()
-        yield f"{title} of namespace {namespace}", "\n".join(lines[-_SHOWN_LINES:])

@@ -1,10 +1,8 @@
-"""Fixtures of the call tests, the table of figures, and what a failed call shows."""
+"""Fixtures of the call tests, and the table of figures."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable, Generator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Protocol
 
 import pytest
@@ -15,7 +13,6 @@ from tests.e2e.call import CallResult
 from tests.e2e.report import MeasuredCall, properties, table
 
 _MEASURED = pytest.StashKey[list[MeasuredCall]]()
-_SHOWN_LOG_CHARACTERS = 6000
 
 
 class HasOutputs(Protocol):
@@ -54,21 +51,6 @@ def measured(
             record_property(key, value)
 
     return hand_in
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
-    if report.failed:
-        logs = getattr(item, "funcargs", {}).get("tmp_path")
-        for log in sorted(logs.glob("*.log")) if isinstance(logs, Path) else []:
-            report.sections.append(
-                (f"log of client {log.stem}", log.read_text(errors="replace")[-_SHOWN_LOG_CHARACTERS:])
-            )
-        report.sections.append(("to reproduce", shlex.join(["python", "-m", "pytest", item.nodeid])))
-    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -21,7 +21,7 @@ _CACHE_GIB = 17  # after a cold run: Go's caches 12, ours 4 (images, root file s
 _STATE_GIB = 6  # two nodes' disks take 5.2
 _MEMORY_GIB = 4  # two nodes with a control plane take about 2 GiB, a Go linker another 1.5
 _GO = (1, 25)
-# The newest that a go.mod in toolchain/go asks for; a Go that may fetches it itself.
+# The version that toolchain/go/go.mod requires. Go downloads it itself if GOTOOLCHAIN allows that.
 _GO_OF_MODULES = (1, 26)
 
 # Program to the Debian package that has it: what `make up` installs itself.

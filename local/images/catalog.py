@@ -182,7 +182,7 @@ def kubernetes_version() -> str:
 
 def etcd_tag() -> str:
     """The registry numbers builds of one etcd version; the first is -0."""
-    etcd = GoTool("kubernetes", ".", go_tools.ETCD_MODULE).version
+    etcd = GoTool("kubernetes", "./kubernetes", go_tools.ETCD_MODULE).version
     return f"{etcd.removeprefix('v')}-0"
 
 

@@ -39,7 +39,7 @@ def elsewhere(tmp_path: Path) -> Path:
     """The token API's package as another checkout has it: other times, modes and order, and byte code."""
     copy = tmp_path / "another" / "checkout" / "token_api"
     copy.mkdir(parents=True)
-    shutil.copytree(PAUSE.sources, copy.parent / "go" / PAUSE.name)
+    shutil.copytree(go_tools._SOURCES, copy.parent / "go")
     for path in sorted(_TOKEN_API.rglob("*"), reverse=True):
         if path.is_file() and "__pycache__" not in path.parts:
             target = copy / path.relative_to(_TOKEN_API)

@@ -14,10 +14,11 @@ from local.images.catalog import DebianFile, Image, Part, Program, PythonPackage
 from local.images.debian import Rootfs
 from local.images.oci import Descriptor, Store
 from local.paths import cache_dir
+from local.toolchain import go_tools
 from local.toolchain.go_tools import GoTool
 
-_TOOL = GoTool("pause", ".", "")
-_OTHER_TOOL = GoTool("coredns", ".", "github.com/coredns/coredns")
+_TOOL = GoTool("pause", "./pause", "")
+_OTHER_TOOL = GoTool("coredns", "./coredns", "github.com/coredns/coredns")
 
 
 @pytest.fixture
@@ -96,21 +97,24 @@ def test_packages_are_known_by_their_pins(tmp_path: Path) -> None:
 def test_a_tool_is_known_by_its_sources_pins_and_flags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Elsewhere(GoTool):
-        @property
-        def sources(self) -> Path:
-            return tmp_path
-
+    monkeypatch.setattr(go_tools, "_SOURCES", tmp_path)
     (tmp_path / "go.mod").write_text("require example.org/a v1.2.3\n")
-    tool = Elsewhere("a", ".", "example.org/a")
-    keys = [tool.key, Elsewhere("a", "./cmd", "example.org/a").key]
-    keys.append(Elsewhere("a", ".", "example.org/a", ("main.version",)).key)
-    keys.append(Elsewhere("a", ".", "example.org/a", settings=("main.x=1",)).key)
-    (tmp_path / "main.go").write_text("package main\n")
+    (tmp_path / "go.sum").write_text("")
+    tool = GoTool("a", "./a", "example.org/a")
+    keys = [tool.key, GoTool("a", "./a/cmd", "example.org/a").key]
+    keys.append(GoTool("a", "./a", "example.org/a", ("main.version",)).key)
+    keys.append(GoTool("a", "./a", "example.org/a", settings=("main.x=1",)).key)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/main.go").write_text("package main\n")
     keys.append(tool.key)
     (tmp_path / "go.mod").write_text("require example.org/a v1.2.4\n")
     keys.append(tool.key)
+    (tmp_path / "go.sum").write_text("example.org/a v1.2.4 h1:0=\n")
+    keys.append(tool.key)
     assert len(set(keys)) == len(keys)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/main.go").write_text("package main\n")
+    assert tool.key == keys[-1], "another program's source does not change this one's key"
 
 
 def test_a_layer_is_made_once_for_all_images(source: Path, written: list[Part]) -> None:

@@ -227,7 +227,7 @@ def test_tags_are_the_pinned_versions() -> None:
         (image,) = [i for i in catalog.all_images() if i.repository.endswith(f"/{name}")]
         return image
 
-    go_mod = (CHECKOUT / "local/toolchain/go/kubernetes/go.mod").read_text()
+    go_mod = (CHECKOUT / "local/toolchain/go/go.mod").read_text()
     for name, module, tag in (
         ("kube-apiserver", "k8s.io/kubernetes", r"\1"),
         ("etcd", "go.etcd.io/etcd/server/v3", r"\1-0"),

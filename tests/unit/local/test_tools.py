@@ -100,10 +100,9 @@ def test_links_of_our_own_are_not_taken_for_the_machine_s(
 
 
 @pytest.mark.parametrize("tool", _ALL, ids=lambda tool: tool.name)
-def test_every_tool_is_pinned_by_a_go_mod_and_a_go_sum_of_its_own(tool: GoTool) -> None:
+def test_every_tool_has_a_pinned_version(tool: GoTool) -> None:
     if tool.module:
         assert tool.version.startswith("v")
-        assert (tool.sources / "go.sum").stat().st_size > 0
         for stamp in tool.stamps:
             assert f"-X {stamp}={tool.version}" in tool.ldflags
     else:
@@ -117,5 +116,5 @@ def test_no_two_tools_share_a_directory() -> None:
 
 
 def test_a_module_that_is_not_required_is_named() -> None:
-    with pytest.raises(ValueError, match=r"pause/go\.mod does not require example\.org/nothing"):
-        _ = GoTool("pause", ".", "example.org/nothing").version
+    with pytest.raises(ValueError, match=r"go/go\.mod does not require example\.org/nothing"):
+        _ = GoTool("pause", "./pause", "example.org/nothing").version

@@ -2,6 +2,10 @@
 // shell tools: it looks at the name it was called by and runs that component. One binary of
 // about 200 MB takes the place of eight that together weigh 700 MB and compile for longer,
 // since all of them share the same machinery.
+
+// Kubernetes 1.35 is tested with the runtime defaults of Go 1.25.
+//go:debug default=go1.25
+
 package main
 
 import (

@@ -1,3 +1,0 @@
-module livekit-platform.local/pause
-
-go 1.25.0

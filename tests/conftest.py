@@ -20,7 +20,8 @@ from tests.support.layer_times import LayerTimes
 from tests.support.layers import LAYERS, Part, layer_of, part_of
 
 _STACK = pytest.StashKey[RunningStack]()
-_STARTED_HERE = pytest.StashKey[bool]()
+# Whether this session takes the stack down at its end.
+_TAKE_DOWN = pytest.StashKey[bool]()
 
 # A busy machine is no bug: hypothesis judges what an example does, not how long it takes.
 hypothesis.settings.register_profile("platform", deadline=None)
@@ -31,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--part",
         choices=[part.value for part in Part],
-        help="run only the isolated tests, or only those that use the stack or measure time",
+        help="run only the tests of this part; see `Part` in tests/support/layers.py",
     )
     parser.addoption("--layer-times", type=Path, help="append the time per layer to this file of JSON lines")
 
@@ -62,8 +63,8 @@ def _place(item: pytest.Item) -> int:
 
 
 def _part(item: pytest.Item) -> Part:
-    alone = item.get_closest_marker("alone") is not None
-    return part_of(item.nodeid, getattr(item, "fixturenames", []), alone=alone)
+    markers = {marker.name for marker in item.iter_markers()}
+    return part_of(item.nodeid, getattr(item, "fixturenames", []), markers)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -90,17 +91,17 @@ def stack(pytestconfig: pytest.Config) -> RunningStack:
         capture = pytestconfig.pluginmanager.getplugin("capturemanager")
         assert capture is not None
         by_the_suite = os.environ.get(running.STARTED_BY_THE_SUITE)
-        if by_the_suite is not None:
-            pytestconfig.stash[_STARTED_HERE] = by_the_suite == "yes"
-        else:
+        # The suite takes its stack down itself, after the last session.
+        pytestconfig.stash[_TAKE_DOWN] = False
+        if by_the_suite is None:
             # Print this, because minutes without output look like a hang.
             with capture.global_and_fixture_disabled():
                 print("\nbringing the stack up …", flush=True)
                 # Set this first, so that a stack is also taken down if its start fails half-way.
-                pytestconfig.stash[_STARTED_HERE] = not running.is_running()
+                pytestconfig.stash[_TAKE_DOWN] = not running.is_running()
                 running.up()
-        outputs = running.read_outputs()
-        pytestconfig.stash[_STACK] = RunningStack(outputs, pytestconfig.stash[_STARTED_HERE])
+        started_here = by_the_suite == "yes" or pytestconfig.stash[_TAKE_DOWN]
+        pytestconfig.stash[_STACK] = RunningStack(running.read_outputs(), started_here)
     return pytestconfig.stash[_STACK]
 
 
@@ -150,5 +151,5 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
     try:
         yield
     finally:
-        if session.config.stash.get(_STARTED_HERE, False) and running.is_running():
+        if session.config.stash.get(_TAKE_DOWN, False) and running.is_running():
             running.down()

@@ -10,6 +10,8 @@ from common.commands import CommandFailed
 from common.waiting import wait_until
 from tests.deployment.kubectl import SLEEP, Kubectl
 
+pytestmark = pytest.mark.own_namespace
+
 _SERVE = "mkdir /www && echo served > /www/index.html && exec httpd -f -p 8080 -h /www"
 
 

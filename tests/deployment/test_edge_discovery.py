@@ -15,6 +15,8 @@ from tests.deployment.kubectl import Kubectl
 from tests.running import RunningStack
 from tests.websocket import echoes
 
+pytestmark = pytest.mark.own_namespace
+
 SERVERS = ("server-a", "server-b")
 # Until Kubernetes kills what does not end by itself: its first process hears no SIGTERM.
 _STOPS_SECONDS = 40

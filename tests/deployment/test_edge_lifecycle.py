@@ -20,6 +20,8 @@ from tests.deployment.kubectl import Kubectl
 from tests.running import RunningStack
 from tests.websocket import echoes
 
+pytestmark = pytest.mark.own_namespace
+
 # Enough connections that each of HAProxy's threads has some.
 _CONNECTIONS = 8
 

@@ -11,6 +11,8 @@ from common.processes import Process, process_of
 from tests.deployment.kubectl import Kubectl
 from tests.deployment.owners import is_left_over, labels_of, own_labels
 
+pytestmark = pytest.mark.own_namespace
+
 
 @pytest.fixture
 def dead() -> Process:

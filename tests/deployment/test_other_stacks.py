@@ -22,6 +22,8 @@ from tests.completed_secrets import complete_secrets
 from tests.deployment.kubectl import Kubectl
 from tests.running import CHECKOUT, ClusterAccess, RunningStack
 
+pytestmark = pytest.mark.own_namespace
+
 _CERT_MANAGER = "github.com/cert-manager/cert-manager"
 _PROJECT = "livekit-platform"
 _PREVIEWED = ("staging", "production")

@@ -129,6 +129,7 @@ def test_keys_on_this_machine_are_readable_by_their_owner_only(
     assert checkout not in state.parents, "`git clean` would lose the keys"
 
 
+@pytest.mark.alone
 def test_up_again_is_quick_and_changes_nothing(
     platform: str, kubectl: Kubectl, record_property: Callable[[str, object], None]
 ) -> None:

@@ -13,6 +13,8 @@ from tests.deployment.image_registry import LOOPBACK, Registry
 from tests.deployment.kubectl import Kubectl
 from tests.running import CHECKOUT
 
+pytestmark = pytest.mark.own_namespace
+
 
 @pytest.fixture(scope="module")
 def registry(kubectl: Kubectl, scratch: str, node_names: list[str], disruptive_session: None) -> Registry:

@@ -17,6 +17,8 @@ from tests.deployment.node_backend import node_host
 from tests.redis_trio import FAILOVER_MS, PODS, RedisTrio, deploy
 from tests.support.speed import scaled
 
+pytestmark = pytest.mark.own_namespace
+
 # Silence, a vote and a promotion would take half of it.
 _WATCHED_SECONDS = 2 * (FAILOVER_MS / 1000 + 5)
 _PORTS = (6379, 26379)

@@ -44,6 +44,8 @@ from loadtest.targets.outputs import StackOutputs
 from loadtest.targets.tokens import make_admission
 from tests.e2e.call import room_name
 
+pytestmark = pytest.mark.alone
+
 _SECONDS = 30.0
 _BACK_SECONDS = 20.0
 _STILL_MS = 2500.0  # for so long an end is frozen or dead

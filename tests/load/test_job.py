@@ -208,6 +208,7 @@ def test_two_pods_give_one_report_and_leave_nothing(
     assert what_is_left(kubectl, stack) == []
 
 
+@pytest.mark.long
 def test_a_pod_that_is_killed_is_a_failed_check_and_the_other_goes_on(
     running: Running, stack: RunningStack, kubectl: Kubectl, disruptive: None
 ) -> None:
@@ -247,6 +248,7 @@ def test_a_pod_that_the_cluster_ends_is_one_too_with_what_it_saw_until_then(
     assert what_is_left(kubectl, stack) == []
 
 
+@pytest.mark.long
 def test_an_interrupted_run_reports_what_there_is(
     running: Running, stack: RunningStack, kubectl: Kubectl
 ) -> None:

@@ -146,6 +146,7 @@ def test_turn_that_is_off(without_media: _WithoutMedia) -> None:
     assert ended.shows("and at TURN")
 
 
+@pytest.mark.long
 def test_a_server_that_is_held_at_a_twentieth_of_a_processor(tmp_path: Path) -> None:
     """It is the server that does not keep up, so the run is valid, and failed.
 
@@ -225,6 +226,7 @@ def test_a_publisher_that_dies(bad_publishers: _BadPublishers) -> None:
     assert "viewers: longest_freeze_ms ≤ 3000" in ended.missed, "nobody saw anything any more"
 
 
+@pytest.mark.long
 def test_a_link_with_twice_the_delay_that_it_claims(server: LiveKitServer, tmp_path: Path) -> None:
     """The additional way is of the test's own: a second emulator in the calibrated links' router."""
     settings = {**_no_links(), "viewers.count": 1}

@@ -16,6 +16,8 @@ from tests.manifests.rendering import Case, Manifest, secrets_of
 from tests.running import ClusterAccess
 from tests.unit.infra.program import Deployment
 
+pytestmark = pytest.mark.own_namespace
+
 
 @dataclass(frozen=True)
 class _DryRun:

@@ -7,7 +7,7 @@ reference machine and are scaled by the machine's measured slowness (`tests.supp
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -23,10 +23,12 @@ _WIDTH = 100
 
 
 class Part(Enum):
-    """The two parts of `make test`."""
+    """The parts of `make test`. All but ALONE run at the same time, each in its own pytest session."""
 
-    ISOLATED = "isolated"  # on two workers, while the stack starts
-    STACK = "stack"  # one test at a time: tests share the stack, or measure time
+    ISOLATED = "isolated"  # needs no stack; on two workers
+    OWN_NAMESPACE = "own-namespace"  # uses the cluster, but changes only namespaces of its own
+    PLATFORM = "platform"  # uses or changes the deployed platform; one test at a time
+    ALONE = "alone"  # measures time or calls; runs last, one test at a time, and nothing runs next to it
 
 
 @dataclass(frozen=True)
@@ -34,33 +36,32 @@ class Layer:
     """One directory of tests.
 
     Attributes:
-        budget: seconds for `make test` on the reference machine, without tests that are marked `long`. For an
-            isolated layer: the sum over both workers.
-        isolated: whether its tests may run next to others. Those that use the fixture `stack` or are marked
-            `alone` never do.
+        budget: seconds for `make test` on the reference machine, without tests that are marked `long`. It is
+            the sum over all processes that run at the same time.
+        part: the part of its tests, unless a fixture or a marker says otherwise; see `part_of`.
     """
 
     name: str
     budget: float
-    isolated: bool = False
+    part: Part
 
 
 # From fast and narrow to slow and wide: a reader fixes the narrowest failure first.
 LAYERS = (
-    Layer("unit", 450, isolated=True),
-    Layer("images", 60, isolated=True),
-    Layer("manifests", 90, isolated=True),
-    Layer("services", 40, isolated=True),
-    Layer("stack_secrets", 100, isolated=True),
+    Layer("unit", 450, Part.ISOLATED),
+    Layer("images", 60, Part.ISOLATED),
+    Layer("manifests", 90, Part.ISOLATED),
+    Layer("services", 40, Part.ISOLATED),
+    Layer("stack_secrets", 100, Part.ISOLATED),
     # Mostly waits, which do not take longer on a slow machine: 281 s at slowness 1.49, 284 s at 1.05.
-    Layer("token_api", 285, isolated=True),
-    Layer("network", 90),
-    Layer("plugins", 85),
-    Layer("deployment", 370),
-    Layer("e2e", 190, isolated=True),
-    Layer("load", 310),
-    Layer("chaos", 65),
-    Layer("teardown", 40),
+    Layer("token_api", 285, Part.ISOLATED),
+    Layer("network", 90, Part.ALONE),
+    Layer("plugins", 85, Part.OWN_NAMESPACE),
+    Layer("deployment", 370, Part.PLATFORM),
+    Layer("e2e", 190, Part.ISOLATED),
+    Layer("load", 310, Part.ALONE),
+    Layer("chaos", 65, Part.ALONE),
+    Layer("teardown", 40, Part.ALONE),
 )
 _BY_NAME = {layer.name: layer for layer in LAYERS}
 
@@ -83,15 +84,21 @@ def layer_of(nodeid: str) -> Layer:
     return _BY_NAME[nodeid.split("/")[1]]
 
 
-def part_of(nodeid: str, fixtures: Iterable[str], *, alone: bool) -> Part:
+def part_of(nodeid: str, fixtures: Container[str], markers: Container[str]) -> Part:
     """In which part of `make test` a test runs.
 
     Args:
         fixtures: names of all fixtures that the test uses, directly or not.
-        alone: whether the test is marked so, because it measures time.
+        markers: names of its markers, of which `alone` and `own_namespace` matter.
     """
-    isolated = layer_of(nodeid).isolated and "stack" not in fixtures and not alone
-    return Part.ISOLATED if isolated else Part.STACK
+    part = layer_of(nodeid).part
+    if part is Part.ALONE or "alone" in markers:
+        return Part.ALONE
+    if part is Part.ISOLATED and "stack" not in fixtures:
+        return Part.ISOLATED
+    if part is Part.OWN_NAMESPACE or "own_namespace" in markers:
+        return Part.OWN_NAMESPACE
+    return Part.PLATFORM
 
 
 class Ledger:

@@ -1,9 +1,11 @@
-"""`make test` and `make test-all`: both parts of the suite, with the stack starting beside the first one.
+"""`make test` and `make test-all`: lint and all parts of the tests, each part in a pytest session.
 
 1. `python3 -m local up` starts in the background.
-2. Lint, types, then the isolated tests, on two workers.
-3. When the stack is up: the tests that use it or that measure time, one after another.
-4. The stack is taken down if this run started it. A table shows the time per layer.
+2. Lint and types; then the isolated tests, on two workers.
+3. When the stack is up, even if isolated tests still run: the tests that use the cluster, in two sessions, of which
+   one changes only namespaces of its own and the other one uses the platform.
+4. When all of these have ended: the tests that measure time, one after another.
+5. The stack is taken down if this run started it. A table shows the time per layer.
 
 A failure in one part does not stop the next one. The exit code is 0 only if everything passed.
 """
@@ -19,7 +21,7 @@ import tempfile
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +32,8 @@ from tests.support import layers, speed
 from tests.support.layers import LAYERS, Part
 
 _WORKERS = 2
+# Sessions that run at the same time share the processor, so their time limits are longer by this factor.
+_SHARED_PROCESSOR = 2.0
 _LINT = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
@@ -39,7 +43,22 @@ _NO_TESTS_COLLECTED = 5
 _SHOWN_LOG_LINES = 40
 # Expected seconds on the reference machine, printed before steps without a budget.
 _EXPECTED_LINT_SECONDS = 50.0
-_EXPECTED_STACK_SECONDS = 150.0
+
+
+@dataclass(frozen=True)
+class Session:
+    """A pytest session that runs one part of the tests, and the log of its output."""
+
+    part: Part
+    process: subprocess.Popen[bytes]
+    log: Path | None
+
+    def show(self) -> None:
+        """Print the log of a session that has ended."""
+        if self.log is not None:
+            print(f"\n== output of the {self.part.value} tests ==", flush=True)
+            sys.stdout.buffer.write(self.log.read_bytes())
+            sys.stdout.flush()
 
 
 @dataclass
@@ -60,13 +79,15 @@ class Suite:
     def stack_log(self) -> Path:
         return self.scratch / "up.log"
 
+    def log(self, part: Part) -> Path:
+        return self.scratch / f"{part.value}.log"
+
     def junit(self, part: Part) -> Path:
         return self.scratch / f"{part.value}.xml"
 
     def measure_speed(self) -> None:
         """Measure the machine's slowness and keep the highest value so far, because other load varies."""
         self.slowness = max(self.slowness, speed.measure())
-        os.environ[speed.VARIABLE] = f"{self.slowness:.3f}"
 
     @contextmanager
     def step(self, name: str, expected: float) -> Iterator[None]:
@@ -78,14 +99,20 @@ class Suite:
         finally:
             self.seconds[name] = time.monotonic() - started
 
-    def command(self, what: str, argv: Sequence[str], accepted: Sequence[int] = (0,)) -> None:
+    def command(self, what: str, argv: Sequence[str]) -> None:
         """Run a command with its output shown; a wrong exit code is a failure of the suite."""
-        code = _run(argv)
+        self.judge(what, _run(argv))
+
+    def judge(self, what: str, code: int, accepted: Sequence[int] = (0,)) -> None:
         if code not in accepted:
             self.failures.append(f"{what} exited with {code}")
 
-    def tests(self, part: Part, *words: str) -> None:
-        """Run one part of the tests."""
+    def session(self, part: Part, *words: str, log: Path | None = None) -> Session:
+        """Start a pytest session for one part of the tests.
+
+        Args:
+            log: a file for the output; without it, the output is shown.
+        """
         argv = [
             *(sys.executable, "-m", "pytest", f"--part={part.value}"),
             # With "=": pytest takes a path that follows an option which it does not know yet for a test.
@@ -93,7 +120,41 @@ class Suite:
             *(("-m", self.select) if self.select else ()),
             *words,
         ]
-        self.command(f"the {part.value} tests", argv, (0, _NO_TESTS_COLLECTED))
+        shared = 1.0 if part is Part.ALONE else _SHARED_PROCESSOR
+        env = {**os.environ, speed.VARIABLE: f"{max(1.0, self.slowness) * shared:.3f}"}
+        with ExitStack() as files:
+            output = None if log is None else files.enter_context(log.open("wb"))
+            process = subprocess.Popen(
+                argv,
+                cwd=running.CHECKOUT,
+                env=env,
+                stdout=output,
+                stderr=None if log is None else subprocess.STDOUT,
+            )
+        return Session(part, process, log)
+
+    def finish(self, sessions: Sequence[Session]) -> None:
+        """Wait until all sessions have ended."""
+        for session in sessions:
+            code = session.process.wait()
+            session.show()
+            self.judge(f"the {session.part.value} tests", code, (0, _NO_TESTS_COLLECTED))
+
+
+@contextmanager
+def _ended(sessions: Sequence[Session]) -> Iterator[None]:
+    """End all sessions if the block is interrupted.
+
+    A Ctrl-C also reaches the sessions, but a SIGTERM reaches only this process.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        for session in sessions:
+            session.process.terminate()
+        for session in sessions:
+            session.process.wait()
+        raise
 
 
 def _run(argv: Sequence[str]) -> int:
@@ -136,20 +197,18 @@ def _stack_in_the_background(suite: Suite) -> Iterator[subprocess.Popen[bytes]]:
                 running.down()
 
 
-def _wait_for_the_stack(suite: Suite, process: subprocess.Popen[bytes]) -> bool:
-    with suite.step("wait for the stack", 0.0 if process.poll() is not None else _EXPECTED_STACK_SECONDS):
-        code = process.wait()
+def _stack_is_up(suite: Suite, process: subprocess.Popen[bytes]) -> bool:
+    """Wait for `up`. If it failed, show the end of its output."""
+    code = process.wait()
+    suite.judge("`python3 -m local up`", code)
     if code != 0:
-        suite.failures.append(f"`python3 -m local up` exited with {code}")
         lines = suite.stack_log.read_text(errors="replace").splitlines()
         print("\n".join(lines[-_SHOWN_LOG_LINES:]), flush=True)
     return code == 0
 
 
-def _expected(part: Part) -> float:
-    isolated = part is Part.ISOLATED
-    seconds = sum(layer.budget for layer in LAYERS if layer.isolated is isolated)
-    return seconds / (_WORKERS if isolated else 1)
+def _expected(*parts: Part) -> float:
+    return sum(layer.budget for layer in LAYERS if layer.part in parts)
 
 
 def merged_junit(reports: Sequence[Path]) -> ET.ElementTree[ET.Element]:
@@ -169,13 +228,23 @@ def run(suite: Suite, junit: Path | None) -> int:
         with suite.step("lint and types", _EXPECTED_LINT_SECONDS):
             for argv in _LINT:
                 suite.command(argv[0], [sys.executable, "-m", *argv])
-        with suite.step("isolated tests", _expected(Part.ISOLATED)):
-            suite.tests(Part.ISOLATED, "-n", str(_WORKERS), "--dist=loadfile", "--no-loadscope-reorder")
+        beside = (Part.ISOLATED, Part.OWN_NAMESPACE, Part.PLATFORM)
+        with suite.step(f"tests: {', '.join(part.value for part in beside)}", _expected(*beside) / _WORKERS):
+            workers = ("-n", str(_WORKERS), "--dist=loadfile", "--no-loadscope-reorder")
+            sessions: list[Session] = []
+            with _ended(sessions):
+                sessions.append(suite.session(Part.ISOLATED, *workers))
+                up = _stack_is_up(suite, stack)
+                if up:
+                    suite.seconds["until the stack was up"] = time.monotonic() - started
+                    sessions += [suite.session(part, log=suite.log(part)) for part in beside[1:]]
+                suite.finish(sessions)
         suite.measure_speed()
-        if _wait_for_the_stack(suite, stack):
-            suite.measure_speed()
-            with suite.step("tests on the stack", _expected(Part.STACK)):
-                suite.tests(Part.STACK)
+        if up:
+            with suite.step(f"tests: {Part.ALONE.value}", _expected(Part.ALONE)):
+                alone = [suite.session(Part.ALONE)]
+                with _ended(alone):
+                    suite.finish(alone)
     suite.measure_speed()
     _report(suite, time.monotonic() - started)
     if junit is not None:
@@ -199,7 +268,7 @@ def _report(suite: Suite, total: float) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.support.suite", description=__doc__)
     parser.add_argument("--all", action="store_true", help="also run the tests that are marked `long`")
-    parser.add_argument("--junit", type=Path, help="write a JUnit report of both parts to this file")
+    parser.add_argument("--junit", type=Path, help="write a JUnit report of all parts to this file")
     arguments = parser.parse_args()
     treat_sigterm_as_interrupt()
     with tempfile.TemporaryDirectory(prefix="livekit-platform-tests-") as scratch:

@@ -27,15 +27,24 @@ def test_every_directory_with_tests_is_a_layer() -> None:
     assert directories == {layer.name for layer in LAYERS}
 
 
-def test_a_test_that_uses_the_stack_is_not_isolated() -> None:
-    nodeid = "tests/manifests/test_server_side.py::test_it"
-    assert part_of(nodeid, ["tmp_path"], alone=False) is Part.ISOLATED
-    assert part_of(nodeid, ["tmp_path", "stack"], alone=False) is Part.STACK
-
-
-def test_a_test_that_measures_time_is_not_isolated() -> None:
-    assert part_of("tests/network/test_links.py::test_it", [], alone=False) is Part.STACK
-    assert part_of("tests/e2e/test_client_life.py::test_it", [], alone=True) is Part.STACK
+@pytest.mark.parametrize(
+    ("file", "fixtures", "markers", "part"),
+    [
+        ("manifests/test_server_side", ["tmp_path"], [], Part.ISOLATED),
+        ("manifests/test_server_side", ["stack"], [], Part.PLATFORM),
+        ("manifests/test_server_side", ["stack"], ["own_namespace"], Part.OWN_NAMESPACE),
+        ("plugins/test_language_host", [], [], Part.OWN_NAMESPACE),
+        ("deployment/test_edge", [], [], Part.PLATFORM),
+        ("deployment/test_redis", [], ["own_namespace"], Part.OWN_NAMESPACE),
+        ("deployment/test_platform", [], ["alone"], Part.ALONE),
+        ("network/test_links", [], [], Part.ALONE),
+        ("e2e/test_client_life", [], ["alone"], Part.ALONE),
+    ],
+)
+def test_fixtures_and_markers_decide_the_part(
+    file: str, fixtures: list[str], markers: list[str], part: Part
+) -> None:
+    assert part_of(f"tests/{file}.py::test_it", fixtures, markers) is part
 
 
 def test_an_unknown_directory_has_no_layer() -> None:
@@ -52,7 +61,7 @@ def test_the_ledger_adds_up_phases_and_counts_tests_once() -> None:
     assert ledger.spent == [Spent("unit", 3.75, 2), Spent("e2e", 4.0, 1)]
 
 
-def test_times_of_both_parts_are_added_up(tmp_path: Path) -> None:
+def test_times_of_all_parts_are_added_up(tmp_path: Path) -> None:
     file = tmp_path / "layers.jsonl"
     assert read(file) == []
     json_lines.append(file, [Spent("manifests", 10.0, 3), Spent("unit", 1.0, 1)])
@@ -81,10 +90,10 @@ def test_the_table_marks_a_layer_over_its_budget() -> None:
     assert "10000" in rows["total"]
 
 
-def test_both_junit_reports_become_one(tmp_path: Path) -> None:
-    for name in ("isolated", "stack"):
+def test_the_junit_reports_become_one(tmp_path: Path) -> None:
+    for name in ("isolated", "platform"):
         document = f'<testsuites><testsuite name="{name}"><testcase name="t"/></testsuite></testsuites>'
         (tmp_path / f"{name}.xml").write_text(document)
-    merged = merged_junit([tmp_path / "isolated.xml", tmp_path / "stack.xml"]).getroot()
-    assert [suite.get("name") for suite in merged] == ["isolated", "stack"]
+    merged = merged_junit([tmp_path / "isolated.xml", tmp_path / "platform.xml"]).getroot()
+    assert [suite.get("name") for suite in merged] == ["isolated", "platform"]
     assert len(ET.ElementTree(merged).findall(".//testcase")) == 2

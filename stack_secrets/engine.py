@@ -46,10 +46,9 @@ class Engine:
         """Write one value into `file`. The engine keeps the file's comments."""
         kind = "--secret" if setting.encrypted else "--plaintext"
         key = f"{PROJECT}:{setting.key}"
-        # --raw keeps the newline at the end of a certificate.
-        self._pulumi(
-            *("config", "set", kind, "--raw", "--path", key, "--config-file", str(file)), given=setting.value
-        )
+        # The engine removes the last newline of its input, and a certificate ends with one that must stay.
+        given = f"{setting.value}\n"
+        self._pulumi("config", "set", kind, "--path", key, "--config-file", str(file), given=given)
 
     def export(self) -> dict[str, Any]:
         """The state, with encrypted secrets."""

@@ -23,6 +23,7 @@ from local.paths import Instance, machine_lock, state_root
 
 _MANIFESTS = Path(__file__).parent / "manifests"
 _ADMIN_CONFIG = "/etc/kubernetes/admin.conf"
+_KUBEADM_CONFIG = "/etc/kubernetes/kubeadm.yaml"
 # Written last: kubeadm itself leaves files that look finished long before it is.
 _KUBEADM_DONE = "/etc/kubernetes/joined"
 _KUBEADM_SECONDS = 600.0
@@ -98,6 +99,12 @@ class Cluster:
         layers = [node_files.make(), node_files.ROOTFS.unpack()]
         for node in self.nodes:
             node.start(self.topology, layers)
+            if _is_interrupted(node):
+                node.run(["kubeadm", "reset", "--force"], timeout=180)
+                node.run(["rm", _KUBEADM_CONFIG], timeout=10)
+                # kubeadm cannot stop our kubelet, whose ports make the next preflight check fail.
+                node.stop(self.topology)
+                node.start(self.topology, layers)
             address = self.topology.gateway
             # Nothing answers there: names outside the cluster fail at once instead of after a time-out.
             node.run(["tee", "/etc/resolv.conf"], input=f"nameserver {address}\n", timeout=10)
@@ -208,12 +215,13 @@ def _joined(node: Node) -> bool:
     return node.run(["test", "-e", _KUBEADM_DONE], timeout=10, check=False).ok
 
 
+def _is_interrupted(node: Node) -> bool:
+    """Whether kubeadm was started on the node and did not end with success."""
+    return not _joined(node) and node.run(["test", "-e", _KUBEADM_CONFIG], timeout=10, check=False).ok
+
+
 def _kubeadm(node: Node, command: str, config: str, *flags: str) -> None:
-    """Run it to its end; one that was cut short before, however, is taken back first."""
-    path = "/etc/kubernetes/kubeadm.yaml"
-    if node.run(["test", "-e", path], timeout=10, check=False).ok:
-        node.run(["kubeadm", "reset", "--force"], timeout=180)
     node.run(["mkdir", "-p", "/etc/kubernetes"], timeout=10)
-    node.run(["tee", path], input=config, timeout=10)
-    node.run(["kubeadm", command, f"--config={path}", *flags], timeout=_KUBEADM_SECONDS)
+    node.run(["tee", _KUBEADM_CONFIG], input=config, timeout=10)
+    node.run(["kubeadm", command, f"--config={_KUBEADM_CONFIG}", *flags], timeout=_KUBEADM_SECONDS)
     node.run(["touch", _KUBEADM_DONE], timeout=10)

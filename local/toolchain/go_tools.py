@@ -1,8 +1,8 @@
 """Tools that are built from Go modules. One module, `go/`, requires them all.
 
 With one module every dependency has one version, so the compiler compiles each shared package once: half as
-much code as with a module per tool. `go install package@version` fails if that module's go.mod has a `replace`;
-requiring it from our own go.mod does not fail, and go.sum fixes what is built.
+much code as with a module per tool. `go install package@version` fails if that module has a `replace` in its
+go.mod; requiring it from our own go.mod does not fail, and go.sum fixes what is built.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,14 @@ class Owner:
         head = written.read_text() if written.exists() else ""
         self.file.write_text(f"{COMMENT}\n{head}{yaml.safe_dump({'config': config})}")
 
+    def take_copy_of(self, other: Owner) -> None:
+        """Have the stack of `other`: its state, its configuration file and its project, if it has one."""
+        shutil.copytree(other.directory / "state", self.directory / "state", dirs_exist_ok=True)
+        shutil.copy(other.file, self.file)
+        if other.project != CHECKOUT:
+            self.project = self.directory / other.project.name
+            shutil.copytree(other.project, self.project)
+
     def secrets(self, *words: str) -> Completed:
         """Run `python -m stack_secrets` as `make secrets` does, with this owner's file and backups."""
         return complete_secrets(NAME, self.file, self.variables, *words, check=False)
@@ -140,26 +149,37 @@ class Owner:
         return dict(json.loads(self.pulumi("stack", "export", "--stack", NAME).stdout))
 
 
-@pytest.fixture
-def owner(pulumi: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Owner:
-    """An owner whose stack does not exist yet."""
-    # `make test` runs in the local stack's environment, which must not affect these tests.
-    for name in [name for name in os.environ if name.startswith("PULUMI_")]:
-        monkeypatch.delenv(name)
+@pytest.fixture(scope="session")
+def without_own_stack() -> Iterator[None]:
+    """`make test` runs in the local stack's environment, which must not affect these tests."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name in [name for name in os.environ if name.startswith("PULUMI_")]:
+            monkeypatch.delenv(name)
+        yield
+
+
+def new_owner(directory: Path, pulumi: Path) -> Owner:
+    """An owner in an empty directory, whose stack does not exist yet."""
     for name in ("bin", "state"):
-        (tmp_path / name).mkdir()
-    made = Owner(tmp_path, CHECKOUT)
-    recorder = tmp_path / "bin" / "pulumi"
-    recorder.write_text(_RECORDER.format(log=tmp_path / "calls", trap=made.trap, pulumi=pulumi.resolve()))
+        (directory / name).mkdir()
+    made = Owner(directory, CHECKOUT)
+    recorder = directory / "bin" / "pulumi"
+    recorder.write_text(_RECORDER.format(log=directory / "calls", trap=made.trap, pulumi=pulumi.resolve()))
     recorder.chmod(0o755)
-    write_shim(tmp_path / "bin", Path(sys.executable), CHECKOUT)
+    write_shim(directory / "bin", Path(sys.executable), CHECKOUT)
     made.variables |= {
-        "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{directory / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": f"{CHECKOUT}{os.pathsep}{CHECKOUT / 'infra'}",
-        "PULUMI_BACKEND_URL": (tmp_path / "state").as_uri(),
+        "PULUMI_BACKEND_URL": (directory / "state").as_uri(),
         "PULUMI_CONFIG_PASSPHRASE": "only for this test",
-        "PULUMI_HOME": str(tmp_path / "home"),
+        "PULUMI_HOME": str(directory / "home"),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
     }
     return made
+
+
+@pytest.fixture
+def owner(pulumi: Path, tmp_path: Path, without_own_stack: None) -> Owner:
+    """An owner whose stack does not exist yet."""
+    return new_owner(tmp_path, pulumi)

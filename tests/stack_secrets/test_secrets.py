@@ -10,7 +10,7 @@ import pytest
 
 from common.commands import Completed, run
 from livekit_platform.config_loader import SECRET_SECTIONS, parse
-from tests.stack_secrets.conftest import COMMENT, NAME, OWNERS, WITH_CERTIFICATES, Owner
+from tests.stack_secrets.conftest import COMMENT, NAME, OWNERS, WITH_CERTIFICATES, Owner, new_owner
 from tests.stack_secrets.key_service import KEY, key_service
 
 NEEDED = {"secrets.livekit_api_secret", "secrets.turn_secret", "secrets.api_service_key"}
@@ -31,6 +31,21 @@ def shows_none_of(values: dict[str, str], *texts: str) -> bool:
     return not [value for value in private(values) if any(value in text for text in texts)]
 
 
+@pytest.fixture(scope="module")
+def completed_once(pulumi: Path, tmp_path_factory: pytest.TempPathFactory, without_own_stack: None) -> Owner:
+    made = new_owner(tmp_path_factory.mktemp("completed"), pulumi)
+    made.init()
+    made.completed()
+    return made
+
+
+@pytest.fixture
+def completed(completed_once: Owner, owner: Owner) -> Owner:
+    """An owner with a stack that has all its secrets."""
+    owner.take_copy_of(completed_once)
+    return owner
+
+
 def test_a_new_stack_gets_what_it_needs_and_nothing_is_shown(owner: Owner) -> None:
     owner.init(config=WITH_CERTIFICATES)
     owner.file.chmod(0o640)
@@ -49,17 +64,15 @@ def test_a_new_stack_gets_what_it_needs_and_nothing_is_shown(owner: Owner) -> No
     )
 
 
-def test_a_second_time_nothing_is_written(owner: Owner) -> None:
-    owner.init()
-    owner.completed()
+def test_a_second_time_nothing_is_written(completed: Owner) -> None:
+    owner = completed
     before, modified = owner.file.read_bytes(), owner.file.stat().st_mtime_ns
     assert owner.completed() == []
     assert (owner.file.read_bytes(), owner.file.stat().st_mtime_ns) == (before, modified)
 
 
-def test_one_is_replaced_and_no_other_is_touched(owner: Owner) -> None:
-    owner.init()
-    owner.completed()
+def test_one_is_replaced_and_no_other_is_touched(completed: Owner) -> None:
+    owner = completed
     before, values = owner.document()["config"], owner.values()
     done = owner.secrets("--rotate", "turn_secret")
     assert done.stdout == "replaced secrets.turn_secret\n"
@@ -72,13 +85,12 @@ def test_one_is_replaced_and_no_other_is_touched(owner: Owner) -> None:
     assert shows_none_of(owner.values(), done.stdout, done.stderr, owner.calls)
 
 
-def test_an_owner_s_value_stays_and_replaces_a_generated_one(owner: Owner) -> None:
+def test_an_owner_s_value_stays_and_replaces_a_generated_one(completed: Owner) -> None:
     """The owner sets a secret, for example from Vault, with the engine's own command, before or after."""
-    owner.init()
+    owner = completed
     given = "given-by-the-owner-0123456789abcdef"
     (owner.directory / "given").write_text(given)
     key = "livekit-platform:secrets.turn_secret"
-    owner.completed()
     command = f"pulumi config set --secret --path {key} --stack {NAME} --config-file {owner.file}"
     for _ in range(2):
         # The README also uses a shell redirection.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from tests.manifests.edge.haproxy import (
     CLUSTER_DOMAIN,
     Edge,
     Service,
+    changed,
     configuration,
     running,
     turn_server,
@@ -71,7 +72,10 @@ def dns() -> Iterator[Dns]:
 def start(
     helm: Path, haproxy: list[str], tls: Path, dns: Dns, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Start]:
-    """Starts an edge with all three services behind it, and `changes` to the chart's values."""
+    """Starts an edge with all three services behind it, and `changes` to the chart's values.
+
+    `replaced`: lines of the rendered configuration, and what this edge has in their place.
+    """
     with ExitStack() as stack:
         own_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         own_context.load_cert_chain(tls / "tls.crt", tls / "tls.key")
@@ -81,6 +85,7 @@ def start(
             terminate_turn: bool = False,
             sfu_health: int = 200,
             ready: tuple[str, ...] = ("sfu",),
+            replaced: Mapping[str, str] | None = None,
             **changes: Any,
         ) -> Edge:
             sfu = stack.enter_context(Service("sfu", health=sfu_health))
@@ -107,7 +112,7 @@ def start(
                 "rateLimit": {"requestsPer10s": 10000, "connections": 10000},
                 **changes,
             }
-            text = configuration(template(helm, "edge", values), tls, dns.port)
+            text = changed(configuration(template(helm, "edge", values), tls, dns.port), replaced or {})
             directory = tmp_path_factory.mktemp("edge")
             return stack.enter_context(running(haproxy, text, directory, tls / "ca.crt", ready))
 

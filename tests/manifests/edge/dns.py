@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+from collections import Counter
 
 _HEADER = struct.Struct("!6H")
 _ANSWERS, _NO_SUCH_NAME = 0x8180, 0x8183
@@ -17,8 +18,8 @@ class Dns:
     def __init__(self) -> None:
         self.addresses: dict[str, tuple[str, ...]] = {}
         self.silent = False
-        # Every name that was asked for.
-        self.asked: set[str] = set()
+        # How often each name was asked for.
+        self.questions: Counter[str] = Counter()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("127.0.0.1", 0))
         self.port = int(self._socket.getsockname()[1])
@@ -49,7 +50,7 @@ class Dns:
         [kind] = struct.unpack_from("!H", query, at + 1)
         question = query[_HEADER.size : at + 5]
         name = ".".join(labels)
-        self.asked.add(name)
+        self.questions[name] += 1
         known = self.addresses.get(name, ())
         found = known if kind == _A else ()
         # Each answer's name is the question's, by a pointer to it.

@@ -46,6 +46,14 @@ def configuration(manifests: list[Manifest], tls: Path, dns: int = 53) -> str:
     return text.replace("parse-resolv-conf", f"nameserver here {_LOOPBACK}:{dns}")
 
 
+def changed(text: str, replaced: Mapping[str, str]) -> str:
+    """A configuration with other lines in the place of some; each of these has to be there."""
+    for before, after in replaced.items():
+        assert f" {before}\n" in text, f"the configuration has no line {before!r}"
+        text = text.replace(f" {before}\n", f" {after}\n")
+    return text
+
+
 @dataclass(frozen=True)
 class Answer:
     status: int

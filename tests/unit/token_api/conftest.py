@@ -10,6 +10,7 @@ import pytest
 import structlog
 from fastapi import FastAPI
 
+from livekit_platform.certificates import new_authority
 from tests.support.scratch import memory_directory
 from tests.token_api.postgres import (
     DatabaseKind,
@@ -54,6 +55,14 @@ def empty_database(request: pytest.FixtureRequest, database_kind: DatabaseKind) 
         yield url
 
 
+@pytest.fixture(scope="session")
+def authorities(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with one certificate authority, which has signed nothing."""
+    file = tmp_path_factory.mktemp("authorities") / "ca.pem"
+    file.write_text(new_authority("").certificate)
+    return file
+
+
 @pytest.fixture
 def data_directory() -> Iterator[Path]:
     """An empty directory for TOKEN_API_DATA_DIR."""
@@ -62,7 +71,9 @@ def data_directory() -> Iterator[Path]:
 
 
 @pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch, data_directory: Path) -> pytest.MonkeyPatch:
+def environment(
+    monkeypatch: pytest.MonkeyPatch, data_directory: Path, authorities: Path
+) -> pytest.MonkeyPatch:
     """A good environment, and nothing of the one that the tests run in."""
     for variable in variables():
         monkeypatch.delenv(variable, raising=False)
@@ -71,6 +82,9 @@ def environment(monkeypatch: pytest.MonkeyPatch, data_directory: Path) -> pytest
     for variable, value in ENVIRONMENT.items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setenv("TOKEN_API_DATA_DIR", str(data_directory))
+    # Each service loads the authorities twice. With the machine's own, that took half of the time of a short
+    # test. Tests of TLS give the authority that they mean.
+    monkeypatch.setenv("SSL_CERT_FILE", str(authorities))
     # A busy machine may take longer than the kubelet waits; that is not what these tests are about.
     monkeypatch.setattr(health, "DATABASE_SECONDS", 30.0)
     return monkeypatch

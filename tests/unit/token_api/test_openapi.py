@@ -6,6 +6,7 @@ Over real HTTP, because a client in this process would hide what uvicorn makes o
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ import uvicorn
 from fastapi import FastAPI
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
@@ -53,8 +55,8 @@ CHECKS: list[Any] = [
     unsupported_method,
     ignored_auth,
 ]
-# Of each operation. The document has some fifty: all together stay under a minute.
-EXAMPLES = 12
+# Of each operation and each mode; the document has some fifty operations.
+FEW, MANY = 2, 6
 
 
 @contextmanager
@@ -119,19 +121,18 @@ def _operations(url: str) -> Iterator[Any]:
         yield result.ok()
 
 
-def _examine(operation: Any, stream_id: str) -> None:
+def _examine(operation: Any, stream_id: str, mode: GenerationMode, examples: int) -> None:
     """Raises what schemathesis finds wrong, with the request that shows it."""
 
     @given(st.data())
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=examples,
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),
         phases=(Phase.explicit, Phase.generate),
     )
     def examine(data: st.DataObject) -> None:
-        mode = data.draw(st.sampled_from([GenerationMode.POSITIVE, GenerationMode.NEGATIVE]))
         case = data.draw(operation.as_strategy(generation_mode=mode))
         if "stream_id" in case.path_parameters and mode is GenerationMode.POSITIVE:
             case.path_parameters["stream_id"] = stream_id
@@ -140,15 +141,23 @@ def _examine(operation: Any, stream_id: str) -> None:
     examine()
 
 
-def test_every_answer_is_one_that_the_document_has(url: str) -> None:
-    found = {}
+@pytest.mark.parametrize("examples", [FEW, pytest.param(MANY, marks=pytest.mark.long)])
+def test_every_answer_is_one_that_the_document_has(url: str, examples: int) -> None:
+    found: dict[tuple[str, str], str] = {}
+    without: defaultdict[GenerationMode, set[str]] = defaultdict(set)
     examined = set()
     for operation in _operations(url):
         examined.add((operation.method.upper(), operation.path))
-        try:
-            _examine(operation, _live_stream(url))
-        except Exception as error:
-            found[operation.label] = str(error)
+        stream_id = _live_stream(url)
+        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+            try:
+                _examine(operation, stream_id, mode, examples)
+            except Unsatisfiable:
+                without[mode].add(operation.path)
+            except Exception as error:
+                found[operation.label, mode.value] = str(error)
+    # These take no input that could be wrong.
+    assert without == {GenerationMode.NEGATIVE: {"/healthz", "/readyz", "/metrics"}}
     # All that the service has, as the table of who may what has it.
     assert examined == {*OPERATIONS, *OTHERS} - {("POST", "/v1/webhooks/livekit")}
-    assert not found, "\n\n".join(f"{label}\n{text}" for label, text in found.items())
+    assert not found, "\n\n".join(f"{label} ({mode})\n{text}" for (label, mode), text in found.items())

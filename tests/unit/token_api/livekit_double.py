@@ -56,6 +56,8 @@ class LiveKitDouble:
     # Called before each answer, in the server's thread: to be slow, or to look.
     before: Callable[[str], None] | None = None
     url: str = ""
+    # How many came in: each gets a sid of their own, also one who comes back.
+    joined: int = 0
 
     def join(self, room: str, token: str) -> proto.ParticipantInfo:
         """Have the holder of `token` come into `room`, as LiveKit would. Raises PermissionError."""
@@ -63,8 +65,9 @@ class LiveKitDouble:
         video = claims["video"]
         if video.get("room") != room or not video.get("roomJoin") or room not in self.rooms:
             raise PermissionError(f"no joining {room}")
+        self.joined += 1
         joined = proto.ParticipantInfo(
-            sid=f"PA_{claims['sub']}",
+            sid=f"PA_{claims['sub']}_{self.joined}",
             identity=claims["sub"],
             name=claims.get("name", ""),
             state=proto.ParticipantInfo.State.ACTIVE,

@@ -20,7 +20,7 @@ from token_api.database.tables import AccessGrant, Stream, StreamSession
 from token_api.domain.vocabulary import StreamKind
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, 678901, UTC)
-LATEST = "0002"
+LATEST = "0003"
 
 
 def engine_of(url: str) -> Engine:

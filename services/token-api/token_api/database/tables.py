@@ -220,6 +220,26 @@ class Visit(Base):
     left_at: Mapped[MaybeTime]
 
 
+class Removal(Base):
+    """That a participant is put out: a row for each sid, written before LiveKit is asked to remove them.
+
+    It makes sure that LiveKit is asked once: see `use_cases.removals`. Gone when the session is closed.
+    """
+
+    __tablename__ = "removals"
+
+    session_id: Mapped[str] = mapped_column(
+        String(36), ForeignKey("stream_sessions.id", ondelete="CASCADE"), primary_key=True
+    )
+    livekit_sid: Mapped[str] = mapped_column(String(64), primary_key=True)
+    # Whoever asks LiveKit holds it until then; NULL where nobody does.
+    claimed_until: Mapped[MaybeTime]
+    # How often somebody began to ask.
+    attempts: Mapped[int]
+    # When LiveKit had removed them, or did not have them anymore.
+    done_at: Mapped[MaybeTime]
+
+
 class StageRequest(Base):
     """A raised hand."""
 

@@ -22,12 +22,12 @@ from token_api.domain.vocabulary import SessionState
 from token_api.livekit_api.gateway import NotInLiveKit
 from token_api.livekit_api.values import RoomParticipant
 from token_api.problems import ProblemError
-from token_api.use_cases import seats, visits
+from token_api.use_cases import removals, seats
 from token_api.use_cases.events import record
+from token_api.use_cases.removals import ACTOR
 from token_api.use_cases.services import Services
 from token_api.use_cases.standing import find_stream, relation_of, relations_of
 
-ACTOR = "enforcement"
 # How long those who were put out are looked for: as long as LiveKit's refreshed tokens hold, and some more.
 WATCHED = timedelta(minutes=15)
 # How many of a room are judged by one look into the database; a query takes some thousand values at most.
@@ -155,35 +155,52 @@ async def _session(transaction: AsyncSession, room_name: str, *, lock: bool = Fa
 
 
 async def _eject(services: Services, room_name: str, someone: RoomParticipant, reason: str) -> None:
-    """Put somebody out, after it is written down that they are not to come back by the tokens they have."""
+    """Put somebody out, after it is written down that they are not to come back by the tokens they have.
+
+    Not if they have left since they were judged: under their identity may be somebody with another right.
+    """
+    if not await _is_still_in(services, room_name, someone):
+        return
     async with services.database.begin() as transaction:
         session = await _session(transaction, room_name)
         if session is None:
             return
         now = services.clock.now()
         row = await transaction.get(Participant, (session.id, someone.identity), with_for_update=True)
+        if row is not None and not await _still_holds(transaction, session, row, reason, now):
+            return
+        claimed = await removals.claim(transaction, session, someone, now)
+        if claimed is None:
+            return
         if row is not None:
-            if not await _still_holds(transaction, session, row, reason, now):
-                return
             row.removed_at = row.removed_at or now
             demote(row)
-        record(
-            transaction,
-            now=now,
-            actor=ACTOR,
-            action="participant.removed",
-            stream_id=session.stream_id,
-            details={
-                "session_id": session.id,
-                "identity": someone.identity,
-                "user_id": row.user_id if row is not None else None,
-                "reason": reason,
-            },
-            event_type="participant.removed",
-        )
-    await put_out(services, room_name, someone)
-    services.metrics.ejections.labels(reason).inc()
-    log.info("participant_ejected", room=room_name, identity=someone.identity, reason=reason)
+        if claimed.first:
+            record(
+                transaction,
+                now=now,
+                actor=ACTOR,
+                action="participant.removed",
+                stream_id=session.stream_id,
+                details={
+                    "session_id": session.id,
+                    "identity": someone.identity,
+                    "user_id": row.user_id if row is not None else None,
+                    "reason": reason,
+                },
+                event_type="participant.removed",
+            )
+    if await removals.carry_out(services, claimed):
+        services.metrics.ejections.labels(reason).inc()
+        log.info("participant_ejected", room=room_name, identity=someone.identity, reason=reason)
+
+
+async def _is_still_in(services: Services, room_name: str, someone: RoomParticipant) -> bool:
+    try:
+        found = await services.livekit.participant(room_name, someone.identity)
+    except NotInLiveKit:
+        return False
+    return found.sid == someone.sid
 
 
 async def _still_holds(
@@ -199,17 +216,6 @@ async def _still_holds(
         relation = await relation_of(transaction, stream, session, row.user_id)
         return isinstance(decide(relation, now), Refused)
     return True
-
-
-async def put_out(services: Services, room_name: str, someone: RoomParticipant) -> None:
-    """Have LiveKit remove somebody who is in, and note that they left. Raises ProblemError."""
-    await services.livekit.remove_participant(room_name, someone.identity)
-    async with services.database.begin() as transaction:
-        session = await _session(transaction, room_name)
-        if session is not None:
-            now = services.clock.now()
-            seen = visits.Sighting(someone.identity, someone.sid, someone.joined_at, now)
-            await visits.see(transaction, session, seen, now=now, actor=ACTOR)
 
 
 async def _put(services: Services, room_name: str, someone: RoomParticipant, wanted: Put) -> None:

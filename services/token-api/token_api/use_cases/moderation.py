@@ -18,7 +18,7 @@ from token_api.domain.roles import STEERING, StreamRole, permissions_of
 from token_api.livekit_api.gateway import NotInLiveKit
 from token_api.livekit_api.values import RoomParticipant, Track
 from token_api.problems import Kind, ProblemError
-from token_api.use_cases import enforcement, seats
+from token_api.use_cases import enforcement, removals, seats
 from token_api.use_cases.events import record
 from token_api.use_cases.services import Services
 from token_api.use_cases.standing import Standing, not_found, require_steering, standing_of
@@ -114,8 +114,8 @@ async def remove(services: Services, caller: Caller, stream_id: str, identity: s
             row.removed_at = now
             enforcement.demote(row)
         _record(transaction, "participant.removed", caller, standing, identity, now=now, reason="moderator")
-    if seen is not None:
-        await enforcement.put_out(services, session.room_name, seen)
+        claimed = await removals.claim(transaction, session, seen, now) if seen is not None else None
+    if claimed is not None and await removals.carry_out(services, claimed):
         services.metrics.ejections.labels("moderator").inc()
 
 

@@ -19,6 +19,7 @@ from token_api.domain.room_names import room_name
 from token_api.domain.vocabulary import SessionState, StreamStatus
 from token_api.livekit_api.values import NewRoom
 from token_api.problems import Kind, ProblemError
+from token_api.use_cases import removals
 from token_api.use_cases.events import record
 from token_api.use_cases.services import Services
 from token_api.use_cases.standing import find_stream
@@ -109,6 +110,8 @@ async def finish_closing(
                 .where(Participant.joined_at.is_not(None))
                 .values(left_at=now)
             )
+            # After the participants: whoever removes one locks rows in this order.
+            await removals.forget(transaction, session_id)
             stream.ended_at = now
             set_status(transaction, stream, outcome, now=now, actor=actor, event=f"stream.{outcome.value}")
         return stream

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import timedelta
 
 import pytest
@@ -317,3 +318,28 @@ async def test_fifty_at_once_never_exceed_the_seats(api: Api) -> None:
     assert inside(api, room) == set()
     rows = await api.rows(select(Participant).where(Participant.removed_at.is_not(None)))
     assert [row.identity for row in rows] == [winner["identity"]]
+
+
+async def test_of_two_changes_of_a_role_at_once_the_later_is_what_livekit_permits(api: Api) -> None:
+    stream_id = await api.live_stream()
+    room = await admit(api, stream_id, "viewer")
+    path = f"/streams/{stream_id}/participants/u:viewer/permissions"
+    # No sweep makes it right: LiveKit gives no list.
+    api.livekit.failing["ListParticipants"] = _AWAY
+    promoting, demoted = threading.Event(), threading.Event()
+
+    def before(method: str) -> None:
+        # LiveKit takes the promotion after the demotion that followed it.
+        if method == "UpdateParticipant" and not promoting.is_set():
+            promoting.set()
+            demoted.wait(30)
+
+    api.livekit.before = before
+    promotion = asyncio.create_task(api.call("PATCH", path, json={"role": "guest"}))
+    try:
+        assert await asyncio.to_thread(promoting.wait, 30)
+        await api.call("PATCH", path, json={"role": "viewer"})
+    finally:
+        demoted.set()
+        await promotion
+    assert not api.livekit.participants[room]["u:viewer"].permission.can_publish

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import exists, or_, select
+from sqlalchemy import bindparam, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.database.tables import AccessGrant, Participant, Stream, StreamSession
 from token_api.domain.access import Admitted, Refusal, Refused, decide
 from token_api.domain.enforcement import Eject, Ejection, Known, Put, Seen, Stay, judge
-from token_api.domain.roles import StreamRole
+from token_api.domain.roles import StreamRole, permissions_of
 from token_api.domain.room_names import identity_of
 from token_api.domain.vocabulary import SessionState
 from token_api.livekit_api.gateway import NotInLiveKit
@@ -32,6 +32,12 @@ from token_api.use_cases.standing import find_stream, relation_of, relations_of
 WATCHED = timedelta(minutes=15)
 # How many of a room are judged by one look into the database; a query takes some thousand values at most.
 _AT_ONCE = 500
+
+_ROLE = (
+    select(Participant.role)
+    .join(StreamSession, StreamSession.id == Participant.session_id)
+    .where(StreamSession.room_name == bindparam("room_name"), Participant.identity == bindparam("identity"))
+)
 
 log = structlog.get_logger()
 
@@ -239,10 +245,30 @@ async def _put(services: Services, room_name: str, someone: RoomParticipant, wan
             )
         if wanted.excess and row.permissions_reset_at is None:
             row.permissions_reset_at = now
-    try:
-        await services.livekit.set_permissions(room_name, someone.identity, wanted.permissions)
-    except NotInLiveKit:
-        return
+    await tell_role(services, room_name, someone.identity, wanted.role)
+
+
+async def tell_role(services: Services, room_name: str, identity: str, role: StreamRole) -> None:
+    """Have LiveKit permit what `role` allows; one who is not in gets it by their next token.
+
+    UpdateParticipant, too, takes an identity and waits for up to 3 s for somebody to have it (see
+    `use_cases.removals`), and two requests may overtake each other. So it may reach somebody who has come
+    back as another role, or undo what a later request did. If the role has changed by the answer, it is
+    told again.
+
+    Raises:
+        ProblemError: as the gateway.
+    """
+    told: StreamRole | None = None
+    while told is not role:
+        try:
+            await services.livekit.set_permissions(room_name, identity, permissions_of(role))
+        except NotInLiveKit:
+            log.info("not_in_room", room=room_name, identity=identity)
+            return
+        told = role
+        async with services.database.read() as transaction:
+            role = await transaction.scalar(_ROLE, {"room_name": room_name, "identity": identity}) or told
 
 
 def demote(row: Participant) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-import structlog
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,7 +13,7 @@ from token_api.callers import Caller, ServiceCaller
 from token_api.database.tables import Participant, Stream, StreamSession
 from token_api.domain.enforcement import HELPERS
 from token_api.domain.paging import Cursor, Page, page_of
-from token_api.domain.roles import STEERING, StreamRole, permissions_of
+from token_api.domain.roles import STEERING, StreamRole
 from token_api.livekit_api.gateway import NotInLiveKit
 from token_api.livekit_api.values import RoomParticipant, Track
 from token_api.problems import Kind, ProblemError
@@ -22,8 +21,6 @@ from token_api.use_cases import enforcement, removals, seats
 from token_api.use_cases.events import record
 from token_api.use_cases.services import Services
 from token_api.use_cases.standing import Standing, not_found, require_steering, standing_of
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -167,7 +164,7 @@ async def set_role(
         if row is None or standing.session is None:
             raise not_found()
         change_role(transaction, caller, standing.session, row, role, now=now)
-    await tell_role(services, standing.session.room_name, identity, role)
+    await enforcement.tell_role(services, standing.session.room_name, identity, role)
     return role
 
 
@@ -201,14 +198,6 @@ def change_role(
         details=details,
         event_type=event,
     )
-
-
-async def tell_role(services: Services, room_name: str, identity: str, role: StreamRole) -> None:
-    """Have LiveKit permit what a role may do; one who is not in gets it by their next token."""
-    try:
-        await services.livekit.set_permissions(room_name, identity, permissions_of(role))
-    except NotInLiveKit:
-        log.info("not_in_room", room=room_name, identity=identity)
 
 
 async def _room(services: Services, caller: Caller, stream_id: str) -> StreamSession:

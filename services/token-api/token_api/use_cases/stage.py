@@ -16,7 +16,7 @@ from token_api.domain.roles import StreamRole
 from token_api.domain.room_names import identity_of
 from token_api.domain.vocabulary import SessionState, StageRequestState
 from token_api.problems import Kind, ProblemError
-from token_api.use_cases import moderation
+from token_api.use_cases import enforcement, moderation
 from token_api.use_cases.events import record
 from token_api.use_cases.services import Services
 from token_api.use_cases.standing import (
@@ -151,7 +151,7 @@ async def decide(
                 raise not_found()
             moderation.change_role(transaction, caller, session, row, StreamRole.GUEST, now=now)
     if accept:
-        await moderation.tell_role(services, session.room_name, identity, StreamRole.GUEST)
+        await enforcement.tell_role(services, session.room_name, identity, StreamRole.GUEST)
     return found
 
 

@@ -24,6 +24,7 @@ from tests.unit.token_api.livekit_double import LiveKitDouble, livekit_double
 from tests.unit.token_api.support import ENVIRONMENT, StandInServer, livekit_stand_in
 from token_api.app import create_app
 from token_api.endpoints import health
+from token_api.livekit_api import gateway
 from token_api.settings import Settings, load_settings, variables
 
 
@@ -85,8 +86,9 @@ def environment(
     # Each service loads the authorities twice. With the machine's own, that took half of the time of a short
     # test. Tests of TLS give the authority that they mean.
     monkeypatch.setenv("SSL_CERT_FILE", str(authorities))
-    # A busy machine may take longer than the kubelet waits; that is not what these tests are about.
+    # A busy machine may take longer than the kubelet or the service waits. These tests do not check that.
     monkeypatch.setattr(health, "DATABASE_SECONDS", 30.0)
+    monkeypatch.setattr(gateway, "TIMEOUT_SECONDS", 60.0)
     return monkeypatch
 
 

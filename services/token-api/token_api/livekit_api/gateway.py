@@ -193,8 +193,8 @@ class Gateway:
             return await _ask(method, call())
 
 
-async def _ask(method: str, call: Awaitable[T], *, seconds: float = TIMEOUT_SECONDS) -> T:
-    """The answer to `call`, which takes no longer than `seconds`.
+async def _ask(method: str, call: Awaitable[T], *, seconds: float | None = None) -> T:
+    """The answer to `call`, which takes no longer than `seconds` (None: TIMEOUT_SECONDS).
 
     Raises:
         NotInLiveKit: there is no such thing.
@@ -202,7 +202,7 @@ async def _ask(method: str, call: Awaitable[T], *, seconds: float = TIMEOUT_SECO
             LIVEKIT_ERROR (502) where it refuses.
     """
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(TIMEOUT_SECONDS if seconds is None else seconds):
             return await call
     except ServerError as error:
         if error.code == "not_found":

@@ -55,7 +55,10 @@ class Leadership:
         """Let go, for another replica to lead."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            # Not back into the pool: it would go on holding the lock there.
+            with suppress(SQLAlchemyError):
+                # The server itself lets go only when it sees that the connection is closed: some time later.
+                await connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": self._key})
+            # Not back into the pool: whether it still holds the lock is not sure.
             with suppress(SQLAlchemyError):
                 await connection.invalidate()
             await connection.close()

@@ -45,13 +45,12 @@ from token_api.settings import Settings
 from token_api.state import State
 from token_api.tokens import ApiCredentials
 from token_api.use_cases import enforcement
-from token_api.use_cases.chat_relay import EVERY_SECONDS as RELAY_SECONDS
-from token_api.use_cases.chat_relay import relay_due
 from token_api.use_cases.recording_news import on_egress
 from token_api.use_cases.services import Services
 from token_api.use_cases.telemetry import PRUNE_SECONDS, prune
 from token_api.use_cases.webhooks_in import Reactions
 from token_api.wakeups import Wakeups
+from token_api.workers import chat as chat_worker
 from token_api.workers.inbox import EVERY_SECONDS as INBOX_SECONDS
 from token_api.workers.inbox import InboxWorker
 from token_api.workers.loop import Worker, working
@@ -147,7 +146,7 @@ def workers(services: Services, outbox: OutboxWorker) -> list[Worker]:
         RecordingsWorker(services).worker(),
         Worker("inbox", inbox.work, bells.inbox, INBOX_SECONDS),
         Worker("outbox", outbox.work, bells.outbox, OUTBOX_SECONDS, close=outbox.aclose),
-        Worker("chat", partial(relay_due, services), bells.chat, RELAY_SECONDS),
+        Worker("chat", partial(chat_worker.work, services), bells.chat, chat_worker.EVERY_SECONDS),
         # Nothing calls for it before its time.
         Worker("telemetry", partial(prune, services), asyncio.Event(), PRUNE_SECONDS),
     ]

@@ -21,10 +21,10 @@ from token_api.use_cases.chat_relay import CLAIM_SECONDS, relay_due
 def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """The service's own rounds find nothing: a test has a round when it calls for one."""
 
-    async def nothing(_services: object) -> None:
-        return
+    async def nothing(_services: object) -> bool:
+        return False
 
-    monkeypatch.setattr("token_api.app.relay_due", nothing)
+    monkeypatch.setattr("token_api.workers.chat.relay_due", nothing)
 
 
 async def session_of(api: Api, stream_id: str) -> StreamSession:

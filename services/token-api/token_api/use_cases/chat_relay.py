@@ -25,13 +25,14 @@ from token_api.problems import ProblemError
 from token_api.use_cases.services import Services
 
 TOPIC = "chat"
-# How long what LiveKit did not take waits for the next try.
-EVERY_SECONDS = 2.0
 # Longer than LiveKit is given to answer for all of a room's packets in a round.
 CLAIM_SECONDS = 30
 # After that long a client has asked by itself.
 GIVE_UP_SECONDS = 300
 BATCH = 200
+
+# Made once: it is asked in every round.
+_FIRST = select(ChatRelay.position).limit(1)
 
 log = structlog.get_logger()
 
@@ -51,12 +52,16 @@ def tell(transaction: AsyncSession, session_id: str, payload: Mapping[str, Any],
     wake(transaction, "chat")
 
 
-async def relay_due(services: Services) -> None:
-    """Send all that is due. What LiveKit does not take stays, for the next round."""
-    while True:
+async def relay_due(services: Services) -> bool:
+    """Send all that is due. What LiveKit does not take stays, for the next round.
+
+    Returns:
+        Whether something stays: that, or what another replica is sending.
+    """
+    while await _has_some(services):
         due = await _claim(services)
         if not due:
-            return
+            return True
         by_room: dict[str, list[_Due]] = {}
         for packet in due:
             by_room.setdefault(packet.room, []).append(packet)
@@ -69,16 +74,19 @@ async def relay_due(services: Services) -> None:
                 update(ChatRelay).where(ChatRelay.position.in_(left)).values(claimed_until=None)
             )
         if left:
-            return
+            return True
+    return False
+
+
+async def _has_some(services: Services) -> bool:
+    async with services.database.read() as transaction:
+        # Most rounds find nothing: they need not wait for the writer.
+        return await transaction.scalar(_FIRST) is not None
 
 
 async def _claim(services: Services) -> list[_Due]:
     """The oldest packets that nobody else is sending."""
     now = services.clock.now()
-    async with services.database.read() as transaction:
-        # Most rounds find nothing: they need not wait for the writer.
-        if await transaction.scalar(select(ChatRelay.position).limit(1)) is None:
-            return []
     async with services.database.begin() as transaction:
         given_up = await transaction.execute(
             delete(ChatRelay).where(ChatRelay.created_at < now - timedelta(seconds=GIVE_UP_SECONDS))

@@ -9,17 +9,28 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.callers import ServiceCaller
-from token_api.database.columns import new_id
+from token_api.database.columns import UtcDateTime, new_id
 from token_api.database.engine import wake
 from token_api.database.tables import Outbox, WebhookDelivery, WebhookEndpoint
 from token_api.delivery.client import Outcome
@@ -126,7 +137,7 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
     )
 
 
-def _takes(now: datetime) -> ColumnElement[bool]:
+def _takes(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
     """That an endpoint wants to be sent to."""
     paused = WebhookEndpoint.paused_until
     return and_(WebhookEndpoint.enabled, or_(paused.is_(None), paused <= now))
@@ -309,21 +320,60 @@ async def redeliver(
     return delivery, event_type
 
 
-async def lag_seconds(services: Services) -> float:
-    """How late the most overdue event or delivery to an endpoint that wants it is."""
-    now = services.clock.now()
+@dataclass(frozen=True)
+class Waiting:
+    """What is still to be done: when the oldest event without deliveries was written, when the first delivery
+    to an endpoint that wants it is due, and when the first endpoint that wants a pause wants no more."""
+
+    event_at: datetime | None
+    due_at: datetime | None
+    resumes_at: datetime | None
+
+    @property
+    def has_events(self) -> bool:
+        return self.event_at is not None
+
+    @property
+    def next_at(self) -> datetime | None:
+        """When there is something to do."""
+        moments = (self.event_at, self.due_at, self.resumes_at)
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether something is to be sent now."""
+        return self.due_at is not None and self.due_at <= now
+
+    def lag_seconds(self, now: datetime) -> float:
+        """How late the most overdue event or delivery is."""
+        moments = (self.event_at, self.due_at)
+        return max((0.0, *((now - moment).total_seconds() for moment in moments if moment is not None)))
+
+
+def _waiting() -> Select[datetime, datetime, datetime | None]:
+    now = bindparam("now", type_=UtcDateTime)
+    event_at = select(func.min(Outbox.created_at)).where(Outbox.fanned_out_at.is_(None))
+    due_at = (
+        select(func.min(WebhookDelivery.next_at))
+        .join(WebhookEndpoint, WebhookEndpoint.id == WebhookDelivery.endpoint_id)
+        .where(_takes(now), WebhookDelivery.state == DeliveryState.WAITING)
+    )
+    resumes_at = select(func.min(WebhookEndpoint.paused_until)).where(
+        WebhookEndpoint.enabled, WebhookEndpoint.paused_until > now
+    )
+    return select(event_at.scalar_subquery(), due_at.scalar_subquery(), resumes_at.scalar_subquery())
+
+
+# Made once: it is asked in every round.
+_WAITING = _waiting()
+
+
+async def waiting(services: Services) -> Waiting:
+    """What is still to be done, by this replica or another."""
     async with services.database.read() as transaction:
-        moments: Sequence[datetime | None] = (
-            await transaction.scalar(
-                select(func.min(Outbox.created_at)).where(Outbox.fanned_out_at.is_(None))
-            ),
-            await transaction.scalar(
-                select(func.min(WebhookDelivery.next_at))
-                .join(WebhookEndpoint, WebhookEndpoint.id == WebhookDelivery.endpoint_id)
-                .where(_takes(now), WebhookDelivery.state == DeliveryState.WAITING)
-            ),
-        )
-    return max((0.0, *((now - moment).total_seconds() for moment in moments if moment is not None)))
+        event_at, due_at, resumes_at = (
+            await transaction.execute(_WAITING, {"now": services.clock.now()})
+        ).one()
+    return Waiting(event_at, due_at, resumes_at)
 
 
 async def prune(transaction: AsyncSession, now: datetime) -> int:

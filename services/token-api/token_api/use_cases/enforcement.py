@@ -7,13 +7,13 @@ each change of it, whenever somebody comes in, and in every sweep; who has none 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
-from sqlalchemy import bindparam, exists, or_, select
+from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from token_api.database.tables import AccessGrant, Participant, Stream, StreamSession
+from token_api.database.tables import Participant, Stream, StreamSession
 from token_api.domain.access import Admitted, Refusal, Refused, decide
 from token_api.domain.enforcement import Eject, Ejection, Known, Put, Seen, Stay, judge
 from token_api.domain.roles import StreamRole, permissions_of
@@ -28,8 +28,6 @@ from token_api.use_cases.removals import ACTOR
 from token_api.use_cases.services import Services
 from token_api.use_cases.standing import find_stream, relation_of, relations_of
 
-# How long those who were put out are looked for: as long as LiveKit's refreshed tokens hold, and some more.
-WATCHED = timedelta(minutes=15)
 # How many of a room are judged by one look into the database; a query takes some thousand values at most.
 _AT_ONCE = 500
 
@@ -276,23 +274,3 @@ def demote(row: Participant) -> None:
     row.promoted_at = None
     if row.role is StreamRole.GUEST:
         row.role = StreamRole.VIEWER
-
-
-async def watched_rooms(transaction: AsyncSession, since: datetime, now: datetime) -> list[str]:
-    """Rooms to look into: in which somebody's grant has ended after `since`, or which somebody was put out
-    of who may still have a token that LiveKit takes."""
-    has_ended = exists().where(
-        AccessGrant.user_id == Participant.user_id,
-        AccessGrant.expires_at > since,
-        AccessGrant.expires_at <= now,
-    )
-    wanted = (
-        select(StreamSession.room_name)
-        .join(Participant, Participant.session_id == StreamSession.id)
-        .where(
-            StreamSession.closed_at.is_(None),
-            or_(Participant.removed_at > now - WATCHED, has_ended),
-        )
-        .distinct()
-    )
-    return list((await transaction.scalars(wanted)).all())

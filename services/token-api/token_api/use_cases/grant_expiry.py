@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from datetime import datetime
+
+from sqlalchemy import BindParameter, ColumnElement, and_, select
 
 from token_api.database.tables import AccessGrant
 from token_api.use_cases.access import record_grant
@@ -11,6 +13,15 @@ from token_api.use_cases.services import Services
 ACTOR = "enforcement"
 # Of one transaction. A sale's passes end in one moment: their owners are put out meanwhile.
 BATCH = 200
+
+
+def is_news(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
+    """Whether a pass is over, and nobody was told of it."""
+    return and_(
+        AccessGrant.expires_at <= now,
+        AccessGrant.expiry_told_at.is_(None),
+        AccessGrant.cancelled_at.is_(None),
+    )
 
 
 async def tell_expired(services: Services) -> int:
@@ -30,11 +41,7 @@ async def _tell_some(services: Services) -> int:
         expired = (
             await transaction.scalars(
                 select(AccessGrant)
-                .where(
-                    AccessGrant.expires_at <= now,
-                    AccessGrant.expiry_told_at.is_(None),
-                    AccessGrant.cancelled_at.is_(None),
-                )
+                .where(is_news(now))
                 .order_by(AccessGrant.expires_at)
                 .limit(BATCH)
                 .with_for_update(skip_locked=True)

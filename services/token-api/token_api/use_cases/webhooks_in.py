@@ -50,6 +50,27 @@ class Filed(StrEnum):
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """Of the events that wait: when the oldest was received, and when the first is due."""
+
+    since: datetime | None
+    due_at: datetime | None
+
+    def is_due(self, now: datetime) -> bool:
+        return self.due_at is not None and self.due_at <= now
+
+    def lag_seconds(self, now: datetime) -> float:
+        """For how long the oldest event has been waiting."""
+        return max(0.0, (now - self.since).total_seconds()) if self.since is not None else 0.0
+
+
+# Made once: it is asked in every round.
+_WAITING = select(func.min(WebhookInbox.received_at), func.min(WebhookInbox.next_at)).where(
+    WebhookInbox.state == InboxState.WAITING
+)
+
+
+@dataclass(frozen=True)
 class Reactions:
     """What others do about an event, once its own rows are committed; they too may be asked twice.
 
@@ -165,13 +186,11 @@ async def put_back(services: Services, taken: WebhookInbox, error: Exception) ->
     return state
 
 
-async def lag_seconds(services: Services) -> float:
-    """For how long the oldest event has been waiting."""
+async def waiting(services: Services) -> Waiting:
+    """What is still to be processed, by this replica or another."""
     async with services.database.read() as transaction:
-        oldest = await transaction.scalar(
-            select(func.min(WebhookInbox.received_at)).where(WebhookInbox.state == InboxState.WAITING)
-        )
-    return max(0.0, (services.clock.now() - oldest).total_seconds()) if oldest else 0.0
+        since, due_at = (await transaction.execute(_WAITING)).one()
+    return Waiting(since, due_at)
 
 
 async def prune(transaction: AsyncSession, now: datetime) -> int:

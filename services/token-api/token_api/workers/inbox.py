@@ -13,8 +13,9 @@ from token_api.problems import ProblemError
 from token_api.use_cases import webhooks_in
 from token_api.use_cases.services import Services
 from token_api.use_cases.webhooks_in import Reactions
+from token_api.workers.loop import pause_until
 
-# A bell rings in the replica that took the event; the others find what it left behind.
+# How long an event that could not be processed, or that another replica has taken, is left alone at least.
 EVERY_SECONDS = 5.0
 _BATCH = 50
 _PRUNE_EVERY = timedelta(hours=1)
@@ -30,13 +31,17 @@ class InboxWorker:
         self._reactions = reactions
         self._pruned_at: datetime | None = None
 
-    async def work(self) -> None:
-        """Process all that is due."""
-        while taken := await webhooks_in.take(self._services, _BATCH):
+    async def work(self) -> float:
+        """Process all that is due; the seconds until something is again."""
+        now = self._services.clock.now
+        waiting = await webhooks_in.waiting(self._services)
+        while waiting.is_due(now()) and (taken := await webhooks_in.take(self._services, _BATCH)):
             for event in taken:
                 await self._process(event)
-        self._services.metrics.inbox_lag.set(await webhooks_in.lag_seconds(self._services))
+            waiting = await webhooks_in.waiting(self._services)
+        self._services.metrics.inbox_lag.set(waiting.lag_seconds(now()))
         await self._prune()
+        return pause_until(waiting.due_at, now(), at_least=EVERY_SECONDS)
 
     async def _process(self, taken: WebhookInbox) -> None:
         outcome = "processed"

@@ -6,9 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 
+# How often a worker looks whether another replica died before it did what it had written down. What a replica
+# itself writes down rings the bell of its own worker.
+IDLE_SECONDS = 10.0
 # For whoever was interrupted: then what it closes is interrupted, too.
 _LAST_SECONDS = 2.0
 
@@ -17,13 +21,14 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Worker:
-    """`work` is called when `bell` rings, and `every` seconds without it; `close` after the last time.
+    """`work` is called when `bell` rings, and otherwise after a pause; `close` after the last time.
 
+    `work` returns the seconds that the pause may take. It is `every` where `work` returns None or fails.
     Both may be interrupted at the end of the process: what they do must survive that.
     """
 
     name: str
-    work: Callable[[], Awaitable[None]]
+    work: Callable[[], Awaitable[float | None]]
     bell: asyncio.Event
     every: float
     close: Callable[[], Awaitable[None]] | None = None
@@ -66,13 +71,28 @@ async def _rounds(worker: Worker, stopping: asyncio.Event) -> None:
     while not stopping.is_set():
         # Before the work: a bell that rings during it calls for another round.
         worker.bell.clear()
+        pause = await do_round(worker)
         try:
-            await worker.work()
-        except Exception:
-            # Also of the database or of LiveKit being away: the next round tries again.
-            log.exception("worker_failed", worker=worker.name)
-        try:
-            async with asyncio.timeout(worker.every):
+            async with asyncio.timeout(pause):
                 await worker.bell.wait()
         except TimeoutError:
             continue
+
+
+async def do_round(worker: Worker) -> float:
+    """Have a worker do what is due; the seconds until its next round, unless its bell rings."""
+    try:
+        wanted = await worker.work()
+    except Exception:
+        # Also of the database or of LiveKit being away: the next round tries again.
+        log.exception("worker_failed", worker=worker.name)
+        return worker.every
+    return worker.every if wanted is None else wanted
+
+
+def pause_until(moment: datetime | None, now: datetime, *, at_least: float) -> float:
+    """The seconds until `moment`, at which something is due: no less than `at_least`, no more than
+    IDLE_SECONDS. None: nothing is waiting."""
+    if moment is None:
+        return IDLE_SECONDS
+    return min(max((moment - now).total_seconds(), at_least), IDLE_SECONDS)

@@ -12,8 +12,9 @@ from token_api.delivery.signing import signed_headers
 from token_api.use_cases import deliveries
 from token_api.use_cases.deliveries import Sending
 from token_api.use_cases.services import Services
+from token_api.workers.loop import pause_until
 
-# The first pause of the schedule is 5 s.
+# How long a delivery that is under way is left alone at least. The first pause of the schedule is 5 s.
 EVERY_SECONDS = 2.0
 # To one endpoint at once: a slow one holds up no other, and is not overrun.
 _AT_ONCE = 4
@@ -32,16 +33,24 @@ class OutboxWorker:
         self._stopping = False
         self._pruned_at: datetime | None = None
 
-    async def work(self) -> None:
-        """Fan events out, and see to it that each endpoint with something due has a task that sends it."""
-        while await deliveries.fan_out(self._services):
-            pass
-        for endpoint_id in await deliveries.endpoints_with_due(self._services):
-            if endpoint_id not in self._tasks and not self._stopping:
-                task = asyncio.create_task(self._serve(endpoint_id), name=f"outbox-{endpoint_id}")
-                self._tasks[endpoint_id] = task
-        self._services.metrics.outbox_lag.set(await deliveries.lag_seconds(self._services))
+    async def work(self) -> float:
+        """Fan events out, and see to it that each endpoint with something due has a task that sends it.
+
+        Returns:
+            The seconds until something is due again.
+        """
+        now = self._services.clock.now
+        waiting = await deliveries.waiting(self._services)
+        while waiting.has_events and await deliveries.fan_out(self._services):
+            waiting = await deliveries.waiting(self._services)
+        if waiting.is_due(now()):
+            for endpoint_id in await deliveries.endpoints_with_due(self._services):
+                if endpoint_id not in self._tasks and not self._stopping:
+                    task = asyncio.create_task(self._serve(endpoint_id), name=f"outbox-{endpoint_id}")
+                    self._tasks[endpoint_id] = task
+        self._services.metrics.outbox_lag.set(waiting.lag_seconds(now()))
         await self._prune()
+        return pause_until(waiting.next_at, now(), at_least=EVERY_SECONDS)
 
     async def aclose(self) -> None:
         """Take nothing more, and wait for what is being sent. What an interruption cuts off is sent again."""

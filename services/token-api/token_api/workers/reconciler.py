@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 
 import structlog
 
 from token_api.database.leadership import Leadership
 from token_api.problems import ProblemError
-from token_api.use_cases import enforcement, grant_expiry, healing
+from token_api.use_cases import healing, watch
 from token_api.use_cases.services import Services
 from token_api.workers.loop import Worker
 
@@ -66,19 +67,9 @@ class Reconciler:
         metrics.reconciler_runs.labels("done").inc()
 
     async def watch(self) -> None:
-        """Look where a right has just ended, and where somebody was put out who may come back.
-
-        LiveKit tells who comes; but what it tells gets lost.
-        """
+        """Look where a right has just ended, and where somebody was put out who may come back."""
         if not self._leadership.leads:
             return
-        now = self._services.clock.now()
-        await grant_expiry.tell_expired(self._services)
-        async with self._services.database.read() as transaction:
-            rooms = await enforcement.watched_rooms(transaction, self._watched_until, now)
-        try:
-            await healing.sweep(self._services, rooms)
-        except ProblemError:
-            # The same again, as long as LiveKit is away.
-            return
-        self._watched_until = now
+        # The same again, as long as LiveKit is away.
+        with suppress(ProblemError):
+            self._watched_until = await watch.look(self._services, self._watched_until)

@@ -1,0 +1,63 @@
+"""Looks, many times a minute, where a right has just ended, and where somebody who was put out may come back.
+
+LiveKit tells who comes in; but what it tells gets lost. An unused service has one query in each look.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import bindparam, exists, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from token_api.database.columns import UtcDateTime
+from token_api.database.tables import AccessGrant, Participant, StreamSession
+from token_api.use_cases import grant_expiry, healing
+from token_api.use_cases.services import Services
+
+# How long those who were put out are looked for: as long as LiveKit's refreshed tokens hold, and some more.
+WATCHED = timedelta(minutes=15)
+# Made once: whether there is a pass to tell of, and whether anybody can be in a room.
+_NEWS = select(
+    exists().where(grant_expiry.is_news(bindparam("now", type_=UtcDateTime))),
+    exists().where(StreamSession.closed_at.is_(None)),
+)
+
+
+async def look(services: Services, since: datetime) -> datetime:
+    """Tell of passes that are over, and judge who is in the rooms that are to be watched.
+
+    Args:
+        since: until when grants that ended were seen to: what this returned the last time.
+
+    Raises:
+        ProblemError: as the gateway. Look again from the same time on.
+    """
+    now = services.clock.now()
+    async with services.database.read() as transaction:
+        has_expired, has_sessions = (await transaction.execute(_NEWS, {"now": now})).one()
+        rooms = await _rooms(transaction, since, now) if has_sessions else []
+    if has_expired:
+        await grant_expiry.tell_expired(services)
+    await healing.sweep(services, rooms)
+    return now
+
+
+async def _rooms(transaction: AsyncSession, since: datetime, now: datetime) -> list[str]:
+    """Rooms in which somebody's grant has ended after `since`, or which somebody was put out of who may still
+    have a token that LiveKit takes."""
+    has_ended = exists().where(
+        AccessGrant.user_id == Participant.user_id,
+        AccessGrant.expires_at > since,
+        AccessGrant.expires_at <= now,
+    )
+    wanted = (
+        select(StreamSession.room_name)
+        .join(Participant, Participant.session_id == StreamSession.id)
+        .where(
+            StreamSession.closed_at.is_(None),
+            or_(Participant.removed_at > now - WATCHED, has_ended),
+        )
+        .distinct()
+    )
+    return list((await transaction.scalars(wanted)).all())

@@ -25,7 +25,7 @@ _MANIFESTS = Path(__file__).parent / "manifests"
 _ADMIN_CONFIG = "/etc/kubernetes/admin.conf"
 _KUBEADM_CONFIG = "/etc/kubernetes/kubeadm.yaml"
 # Written last: kubeadm itself leaves files that look finished long before it is.
-_KUBEADM_DONE = "/etc/kubernetes/joined"
+KUBEADM_DONE = "/etc/kubernetes/joined"
 _KUBEADM_SECONDS = 600.0
 _READY_SECONDS = 300.0
 # The namespaces of the objects that `initialise` and `install_addons` create.
@@ -212,7 +212,7 @@ def _promised() -> Iterator[str]:
 
 
 def _joined(node: Node) -> bool:
-    return node.run(["test", "-e", _KUBEADM_DONE], timeout=10, check=False).ok
+    return node.run(["test", "-e", KUBEADM_DONE], timeout=10, check=False).ok
 
 
 def _is_interrupted(node: Node) -> bool:
@@ -224,4 +224,4 @@ def _kubeadm(node: Node, command: str, config: str, *flags: str) -> None:
     node.run(["mkdir", "-p", "/etc/kubernetes"], timeout=10)
     node.run(["tee", _KUBEADM_CONFIG], input=config, timeout=10)
     node.run(["kubeadm", command, f"--config={_KUBEADM_CONFIG}", *flags], timeout=_KUBEADM_SECONDS)
-    node.run(["touch", _KUBEADM_DONE], timeout=10)
+    node.run(["touch", KUBEADM_DONE], timeout=10)

@@ -2,8 +2,8 @@
 
 1. `python3 -m local up` starts in the background.
 2. Lint and types; then the isolated tests, on two workers.
-3. When the stack is up, even if isolated tests still run: the tests that use the cluster, in two sessions, of which
-   one changes only namespaces of its own and the other one uses the platform.
+3. When the stack is up, even if isolated tests still run: the tests that use the cluster, in two sessions.
+   The first one changes only namespaces of its own, the second uses the platform.
 4. When all of these have ended: the tests that measure time, one after another.
 5. The stack is taken down if this run started it. A table shows the time per layer.
 

@@ -18,7 +18,7 @@ import pytest
 from common.commands import Completed
 from common.waiting import wait_until
 from local.cluster import cgroups, network
-from local.cluster.cluster import Cluster
+from local.cluster.cluster import KUBEADM_DONE, Cluster
 from local.paths import Instance, instance_id, state_root
 from tests.running import run_local
 
@@ -80,3 +80,15 @@ def test_up_returns_when_everything_is_healthy_again(second: _Second) -> None:
     after = second.parts()
     assert [part for part in after if not part["healthy"]] == []
     assert {part["name"] for part in after if part["kind"] != "container"} == before
+
+
+@pytest.mark.timeout(3600)
+def test_up_goes_on_after_kubeadm_was_interrupted(second: _Second) -> None:
+    """An interrupted `kubeadm join` leaves a kubelet that runs, and files that look finished."""
+    node = second.cluster.nodes[1]
+    first_process = node.pid()
+    node.run(["rm", KUBEADM_DONE], timeout=10)
+
+    second.local("up", timeout=_UP_SECONDS)
+    assert [part for part in second.parts() if not part["healthy"]] == []
+    assert node.pid() != first_process

@@ -19,6 +19,7 @@ import yaml
 from common.commands import CommandFailed, run
 from common.waiting import wait_until
 from tests.completed_secrets import complete_secrets
+from tests.deployment import owners
 from tests.deployment.kubectl import Kubectl
 from tests.running import CHECKOUT, ClusterAccess, RunningStack
 
@@ -198,9 +199,12 @@ def test_a_node_that_the_cluster_does_not_have_stops_the_preview(
 
 
 def _names(kubectl: Kubectl) -> set[str]:
-    """All objects of the kinds that a stack makes, with where they are."""
+    """All objects of the kinds that a stack makes, except in namespaces of tests: other sessions run meanwhile."""
     kinds = "namespaces,deployments,statefulsets,services,secrets,configmaps,priorityclasses,jobs"
+    tests = {item["metadata"]["name"] for item in kubectl.get("namespaces", "-l", owners.selector())}
+    found = [(item["kind"], item["metadata"]) for item in kubectl.get(kinds, "-A")]
     return {
-        f"{item['kind']} {item['metadata'].get('namespace', '')}/{item['metadata']['name']}"
-        for item in kubectl.get(kinds, "-A")
+        f"{kind} {metadata.get('namespace', '')}/{metadata['name']}"
+        for kind, metadata in found
+        if metadata.get("namespace", metadata["name"]) not in tests
     }

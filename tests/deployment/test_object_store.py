@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,6 +43,11 @@ class S3:
 
     outputs: StackOutputs
     verify: str | bool
+
+    @property
+    def tls(self) -> ssl.SSLContext:
+        """The same as `verify`, for httpx."""
+        return ssl.create_default_context(cafile=self.verify if isinstance(self.verify, str) else None)
 
     @property
     def bucket(self) -> str:
@@ -158,7 +164,7 @@ def test_a_presigned_url_opens_outside_the_cluster_without_a_key(
     )
     assert url.startswith(f"{s3.outputs.s3_endpoint}/{s3.bucket}/")
     own_page = {"Origin": s3.outputs.api_url}
-    with httpx.Client(verify=s3.verify, timeout=10, trust_env=False) as browser:
+    with httpx.Client(verify=s3.tls, timeout=10, trust_env=False) as browser:
         part = browser.get(url, headers={"Range": "bytes=2-4", **own_page})
         assert (part.status_code, part.content) == (206, _CONTENT[2:5])
         assert part.headers["access-control-allow-origin"] == own_page["Origin"]
@@ -191,7 +197,7 @@ def test_the_gateways_log_holds_no_signed_request(
     s3: S3, there: str, kubectl: Kubectl, platform: str
 ) -> None:
     url = s3.operator().generate_presigned_url("get_object", Params={"Bucket": s3.bucket, "Key": there})
-    assert httpx.get(url, verify=s3.verify, timeout=10, trust_env=False).status_code == 200
+    assert httpx.get(url, verify=s3.tls, timeout=10, trust_env=False).status_code == 200
     logs = kubectl("-n", platform, "logs", "--all-containers", "-l", _GATEWAY).stdout
     assert "initializing internal IAM" in logs
     assert "X-Amz" not in logs

@@ -199,7 +199,7 @@ def test_a_node_that_the_cluster_does_not_have_stops_the_preview(
 
 
 def _names(kubectl: Kubectl) -> set[str]:
-    """All objects of the kinds that a stack makes, except in namespaces of tests: other sessions run meanwhile."""
+    """All objects of the kinds that a stack makes, without those of other test sessions."""
     kinds = "namespaces,deployments,statefulsets,services,secrets,configmaps,priorityclasses,jobs"
     tests = {item["metadata"]["name"] for item in kubectl.get("namespaces", "-l", owners.selector())}
     found = [(item["kind"], item["metadata"]) for item in kubectl.get(kinds, "-A")]

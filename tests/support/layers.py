@@ -38,30 +38,31 @@ class Layer:
     Attributes:
         budget: seconds for `make test` on the reference machine, without tests that are marked `long`. It is
             the sum over all processes that run at the same time.
-        part: the part of its tests, unless a fixture or a marker says otherwise; see `part_of`.
+        parts: the parts that its tests may be in: the first one, unless a fixture or a marker says otherwise
+            (see `part_of`). Sessions of other parts do not collect this layer.
     """
 
     name: str
     budget: float
-    part: Part
+    parts: tuple[Part, ...]
 
 
 # From fast and narrow to slow and wide: a reader fixes the narrowest failure first.
 LAYERS = (
-    Layer("unit", 450, Part.ISOLATED),
-    Layer("images", 60, Part.ISOLATED),
-    Layer("manifests", 90, Part.ISOLATED),
-    Layer("services", 40, Part.ISOLATED),
-    Layer("stack_secrets", 100, Part.ISOLATED),
+    Layer("unit", 450, (Part.ISOLATED,)),
+    Layer("images", 60, (Part.ISOLATED,)),
+    Layer("manifests", 90, (Part.ISOLATED, Part.OWN_NAMESPACE)),
+    Layer("services", 40, (Part.ISOLATED,)),
+    Layer("stack_secrets", 100, (Part.ISOLATED,)),
     # Mostly waits, which do not take longer on a slow machine: 281 s at slowness 1.49, 284 s at 1.05.
-    Layer("token_api", 285, Part.ISOLATED),
-    Layer("network", 90, Part.ALONE),
-    Layer("plugins", 85, Part.OWN_NAMESPACE),
-    Layer("deployment", 370, Part.PLATFORM),
-    Layer("e2e", 190, Part.ISOLATED),
-    Layer("load", 310, Part.ALONE),
-    Layer("chaos", 65, Part.ALONE),
-    Layer("teardown", 40, Part.ALONE),
+    Layer("token_api", 285, (Part.ISOLATED,)),
+    Layer("network", 90, (Part.ALONE,)),
+    Layer("plugins", 85, (Part.OWN_NAMESPACE,)),
+    Layer("deployment", 370, (Part.PLATFORM, Part.OWN_NAMESPACE, Part.ALONE)),
+    Layer("e2e", 190, (Part.ISOLATED, Part.PLATFORM, Part.ALONE)),
+    Layer("load", 310, (Part.ALONE,)),
+    Layer("chaos", 65, (Part.ALONE,)),
+    Layer("teardown", 40, (Part.ALONE,)),
 )
 _BY_NAME = {layer.name: layer for layer in LAYERS}
 
@@ -90,15 +91,30 @@ def part_of(nodeid: str, fixtures: Container[str], markers: Container[str]) -> P
     Args:
         fixtures: names of all fixtures that the test uses, directly or not.
         markers: names of its markers, of which `alone` and `own_namespace` matter.
+
+    Raises:
+        ValueError: tests of this layer may not be in that part.
     """
-    part = layer_of(nodeid).part
-    if part is Part.ALONE or "alone" in markers:
-        return Part.ALONE
-    if part is Part.ISOLATED and "stack" not in fixtures:
-        return Part.ISOLATED
-    if part is Part.OWN_NAMESPACE or "own_namespace" in markers:
-        return Part.OWN_NAMESPACE
-    return Part.PLATFORM
+    layer = layer_of(nodeid)
+    part = layer.parts[0]
+    if "alone" in markers:
+        part = Part.ALONE
+    elif "own_namespace" in markers:
+        part = Part.OWN_NAMESPACE
+    elif part is Part.ISOLATED and "stack" in fixtures:
+        part = Part.PLATFORM
+    if part not in layer.parts:
+        allowed = ", ".join(part.value for part in layer.parts)
+        raise ValueError(
+            f"{nodeid}: its fixtures and markers put it into part {part.value}; "
+            f"allowed for layer {layer.name}: {allowed}"
+        )
+    return part
+
+
+def directories(part: Part) -> list[str]:
+    """The directories that a session of this part collects, relative to the checkout."""
+    return [f"tests/{layer.name}" for layer in LAYERS if part in layer.parts]
 
 
 class Ledger:

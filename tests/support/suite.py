@@ -119,6 +119,7 @@ class Suite:
             *(f"--layer-times={self.layer_times}", f"--junitxml={self.junit(part)}"),
             *(("-m", self.select) if self.select else ()),
             *words,
+            *layers.directories(part),
         ]
         shared = 1.0 if part is Part.ALONE else _SHARED_PROCESSOR
         env = {**os.environ, speed.VARIABLE: f"{max(1.0, self.slowness) * shared:.3f}"}
@@ -208,7 +209,7 @@ def _stack_is_up(suite: Suite, process: subprocess.Popen[bytes]) -> bool:
 
 
 def _expected(*parts: Part) -> float:
-    return sum(layer.budget for layer in LAYERS if layer.part in parts)
+    return sum(layer.budget for layer in LAYERS if layer.parts[0] in parts)
 
 
 def merged_junit(reports: Sequence[Path]) -> ET.ElementTree[ET.Element]:

@@ -223,11 +223,11 @@ def _without_secrets(value: Any) -> Any:
     return [_without_secrets(inner) for inner in value] if isinstance(value, list) else value
 
 
-@pytest.mark.parametrize(("stack", "protected"), [("local", False), ("production", True)])
+@pytest.mark.parametrize(("stack_name", "protected"), [("local", False), ("production", True)])
 def test_what_cannot_be_made_again_is_protected_in_production(
-    kubeconfig: Path, stack: str, protected: bool
+    kubeconfig: Path, stack_name: str, protected: bool
 ) -> None:
-    deployment = run(stack_config(stack, kubeconfig))
+    deployment = run(stack_config(stack_name, kubeconfig))
     assert deployment.chart("redis").protected is protected
     # A Job or a Deployment must be replaceable at any time.
     assert not deployment.chart("object-store").protected

@@ -11,6 +11,7 @@ from tests.support.layers import (
     Ledger,
     Part,
     Spent,
+    directories,
     layer_of,
     over_budget,
     part_of,
@@ -31,9 +32,9 @@ def test_every_directory_with_tests_is_a_layer() -> None:
     ("file", "fixtures", "markers", "part"),
     [
         ("manifests/test_server_side", ["tmp_path"], [], Part.ISOLATED),
-        ("manifests/test_server_side", ["stack"], [], Part.PLATFORM),
+        ("e2e/test_calls", ["stack"], [], Part.PLATFORM),
         ("manifests/test_server_side", ["stack"], ["own_namespace"], Part.OWN_NAMESPACE),
-        ("plugins/test_language_host", [], [], Part.OWN_NAMESPACE),
+        ("plugins/test_language_host", ["stack"], [], Part.OWN_NAMESPACE),
         ("deployment/test_edge", [], [], Part.PLATFORM),
         ("deployment/test_redis", [], ["own_namespace"], Part.OWN_NAMESPACE),
         ("deployment/test_platform", [], ["alone"], Part.ALONE),
@@ -45,6 +46,17 @@ def test_fixtures_and_markers_decide_the_part(
     file: str, fixtures: list[str], markers: list[str], part: Part
 ) -> None:
     assert part_of(f"tests/{file}.py::test_it", fixtures, markers) is part
+
+
+def test_a_part_that_the_layer_does_not_allow_is_named() -> None:
+    with pytest.raises(
+        ValueError, match=r"part platform; allowed for layer manifests: isolated, own-namespace"
+    ):
+        part_of("tests/manifests/test_pods.py::test_it", ["stack"], [])
+
+
+def test_a_session_collects_only_layers_with_tests_of_its_part() -> None:
+    assert directories(Part.OWN_NAMESPACE) == ["tests/manifests", "tests/plugins", "tests/deployment"]
 
 
 def test_an_unknown_directory_has_no_layer() -> None:

@@ -21,6 +21,9 @@ SECRET = "livekit-secret-0123456789-abcdefghijk"
 SERVICE_KEY = "service-key-zyxwvutsrqponmlkjihgfedcba"
 OTHER_SECRET = "another-secret-9876543210-kjihgfedcba"
 
+# The newest revision of the database's schema. Whoever adds a migration changes it.
+LATEST_REVISION = "0003"
+
 ENVIRONMENT = {
     "LIVEKIT_URL": "ws://sfu.test:7880",
     "LIVEKIT_API_KEY": KEY,

@@ -9,7 +9,14 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from tests.unit.token_api.support import ENVIRONMENT, OTHER_SECRET, SECRET, SERVICE_KEY, StandInServer
+from tests.unit.token_api.support import (
+    ENVIRONMENT,
+    LATEST_REVISION,
+    OTHER_SECRET,
+    SECRET,
+    SERVICE_KEY,
+    StandInServer,
+)
 from token_api.cli import main
 from token_api.settings import variables
 
@@ -114,7 +121,9 @@ def test_migrate_goes_up_and_down_and_names_what_it_cannot(
     environment.setenv("TOKEN_API_DATABASE_URL", "postgresql://joe:pass-Zq7@127.0.0.1:1/none")
     assert main(["migrate"]) == 69
     printed = capsys.readouterr()
-    assert printed.out == "OK migrated from nothing to 0002\nOK migrated from 0002 to nothing\n"
+    assert printed.out == (
+        f"OK migrated from nothing to {LATEST_REVISION}\nOK migrated from {LATEST_REVISION} to nothing\n"
+    )
     assert "7777" in printed.err
     assert "the database cannot be migrated" in printed.err
     assert "pass-Zq7" not in printed.err

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, bindparam, create_engine, inspect, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
+from tests.unit.token_api.support import LATEST_REVISION
 from token_api.database.columns import Base, UtcDateTime
 from token_api.database.engine import database_url, prepare_sqlite
 from token_api.database.migrate import migrate
@@ -20,7 +21,6 @@ from token_api.database.tables import AccessGrant, Stream, StreamSession
 from token_api.domain.vocabulary import StreamKind
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, 678901, UTC)
-LATEST = "0003"
 
 
 def engine_of(url: str) -> Engine:
@@ -39,7 +39,7 @@ def tables(url: str) -> set[str]:
 
 
 def test_up_makes_the_tables_that_the_code_has(empty_database: str) -> None:
-    assert migrate(empty_database) == (None, LATEST)
+    assert migrate(empty_database) == (None, LATEST_REVISION)
     engine = engine_of(empty_database)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -60,10 +60,10 @@ def test_down_takes_all_away_also_when_filled(empty_database: str) -> None:
         session.commit()
         assert session.scalars(select(Stream.created_at)).one() == NOW
     engine.dispose()
-    assert migrate(empty_database, "base") == (LATEST, None)
+    assert migrate(empty_database, "base") == (LATEST_REVISION, None)
     assert tables(empty_database) <= {"alembic_version"}
-    assert migrate(empty_database) == (None, LATEST)
-    assert migrate(empty_database) == (LATEST, LATEST)
+    assert migrate(empty_database) == (None, LATEST_REVISION)
+    assert migrate(empty_database) == (LATEST_REVISION, LATEST_REVISION)
 
 
 def test_grants_that_expired_before_there_was_an_event_for_it_are_no_news(empty_database: str) -> None:
@@ -78,11 +78,11 @@ def test_grants_that_expired_before_there_was_an_event_for_it_are_no_news(empty_
     with engine.begin() as connection:
         connection.execute(insert, [{"id": grant, "end": end} for grant, end in ends.items()])
     for _ in range(2):
-        assert migrate(empty_database) == ("0001", LATEST)
+        assert migrate(empty_database) == ("0001", LATEST_REVISION)
         with engine.begin() as connection:
             found = {row.id: row.expiry_told_at for row in connection.execute(told)}
         assert found == {"over": ends["over"], "later": None, "never": None}
-        assert migrate(empty_database, "0001") == (LATEST, "0001")
+        assert migrate(empty_database, "0001") == (LATEST_REVISION, "0001")
     with engine.begin() as connection:
         kept = connection.execute(select(AccessGrant.id, AccessGrant.expires_at))
         assert {row.id: row.expires_at for row in kept} == ends
@@ -92,7 +92,7 @@ def test_grants_that_expired_before_there_was_an_event_for_it_are_no_news(empty_
 def test_many_at_once_are_as_one(empty_database: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: migrate(empty_database), range(4)))
-    assert sorted(found, key=str) == [(LATEST, LATEST)] * 3 + [(None, LATEST)]
+    assert sorted(found, key=str) == [(LATEST_REVISION, LATEST_REVISION)] * 3 + [(None, LATEST_REVISION)]
 
 
 def test_an_unknown_revision_is_refused_and_nothing_is_changed(empty_database: str) -> None:

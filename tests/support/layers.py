@@ -49,18 +49,18 @@ class Layer:
 
 # From fast and narrow to slow and wide: a reader fixes the narrowest failure first.
 LAYERS = (
-    Layer("unit", 450, (Part.ISOLATED,)),
+    Layer("unit", 420, (Part.ISOLATED,)),
     Layer("images", 60, (Part.ISOLATED,)),
-    Layer("manifests", 90, (Part.ISOLATED, Part.OWN_NAMESPACE)),
-    Layer("services", 40, (Part.ISOLATED,)),
-    Layer("stack_secrets", 100, (Part.ISOLATED,)),
-    # Mostly waits, which do not take longer on a slow machine: 281 s at slowness 1.49, 284 s at 1.05.
-    Layer("token_api", 285, (Part.ISOLATED,)),
+    Layer("manifests", 135, (Part.ISOLATED, Part.OWN_NAMESPACE)),
+    Layer("services", 60, (Part.ISOLATED,)),
+    Layer("stack_secrets", 140, (Part.ISOLATED,)),
+    # Mostly waits, which do not take longer on a slow machine.
+    Layer("token_api", 320, (Part.ISOLATED,)),
     Layer("network", 90, (Part.ALONE,)),
-    Layer("plugins", 85, (Part.OWN_NAMESPACE,)),
-    Layer("deployment", 370, (Part.PLATFORM, Part.OWN_NAMESPACE, Part.ALONE)),
+    Layer("plugins", 130, (Part.OWN_NAMESPACE,)),
+    Layer("deployment", 420, (Part.PLATFORM, Part.OWN_NAMESPACE, Part.ALONE)),
     Layer("e2e", 190, (Part.ISOLATED, Part.PLATFORM, Part.ALONE)),
-    Layer("load", 310, (Part.ALONE,)),
+    Layer("load", 250, (Part.ALONE,)),
     Layer("chaos", 65, (Part.ALONE,)),
     Layer("teardown", 40, (Part.ALONE,)),
 )

@@ -210,8 +210,8 @@ def test_what_is_checked_depends_on_what_is_to_be_done(
 def test_each_full_disk_is_named_with_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: _Usage(0, 0, int(1.5 * _GIB)))
     cache, state = machine.problems()
-    assert cache.what == f"{cache_dir()} has 1.5 GiB free and needs 17."
-    assert state.what == f"{state_root()} has 1.5 GiB free and needs 6."
+    assert cache.what == f"{cache_dir()} has 1.5 GiB free and needs {machine._CACHE_GIB}."
+    assert state.what == f"{state_root()} has 1.5 GiB free and needs {machine._STATE_GIB}."
     assert "XDG_CACHE_HOME and XDG_STATE_HOME" in cache.remedy
 
 
@@ -223,7 +223,7 @@ def test_the_readme_asks_for_the_same_room() -> None:
 
 def test_what_is_built_already_needs_little_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: _Usage(0, 0, 7 * _GIB))
-    assert "needs 17" in _only().what
+    assert f"needs {machine._CACHE_GIB}" in _only().what
     (cache_dir() / "images").mkdir(parents=True)
     assert machine.problems() == []
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -190,8 +189,8 @@ def _stack_in_the_background(suite: Suite) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         if process.poll() is None:
-            # Signal the whole group, like a terminal's Ctrl-C, so that a compiler started by `up` also ends.
-            os.killpg(process.pid, signal.SIGINT)
+            # `up` then ends its commands. It ignores SIGINT if a shell started us in the background.
+            process.terminate()
             process.wait()
         if started_here and running.is_running():
             with suite.step("take the stack down", 15):

@@ -49,8 +49,10 @@ class Layer:
 
 # From fast and narrow to slow and wide: a reader fixes the narrowest failure first.
 LAYERS = (
-    Layer("unit", 420, (Part.ISOLATED,)),
+    # First, so last in the isolated session, which runs in the reverse order. These tests compile, so they
+    # would wait for a cold `up`: only one compilation runs at a time.
     Layer("images", 60, (Part.ISOLATED,)),
+    Layer("unit", 420, (Part.ISOLATED,)),
     Layer("manifests", 135, (Part.ISOLATED, Part.OWN_NAMESPACE)),
     Layer("services", 60, (Part.ISOLATED,)),
     Layer("stack_secrets", 140, (Part.ISOLATED,)),

@@ -26,7 +26,7 @@ class Part(Enum):
     """The parts of `make test`. All but ALONE run at the same time, each in its own pytest session."""
 
     ISOLATED = "isolated"  # needs no stack; on two workers
-    OWN_NAMESPACE = "own-namespace"  # uses the cluster, but changes only namespaces of its own
+    OWN_NAMESPACE = "own-namespace"  # when the stack is up; changes only namespaces of its own
     PLATFORM = "platform"  # uses or changes the deployed platform; one test at a time
     ALONE = "alone"  # measures time or calls; runs last, one test at a time, and nothing runs next to it
 
@@ -49,10 +49,9 @@ class Layer:
 
 # From fast and narrow to slow and wide: a reader fixes the narrowest failure first.
 LAYERS = (
-    # First, so last in the isolated session, which runs in the reverse order. These tests compile, so they
-    # would wait for a cold `up`: only one compilation runs at a time.
-    Layer("images", 60, (Part.ISOLATED,)),
     Layer("unit", 420, (Part.ISOLATED,)),
+    # These tests compile. Before the stack is up they would wait for it: only one compilation runs at a time.
+    Layer("images", 60, (Part.OWN_NAMESPACE,)),
     Layer("manifests", 135, (Part.ISOLATED, Part.OWN_NAMESPACE)),
     Layer("services", 60, (Part.ISOLATED,)),
     Layer("stack_secrets", 140, (Part.ISOLATED,)),

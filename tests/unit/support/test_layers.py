@@ -56,7 +56,9 @@ def test_a_part_that_the_layer_does_not_allow_is_named() -> None:
 
 
 def test_a_session_collects_only_layers_with_tests_of_its_part() -> None:
-    assert directories(Part.OWN_NAMESPACE) == ["tests/manifests", "tests/plugins", "tests/deployment"]
+    assert directories(Part.OWN_NAMESPACE) == [
+        *("tests/images", "tests/manifests", "tests/plugins", "tests/deployment")
+    ]
 
 
 def test_an_unknown_directory_has_no_layer() -> None:

@@ -27,7 +27,7 @@ class LayerTimes:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         spent = self._ledger.spent
         if self._file is not None:
-            # The suite prints one table for both parts.
+            # The suite prints one table for all parts.
             json_lines.append(self._file, spent)
         elif spent:
             terminalreporter.section("time")

@@ -221,9 +221,9 @@ class Visit(Base):
 
 
 class Removal(Base):
-    """That a participant is put out: a row for each sid, written before LiveKit is asked to remove them.
+    """The removal of a participant: one row per sid, written before the request to LiveKit.
 
-    It makes sure that LiveKit is asked once: see `use_cases.removals`. Gone when the session is closed.
+    It ensures that LiveKit gets one request: see `use_cases.removals`. Deleted when the session is closed.
     """
 
     __tablename__ = "removals"
@@ -232,11 +232,11 @@ class Removal(Base):
         String(36), ForeignKey("stream_sessions.id", ondelete="CASCADE"), primary_key=True
     )
     livekit_sid: Mapped[str] = mapped_column(String(64), primary_key=True)
-    # Whoever asks LiveKit holds it until then; NULL where nobody does.
+    # The end of the current claim; NULL if no request is under way.
     claimed_until: Mapped[MaybeTime]
-    # How often somebody began to ask.
+    # The number of claims so far.
     attempts: Mapped[int]
-    # When LiveKit had removed them, or did not have them anymore.
+    # When LiveKit had removed the participant, or no longer had them.
     done_at: Mapped[MaybeTime]
 
 

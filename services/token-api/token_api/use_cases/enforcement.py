@@ -159,9 +159,9 @@ async def _session(transaction: AsyncSession, room_name: str, *, lock: bool = Fa
 
 
 async def _eject(services: Services, room_name: str, someone: RoomParticipant, reason: str) -> None:
-    """Put somebody out, after it is written down that they are not to come back by the tokens they have.
+    """Record that a participant's tokens are no longer valid, then remove the participant.
 
-    Not if they have left since they were judged: under their identity may be somebody with another right.
+    Nothing happens if the participant has left: a later visit under the same identity may have other rights.
     """
     if not await _is_still_in(services, room_name, someone):
         return
@@ -249,10 +249,9 @@ async def _put(services: Services, room_name: str, someone: RoomParticipant, wan
 async def tell_role(services: Services, room_name: str, identity: str, role: StreamRole) -> None:
     """Have LiveKit permit what `role` allows; one who is not in gets it by their next token.
 
-    UpdateParticipant, too, takes an identity and waits for up to 3 s for somebody to have it (see
-    `use_cases.removals`), and two requests may overtake each other. So it may reach somebody who has come
-    back as another role, or undo what a later request did. If the role has changed by the answer, it is
-    told again.
+    UpdateParticipant also takes an identity and is repeated for up to 3 s until a participant has it (see
+    `use_cases.removals`), and requests may overtake each other. So a request may reach a later visit with
+    another role, or undo a later request. If the role has changed when LiveKit answers, it is sent again.
 
     Raises:
         ProblemError: as the gateway.

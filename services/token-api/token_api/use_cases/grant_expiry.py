@@ -16,7 +16,7 @@ BATCH = 200
 
 
 def is_news(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
-    """Whether a pass is over, and nobody was told of it."""
+    """Whether a pass has expired and its event was not sent yet."""
     return and_(
         AccessGrant.expires_at <= now,
         AccessGrant.expiry_told_at.is_(None),

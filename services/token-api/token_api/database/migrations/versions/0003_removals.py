@@ -1,4 +1,4 @@
-"""Who asks LiveKit to remove a participant is written down, so that it is asked once."""
+"""Claims of removals: LiveKit gets one request to remove a participant."""
 
 from __future__ import annotations
 

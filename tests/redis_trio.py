@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import re
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -154,8 +153,7 @@ class RedisTrio:
         After many refusals the StatefulSet's controller waits for minutes before it tries again. If one of
         its pods changes, it tries at once.
         """
-        words = ["annotate", "--overwrite", "pods", "-l", "app.kubernetes.io/name=redis"]
-        self.kubectl("-n", self.namespace, *words, f"livekit-platform/looked-at={time.time_ns()}")
+        self.kubectl.touch_pods(self.namespace, "-l", "app.kubernetes.io/name=redis")
         return self.incarnation(pod) is not None
 
     def signal(self, pod: str, node: testinfra.host.Host, name: str, *, only_server: bool = False) -> None:

@@ -9,7 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from loadtest.client.process import ClientProcess, client_process
+from common.waiting import NeverHappened, wait_until
+from loadtest.client.process import ClientDied, ClientProcess, client_process
 from loadtest.client.protocol import ClientConfig, FirstVideo, Joined
 from loadtest.client.recording import Recording
 from loadtest.figures import Span
@@ -18,7 +19,8 @@ from loadtest.net.bridge import ClientNetwork
 from loadtest.net.namespace import client_namespace
 from loadtest.targets.outputs import StackOutputs
 from loadtest.targets.tokens import Admission, make_admission
-from tests.e2e.call import MARKED_MEDIA, room_name
+from tests.e2e.call import MARKED_MEDIA, CallResult, Network, hold_call, room_name
+from tests.support.speed import scaled
 
 # A viewer notices a standstill of this length.
 FREEZE_MS = 1000.0
@@ -104,3 +106,25 @@ def longest_standstill_ms(recording: Recording, since_ms: float, until_ms: float
     during = within(frames, Span(since_ms, until_ms))
     moments = [since_ms, *(frame.received_ms for frame in during), until_ms]
     return max(later - earlier for earlier, later in pairwise(moments))
+
+
+def call_through_the_edge(outputs: StackOutputs, network: ClientNetwork, logs: Path) -> CallResult:
+    """A short call in a new room. Both clients enter through the edge, as users do."""
+    sends, watches = admissions(outputs, [outputs.signal_url])
+    return hold_call(network, publisher=sends, subscriber=watches, through=Network(), logs=logs)
+
+
+def call_after_an_outage(
+    outputs: StackOutputs, network: ClientNetwork, logs: Path, *, within_seconds: float
+) -> CallResult:
+    """The first call that succeeds. A client that fails tries again, as users do.
+
+    Raises:
+        NeverHappened: no call succeeded within this time, scaled by the machine's speed.
+    """
+    return wait_until(
+        lambda: call_through_the_edge(outputs, network, logs),
+        timeout=scaled(within_seconds),
+        describe="a call after the outage",
+        tolerate=(ClientDied, NeverHappened),
+    )

@@ -15,14 +15,20 @@ from pathlib import Path
 
 import pytest
 
-from common.waiting import NeverHappened, wait_until
-from loadtest.client.process import ClientDied
+from common.waiting import wait_until
 from loadtest.client.samples import now_ms
 from loadtest.net.bridge import ClientNetwork
 from loadtest.net.firewall import OnlyTo
 from loadtest.targets.outputs import StackOutputs, endpoint_of
 from loadtest.targets.resolving import edge_client
-from tests.chaos.held_call import FREEZE_MS, admissions, held_call, longest_standstill_ms
+from tests.chaos.held_call import (
+    FREEZE_MS,
+    admissions,
+    call_after_an_outage,
+    call_through_the_edge,
+    held_call,
+    longest_standstill_ms,
+)
 from tests.chaos.placed_call import placed_call, wait_for_replacement
 from tests.chaos.second_stack import (
     DOMAIN,
@@ -36,7 +42,7 @@ from tests.chaos.sfu_routing import sfu_addresses, sfu_pods, sfu_restarts
 from tests.deployment import image_registry
 from tests.deployment.image_registry import LOOPBACK, Registry
 from tests.deployment.kubectl import Kubectl
-from tests.e2e.call import CallResult, Network, assert_media_arrived, hold_call
+from tests.e2e.call import Network, assert_media_arrived, hold_call
 from tests.redis_trio import deployed
 from tests.running import CHECKOUT
 from tests.support.speed import scaled
@@ -111,12 +117,6 @@ def other_kinds(second: SecondStack) -> StackOutputs:
     return second.outputs()
 
 
-def _call(its: StackOutputs, network: ClientNetwork, logs: Path) -> CallResult:
-    """A call through the second stack's edge."""
-    sends, watches = admissions(its, [its.signal_url])
-    return hold_call(network, publisher=sends, subscriber=watches, through=Network(), logs=logs)
-
-
 def test_it_is_healthy_and_a_second_up_changes_nothing(second: SecondStack) -> None:
     second.make("status", timeout=scaled(120))
     second.make("preview", "EXPECT_NO_CHANGES=1", timeout=scaled(300))
@@ -168,7 +168,7 @@ def test_its_edge_mints_a_token_for_its_own_key_that_its_own_sfus_take(
 
 
 def test_a_call_goes_through_it(its: StackOutputs, network: ClientNetwork, tmp_path: Path) -> None:
-    assert_media_arrived(_call(its, network, tmp_path))
+    assert_media_arrived(call_through_the_edge(its, network, tmp_path))
 
 
 def test_a_call_goes_on_while_a_change_of_configuration_replaces_the_sfus(
@@ -223,7 +223,7 @@ def test_three_redis_elect_one_master_and_livekit_finds_it(
     redis = deployed(kubectl, NAMESPACE)
     assert redis is not None
     assert redis.settled() in redis.roles()
-    assert_media_arrived(_call(other_kinds, network, tmp_path))
+    assert_media_arrived(call_through_the_edge(other_kinds, network, tmp_path))
 
 
 def test_the_embedded_turn_server_relays(
@@ -266,13 +266,7 @@ def test_a_call_outlives_the_redis_master_and_another_follows(
     still = longest_standstill_ms(call.subscriber.recording, killed_ms, over_ms)
     assert still < FREEZE_MS, f"video stood still for {still:.0f} ms after the master was killed"
     assert sfu_restarts(kubectl, NAMESPACE) == before, "an SFU was restarted because of Redis"
-    # If a call fails, try again, as users do.
-    next_call = wait_until(
-        lambda: _call(other_kinds, network, tmp_path),
-        timeout=scaled(_RECOVERY_SECONDS),
-        describe="a call on the new master",
-        tolerate=(ClientDied, NeverHappened),
-    )
+    next_call = call_after_an_outage(other_kinds, network, tmp_path, within_seconds=_RECOVERY_SECONDS)
     assert_media_arrived(next_call)
     assert redis.settled() != master
 
@@ -286,4 +280,4 @@ def test_the_stack_goes_back_to_its_first_kinds(
 ) -> None:
     second.up()
     assert deployed(kubectl, NAMESPACE) is None
-    assert_media_arrived(_call(second.outputs(), network, tmp_path))
+    assert_media_arrived(call_through_the_edge(second.outputs(), network, tmp_path))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from common.waiting import wait_until
@@ -18,6 +17,7 @@ from tests.websocket import accept
 DOMAIN = "edge.test"
 HTTPS, HTTP = 18443, 18080
 _SECRET = "certificate"
+_ITS_PODS = ("-l", "app.kubernetes.io/name=edge")
 # Answers every request with its pod's name, and echoes what follows one that asks for a WebSocket.
 ECHO = rf"""
 cat > /serve <<'END'
@@ -77,14 +77,14 @@ class Instance:
         helm = self.kubectl.cluster.tools / "helm"
         self._changes = changes
         self.kubectl.apply(*template(helm, "edge", values, self.namespace))
-        self.look()
+        self.kubectl.touch_pods(self.namespace, *_ITS_PODS)
 
     def write_configuration(self, text: str) -> None:
         """Replace haproxy.cfg in its ConfigMap by any text, valid or not."""
         self._changes = {"haproxy.cfg": text}
         patch = json.dumps({"data": {"haproxy.cfg": text}})
         self.kubectl("-n", self.namespace, "patch", "configmap", "edge", "--type=merge", "-p", patch)
-        self.look()
+        self.kubectl.touch_pods(self.namespace, *_ITS_PODS)
 
     def restore(self) -> None:
         """Undo a test's changes: a ready pod, the chart's own values and a valid certificate."""
@@ -113,7 +113,7 @@ class Instance:
                 "stringData": data,
             }
         )
-        self.look()
+        self.kubectl.touch_pods(self.namespace, *_ITS_PODS)
 
     def worker(self) -> str:
         """The process of the worker that takes new connections, by HAProxy's own account."""
@@ -159,15 +159,9 @@ class Instance:
         words = ("get", "service", "echo", "-o", "jsonpath={.spec.clusterIP}")
         return self.kubectl("-n", self.namespace, *words).stdout
 
-    def look(self) -> None:
-        """A change of the pod has the kubelet bring its files up to date now, not within two minutes."""
-        now = datetime.now(UTC).isoformat()
-        words = ("annotate", "pods", "-l", "app.kubernetes.io/name=edge", f"test/looked={now}", "--overwrite")
-        self.kubectl("-n", self.namespace, *words)
-
     def pod(self) -> dict[str, Any]:
         """The pod that is not going away."""
-        found = self.kubectl.get("pods", "-n", self.namespace, "-l", "app.kubernetes.io/name=edge")
+        found = self.kubectl.get("pods", "-n", self.namespace, *_ITS_PODS)
         [pod] = [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
         return pod
 

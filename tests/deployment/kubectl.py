@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,6 +112,17 @@ class Kubectl:
         pods = [f"pod/{name}" for name in names]
         words = ("wait", "--for=condition=Ready", *pods, f"--timeout={seconds:.0f}s")
         self("-n", namespace, *words, timeout=seconds + 10)
+
+    def touch_pods(self, namespace: str, *pods: str) -> None:
+        """Change an annotation of these pods, so that kubelets and controllers process them now.
+
+        A kubelet then updates the mounted ConfigMaps and Secrets at once; otherwise within about two minutes.
+
+        Args:
+            pods: their names, or a label selector such as `"-l", "app=redis"`.
+        """
+        annotation = f"tests/touched={time.time_ns()}"
+        self("-n", namespace, "annotate", "--overwrite", "pods", *pods, annotation)
 
     def failed_creations(self, namespace: str) -> list[str]:
         """The objects that could not make a pod, and why. Events are kept for an hour."""

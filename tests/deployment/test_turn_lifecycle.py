@@ -122,17 +122,20 @@ class _Certificate:
     name: str
 
     def put(self, data: dict[str, str]) -> None:
-        """Change it, and have kubelets look at once instead of within a minute or two."""
+        """Change the Secret, and make kubelets update the pods that mount it."""
         encoded = {key: base64.b64encode(text.encode()).decode() for key, text in data.items()}
-        # Not as an argument: a private key would stand in the list of processes.
+        # Not as an argument: other processes could read the private key there.
         patch = ("patch", "secret", self.name, "--patch-file=/dev/stdin")
         self.kubectl("-n", self.namespace, *patch, input=json.dumps({"data": encoded}))
-        for pod in self.kubectl.get("pods", "-n", self.namespace):
-            volumes = pod["spec"].get("volumes", [])
-            if any(volume.get("secret", {}).get("secretName") == self.name for volume in volumes):
-                name = pod["metadata"]["name"]
-                looked = f"tests/looked-at={datetime.now(UTC).timestamp()}"
-                self.kubectl("-n", self.namespace, "annotate", "--overwrite", "pod", name, looked)
+        mounting = [
+            pod["metadata"]["name"]
+            for pod in self.kubectl.get("pods", "-n", self.namespace)
+            if any(
+                volume.get("secret", {}).get("secretName") == self.name
+                for volume in pod["spec"].get("volumes", [])
+            )
+        ]
+        self.kubectl.touch_pods(self.namespace, *mounting)
 
 
 _Place = tuple[str, int, str]

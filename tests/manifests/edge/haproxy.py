@@ -214,6 +214,17 @@ class Edge:
         return [json.loads(line) for line in lines if line.startswith("{")]
 
 
+def with_own_sockets(text: str, port: int) -> str:
+    """The configuration with names of abstract sockets that no other edge on this machine uses.
+
+    The whole network namespace shares abstract sockets, and edges of other tests run in it too.
+
+    Args:
+        port: a port on which only this edge listens.
+    """
+    return text.replace("abns@edge-", f"abns@edge-{port}-")
+
+
 @contextmanager
 def running(
     command: Sequence[str], text: str, directory: Path, ca: Path, ready: Sequence[str] = ("sfu",)
@@ -227,8 +238,7 @@ def running(
         name: int(re.findall(rf"^frontend {name}\n(?:    .*\n)*?    bind \*:(\d+)", text, re.MULTILINE)[0])
         for name in ("tls", "http", "metrics")
     }
-    # Abstract sockets are shared by the whole network namespace, in which edges of other tests also run.
-    text = text.replace("abns@edge-", f"abns@edge-{ports['tls']}-")
+    text = with_own_sockets(text, ports["tls"])
     config = directory / "haproxy.cfg"
     config.write_text(text)
     log = directory / "haproxy.log"

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from common.waiting import wait_until
 from tests.certificates import Certificate, Wrong, authority, certificate, wrong_certificates
 from tests.manifests.edge.conftest import DOMAIN
-from tests.manifests.edge.haproxy import Service, rendered_configuration
+from tests.manifests.edge.haproxy import Service, rendered_configuration, with_own_sockets
 from tests.manifests.edge.live_edge import WAIT_SECONDS, LiveEdge, closed
 from tests.manifests.rendering import template
 from tests.ports import free_port
@@ -41,9 +41,7 @@ def _configuration(helm: Path, edge: LiveEdge, api: int, **changes: Any) -> str:
         "drainSeconds": edge.drain_seconds,
         **changes,
     }
-    text = rendered_configuration(template(helm, "edge", values))
-    # Abstract sockets are shared by the whole network namespace, in which other edges also run.
-    return text.replace("abns@edge-", f"abns@edge-{edge.https}-")
+    return with_own_sockets(rendered_configuration(template(helm, "edge", values)), edge.https)
 
 
 @pytest.fixture(scope="module")

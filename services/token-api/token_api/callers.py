@@ -36,9 +36,14 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class ServiceCaller:
-    """The host application: it may do everything, and act for a user where an endpoint needs one."""
+    """The host application. On behalf of a user it may do what that user may, otherwise everything."""
 
     on_behalf_of: str | None = None
+
+    @property
+    def user_id(self) -> str | None:
+        """The user whose permissions apply; None if the host application acts for itself."""
+        return self.on_behalf_of
 
     @property
     def actor(self) -> str:
@@ -59,6 +64,7 @@ class UserCaller:
         return f"user:{self.user_id}"
 
 
+# `user_id` of a caller is None only for the host application that acts for itself.
 Caller = ServiceCaller | UserCaller
 
 

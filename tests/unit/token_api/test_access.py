@@ -225,6 +225,7 @@ async def test_users_name_a_room_and_nothing_else_at_the_standard_endpoint(api: 
     for field, value in (
         ("participant_identity", "u:creator"),
         ("participant_name", "Creator"),
+        ("participant_attributes", {"a": "b"}),
         ("participant_metadata", "x"),
         ("role", "publisher"),
     ):
@@ -234,10 +235,35 @@ async def test_users_name_a_room_and_nothing_else_at_the_standard_endpoint(api: 
     for other in ("lobby", room[:-1] + ("0" if room[-1] != "0" else "1")):
         response = await api.client.post("/v1/token", json={"room_name": other}, headers=viewer)
         assert problem(response) == (404, "not-found")
+    behalf = {"room_name": room, "participant_name": "Vera"}
+    made = await api.call("POST", "/token", api.service("viewer"), 201, json=behalf)
+    joined = api.livekit.join(room, made["participant_token"])
+    assert (joined.identity, joined.name) == ("u:viewer", "Vera")
     await api.call("POST", f"/streams/{stream_id}/end")
-    for headers, wanted in ((viewer, {}), (api.service(), {"participant_identity": "bot"})):
-        response = await api.client.post("/v1/token", json={"room_name": room, **wanted}, headers=headers)
-        assert problem(response) == (404, "not-found")
+    response = await api.client.post("/v1/token", json={"room_name": room}, headers=viewer)
+    assert problem(response) == (404, "not-found")
+
+
+@pytest.mark.parametrize(
+    ("room", "identity", "wrong"),
+    [
+        ("stream_{}_0123456789ab", "bot", ["#/room_name"]),
+        ("consultation_x", "bot", ["#/room_name"]),
+        ("stream_", "u:viewer", ["#/room_name", "#/participant_identity"]),
+        ("lobby", "u:viewer", ["#/participant_identity"]),
+    ],
+)
+async def test_the_host_names_no_rooms_of_streams_and_no_users(
+    api: Api, room: str, identity: str, wrong: list[str]
+) -> None:
+    """A token that it names itself would let in somebody who is banned."""
+    stream_id = await api.live_stream()
+    body = {"room_name": room.format(stream_id), "participant_identity": identity}
+    response = await api.client.post("/v1/token", json=body, headers=api.service())
+    assert problem(response) == (422, "validation")
+    assert [error["pointer"] for error in response.json()["errors"]] == wrong
+    body = {"room_name": "streams", "participant_identity": "user:viewer"}
+    assert (await api.client.post("/v1/token", json=body, headers=api.service())).status_code == 201
 
 
 @pytest.mark.parametrize(

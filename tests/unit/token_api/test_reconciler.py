@@ -16,7 +16,7 @@ from sqlalchemy.event import listen
 from common.waiting import wait_until
 from tests.unit.token_api.api import START, Api
 from tests.unit.token_api.livekit_double import TwirpError
-from tests.unit.token_api.test_moderation import admit, come_in, inside, told
+from tests.unit.token_api.test_moderation import admit, inside, told
 from token_api.database.engine import Database
 from token_api.database.leadership import Leadership
 from token_api.database.tables import AuditEntry, IdempotencyKey, Participant, Stream, StreamSession
@@ -83,11 +83,6 @@ async def test_strangers_are_put_out_and_livekits_helpers_stay(api: Api) -> None
     entries = await api.rows(select(AuditEntry).where(AuditEntry.actor == "enforcement"))
     assert {json.loads(entry.details)["reason"] for entry in entries} == {"unknown-identity"}
     assert api.services.metrics.ejections.labels("unknown-identity")._value.get() == 2
-    # Whom the host application named itself is no stranger.
-    named = {"room_name": room, "participant_identity": "bot", "role": "publisher"}
-    come_in(api, room, (await api.call("POST", "/token", status=201, json=named))["participant_token"])
-    await healed(api)
-    assert "bot" in inside(api, room)
 
 
 @pytest.fixture

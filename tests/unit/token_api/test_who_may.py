@@ -89,6 +89,15 @@ OTHERS = {
     ("GET", "/metrics"),
     ("POST", "/v1/webhooks/livekit"),
 }
+# The host application needs X-On-Behalf-Of for these.
+ALWAYS_FOR_A_USER = {
+    ("POST", "/v1/streams/{stream_id}/video-token"),
+    ("POST", "/v1/streams/{stream_id}/chat-token"),
+    ("GET", "/v1/streams/{stream_id}/stream-info"),
+    ("POST", "/v1/streams/{stream_id}/chat/messages"),
+    ("POST", "/v1/streams/{stream_id}/telemetry"),
+    ("POST", "/v1/streams/{stream_id}/stage/requests"),
+}
 OTHER_SPACE = "other-space"
 _TEXT = {"text": "hello"}
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
@@ -124,19 +133,31 @@ class World:
     ids: dict[str, str]
     room: str
 
-    async def ask(self, operation: tuple[str, str], who: str) -> httpx.Response:
-        """Have `who` do it: creator, team, viewer or stranger of this world, or the host for its viewer."""
+    async def ask(self, operation: tuple[str, str], who: str, *, by_host: bool = False) -> httpx.Response:
+        """Send the request as `who`: creator, team, viewer or stranger of this world, or "host".
+
+        Args:
+            by_host: the host application sends it on behalf of `who`.
+        """
         method, path = operation
         body = BODIES.get(operation)
         if path == "/v1/token":
-            # Only the host names whom it is for.
-            body = {"room_name": self.room} | ({"participant_identity": "bot"} if who == "host" else {})
+            body = {"room_name": self.room}
+            if who == "host":
+                body = {"room_name": "lobby", "participant_identity": "bot"}
         if operation == ("POST", "/v1/streams"):
             body = {"title": "Mine", "space_id": OTHER_SPACE}
+            if who == "host":
+                body["owner_id"] = "creator"
+        headers = self.api.user(who)
+        if who == "host":
+            headers = self.api.service("viewer" if operation in ALWAYS_FOR_A_USER else None)
+        elif by_host:
+            headers = self.api.service(who)
         return await self.api.client.request(
             method,
             path.format(**self.ids),
-            headers=self.api.service("viewer") if who == "host" else self.api.user(who),
+            headers=headers,
             json=body,
         )
 
@@ -185,25 +206,34 @@ async def test_the_table_has_every_operation(api: Api) -> None:
     assert found - OTHERS == set(OPERATIONS)
 
 
-async def test_who_may_not_is_told_so_or_that_there_is_nothing(api: Api) -> None:
-    """Nothing changes, so that one stream is enough for all."""
+@pytest.mark.parametrize("by_host", [False, True], ids=["themselves", "on-behalf"])
+async def test_who_may_not_is_told_so_or_that_there_is_nothing(api: Api, by_host: bool) -> None:
+    """Nothing changes, so that one stream is enough for all.
+
+    The host application, on behalf of a user, may do no more than that user. It knows all streams, so it is
+    told that a stranger has no grant.
+    """
     here = await world(api)
+    unknown = (403, "no-grant") if by_host else (404, "not-found")
     wrong = {}
     for operation, may in OPERATIONS.items():
         wanted: dict[str, tuple[int, str]] = {}
         if may is May.NO_USER:
             wanted = dict.fromkeys(("creator", "team", "viewer", "stranger"), (403, "role-forbidden"))
         elif may is May.STEERING:
-            wanted = {"viewer": (403, "role-forbidden"), "stranger": (404, "not-found")}
+            wanted = {"viewer": (403, "role-forbidden"), "stranger": unknown}
         elif may is May.INSIDE:
-            wanted = {"stranger": (404, "not-found")}
+            wanted = {"stranger": unknown}
+        elif operation == ("POST", "/v1/streams"):
+            wanted = dict.fromkeys(("viewer", "stranger"), (403, "role-forbidden"))
         for who, refusal in wanted.items():
-            response = await here.ask(operation, who)
+            response = await here.ask(operation, who, by_host=by_host)
             if response.status_code < 400 or problem(response) != refusal:
                 wrong[who, operation] = f"{response.status_code} {response.text}"
     assert wrong == {}
 
 
+@pytest.mark.parametrize("by_host", [False, True], ids=["themselves", "on-behalf"])
 @pytest.mark.parametrize(
     ("who", "what"),
     [
@@ -212,14 +242,14 @@ async def test_who_may_not_is_told_so_or_that_there_is_nothing(api: Api) -> None
         ("viewer", {May.INSIDE}),
     ],
 )
-async def test_who_may_is_let_through(api: Api, who: str, what: set[May]) -> None:
+async def test_who_may_is_let_through(api: Api, who: str, what: set[May], by_host: bool) -> None:
     """What is refused here for its state is not refused for who asks."""
     here = await world(api)
     await api.call("PUT", f"/spaces/{OTHER_SPACE}/team/{who}", json={}, status=201)
     wrong = {}
     for operation, may in OPERATIONS.items():
         if may in what:
-            response = await here.ask(operation, who)
+            response = await here.ask(operation, who, by_host=by_host)
             if response.status_code not in {200, 201, 202, 204, 409}:
                 wrong[operation] = f"{response.status_code} {response.text}"
     assert wrong == {}

@@ -165,6 +165,8 @@ class Ban(Base):
     user_id: Mapped[HostId]
     reason: Mapped[str] = mapped_column(String(500), default="")
     banned_by: Mapped[HostId]
+    # The host application made it: it also keeps out owner and team, and only the host application lifts it.
+    by_host: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[Time]
     until: Mapped[MaybeTime]
     lifted_at: Mapped[MaybeTime]
@@ -180,7 +182,7 @@ class Participant(Base):
         String(36), ForeignKey("stream_sessions.id", ondelete="CASCADE"), primary_key=True
     )
     identity: Mapped[str] = mapped_column(String(130), primary_key=True)
-    # NULL where the host application named an identity of its own.
+    # NULL in rows of releases in which the host application named identities of its own.
     user_id: Mapped[MaybeHostId]
     name: Mapped[str] = mapped_column(String(128), default="")
     role: Mapped[StreamRole] = mapped_column(one_of(StreamRole, "role"))

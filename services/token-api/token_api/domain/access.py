@@ -50,10 +50,14 @@ class GrantWindow:
 
 @dataclass(frozen=True)
 class BanWindow:
-    """When a ban holds: before `until` (None: for ever), unless lifted."""
+    """When a ban holds: before `until` (None: for ever), unless lifted.
+
+    `by_host`: the host application made it, so it also keeps out the stream's owner and team.
+    """
 
     until: datetime | None
     lifted_at: datetime | None
+    by_host: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,15 +131,16 @@ def in_force_clause(until: TimeColumn, lifted_at: TimeColumn, now: datetime) -> 
 def decide(relation: Relation, now: datetime) -> Admitted | Refused:
     """Whether a user so related to a stream gets into it at `now`, and as what.
 
-    Owner and team always get in. A ban beats every grant. Of grants that are all over or not yet
-    begun, the one that tells the user most is the reason: not started, then expired, then cancelled.
+    A ban by the host application keeps out everybody, any other ban everybody but owner and team. If no
+    grant is active, the reason is the one that tells the user most: not started, then expired, then
+    cancelled.
     """
-    if relation.is_owner:
-        return Admitted(StreamRole.CREATOR)
-    if relation.is_team:
-        return Admitted(StreamRole.TEAM)
-    if any(is_in_force(ban, now) for ban in relation.bans):
+    bans = [ban for ban in relation.bans if is_in_force(ban, now)]
+    is_staff = relation.is_owner or relation.is_team
+    if any(ban.by_host or not is_staff for ban in bans):
         return Refused(Refusal.BANNED)
+    if is_staff:
+        return Admitted(StreamRole.CREATOR if relation.is_owner else StreamRole.TEAM)
     active = [grant for grant in relation.grants if is_active(grant, now)]
     if active:
         ends = [grant.expires_at for grant in active]

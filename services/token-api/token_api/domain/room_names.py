@@ -9,7 +9,7 @@ from token_api.domain.vocabulary import StreamKind
 PREFIXES = {kind: f"{kind.value}_" for kind in StreamKind}
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _OURS = re.compile(rf"(?:{'|'.join(PREFIXES.values())})({_UUID})_[0-9a-f]{{12}}")
-_IDENTITY_PREFIX = "u:"
+USER_PREFIX = "u:"
 
 
 def room_name(kind: StreamKind, stream_id: str, session_id: str) -> str:
@@ -29,6 +29,16 @@ def stream_of(name: str) -> str | None:
     return matched[1] if matched else None
 
 
+def has_reserved_prefix(name: str) -> bool:
+    """Whether a room's name begins as those of our rooms do."""
+    return name.startswith(tuple(PREFIXES.values()))
+
+
+def is_users(identity: str) -> bool:
+    """Whether an identity in LiveKit begins as those of users do, whose rights this service judges."""
+    return identity.startswith(USER_PREFIX)
+
+
 def identity_of(user_id: str) -> str:
     """A user's identity in LiveKit. It is one for all their devices: a second one replaces the first."""
-    return _IDENTITY_PREFIX + user_id
+    return USER_PREFIX + user_id

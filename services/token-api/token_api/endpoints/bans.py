@@ -78,6 +78,9 @@ class BanView(BaseModel):
     scope: Literal["stream", "space"]
     reason: str
     banned_by: str = Field(description="a user's id, or `service`")
+    by_host: bool = Field(
+        description="the host application made it: it also keeps out owner and team, and only it lifts it"
+    )
     created_at: datetime
     until: datetime | None
     lifted_at: datetime | None
@@ -97,6 +100,7 @@ def _view(ban: Ban) -> BanView:
         scope="stream" if ban.stream_id is not None else "space",
         reason=ban.reason,
         banned_by=ban.banned_by,
+        by_host=ban.by_host,
         created_at=ban.created_at,
         until=ban.until,
         lifted_at=ban.lifted_at,
@@ -121,7 +125,10 @@ async def create_ban(
     caller: CurrentCaller,
     key: Key = None,
 ) -> JSONResponse:
-    """Ban a user: they get no token anymore, are put out at once, and again whenever they come in."""
+    """Ban a user: they get no token, and are removed from the room at once and whenever they join again.
+
+    Only the host application, acting for itself, can ban the stream's owner and its team.
+    """
     space_id = None
 
     async def change(transaction: AsyncSession, now: datetime) -> Answer:

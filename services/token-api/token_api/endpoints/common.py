@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any
@@ -27,8 +26,6 @@ from token_api.state import State
 from token_api.use_cases import idempotency
 from token_api.use_cases.idempotency import Answer
 
-MAX_METADATA_BYTES = 2048
-
 HostId = Annotated[str, StringConstraints(pattern=USER_ID_PATTERN)]
 # No control characters and no half of a surrogate pair: shown to people, and kept as UTF-8.
 _TEXT = r"^[^\x00-\x1f\x7f-\x9f]*$"
@@ -48,19 +45,6 @@ Title = Annotated[
 DisplayName = Annotated[str, StringConstraints(max_length=128, pattern=_TEXT), AfterValidator(_is_utf8)]
 
 
-def _short_json(value: dict[str, Any]) -> dict[str, Any]:
-    try:
-        # As it is kept: ASCII. Encoding the characters themselves finds halves of them.
-        text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-        json.dumps(value, ensure_ascii=False).encode()
-    except ValueError as error:
-        raise ValueError("NaN, infinity and lone surrogates are not allowed") from error
-    if len(text) > MAX_METADATA_BYTES:
-        raise ValueError(f"at most {MAX_METADATA_BYTES} bytes of JSON are allowed")
-    return value
-
-
-Metadata = Annotated[dict[str, Any], AfterValidator(_short_json)]
 # RFC 3339 with a zone. Not strict: JSON has no times.
 Moment = AwareDatetime
 

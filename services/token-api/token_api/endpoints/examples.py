@@ -166,6 +166,7 @@ EXAMPLES: Mapping[type[BaseModel], Mapping[str, Any]] = {
         "scope": "stream",
         "reason": "spam",
         "banned_by": "grace",
+        "by_host": False,
         "created_at": "2026-05-04T18:10:00Z",
         "until": "2026-05-04T19:10:00Z",
         "lifted_at": None,

@@ -17,7 +17,6 @@ from token_api.callers import (
     Caller,
     KeysUnavailable,
     ServiceCaller,
-    UserCaller,
 )
 from token_api.endpoints import limits
 from token_api.problems import Kind, ProblemError
@@ -60,8 +59,10 @@ class CallerRoute(APIRoute):
             caller = await self.caller_of(request)
             request.state.actor = caller.actor
             limits.check(request, caller, kinds[request.method])
-            if isinstance(caller, UserCaller) and not self.for_users:
-                raise ProblemError(Kind.ROLE_FORBIDDEN, "This is for the host application alone.")
+            if caller.user_id is not None and not self.for_users:
+                raise ProblemError(
+                    Kind.ROLE_FORBIDDEN, f"This is for the host application alone, without {ON_BEHALF_OF}."
+                )
             request.state.caller = caller
             if request.method in _WITH_BODY and self._takes_body(request):
                 require_json(request)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -11,8 +10,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, model_validator
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from token_api.callers import UserCaller
 from token_api.database.tables import Stream, StreamSession
+from token_api.domain.access import Admitted, Refusal, Refused
 from token_api.domain.lifecycle import Action
 from token_api.domain.paging import DEFAULT_LIMIT, Cursor
 from token_api.domain.vocabulary import SessionState, StreamKind, StreamStatus
@@ -23,7 +22,6 @@ from token_api.endpoints.common import (
     HostId,
     Key,
     Limit,
-    Metadata,
     Title,
     alike,
     answer,
@@ -32,6 +30,7 @@ from token_api.endpoints.common import (
     problems,
 )
 from token_api.endpoints.guard import FOR_ALL, CallerRoute, CurrentCaller
+from token_api.free_json import FreeJson, from_stored
 from token_api.problems import Kind, ProblemError
 from token_api.state import CurrentState, State
 from token_api.storage.store import store_of
@@ -53,8 +52,11 @@ class StreamRequest(Body):
     owner_id: HostId | None = Field(
         None, description="The creator: required of the host application; for a user, themselves"
     )
-    experience_id: HostId | None = Field(None, description="What it is part of: grants may open all of that")
-    metadata: Metadata = Field(default_factory=dict, description="The host application's own; viewers see it")
+    experience_id: HostId | None = Field(
+        None,
+        description="What it is part of: grants may open all of that. Set by the host application",
+    )
+    metadata: FreeJson = Field(default_factory=dict, description="The host application's own; viewers see it")
     capacity: Capacity | None = Field(
         None, description="How many viewers may be in at once; no limit if not given"
     )
@@ -64,8 +66,11 @@ class StreamChange(Body):
     """What is to be changed of a stream; what is not given stays."""
 
     title: Title | None = None
-    experience_id: HostId | None = None
-    metadata: Metadata | None = None
+    owner_id: HostId | None = Field(
+        None, description="Set by the host application: transfers the stream to another creator"
+    )
+    experience_id: HostId | None = Field(None, description="Set by the host application")
+    metadata: FreeJson | None = None
     capacity: Capacity | None = Field(None, description="null: no limit")
     status: StreamStatus | None = Field(
         None, strict=False, description="live, paused or ended: the same as go-live, resume, pause, end"
@@ -73,7 +78,7 @@ class StreamChange(Body):
 
     @model_validator(mode="after")
     def _not_null(self) -> StreamChange:
-        for field in ("title", "metadata", "status"):
+        for field in ("title", "owner_id", "metadata", "status"):
             if field in self.model_fields_set and getattr(self, field) is None:
                 raise ValueError(f"{field} may not be null; leave it out to keep it")
         return self
@@ -88,10 +93,13 @@ class StreamView(BaseModel):
     owner_id: str
     space_id: str
     experience_id: str | None
-    metadata: dict[str, Any]
+    metadata: dict[str, Any] = Field(description="empty for users who may not enter, see `room_name`")
     capacity: int | None
     status: StreamStatus
-    room_name: str | None = Field(description="LiveKit's room while the stream is on air")
+    room_name: str | None = Field(
+        description="LiveKit's room while the stream is on air; null for users who are banned, or whose "
+        "access has not begun, has ended or was cancelled"
+    )
     started_at: datetime | None
     ended_at: datetime | None
     created_at: datetime
@@ -108,9 +116,18 @@ class StreamPage(BaseModel):
     next_cursor: str | None = Field(description="`cursor` of the next page; null at the end")
 
 
-def view_of(stream: Stream, session: StreamSession | None) -> StreamView:
-    """A stream as callers see it."""
+def view_of(
+    stream: Stream, session: StreamSession | None, decision: Admitted | Refused | None = None
+) -> StreamView:
+    """A stream as a caller sees it.
+
+    Args:
+        decision: whether the caller's user may enter; None for the host application. Users who may not enter
+            see no room name. They see metadata only if their access has not begun yet.
+    """
     on_air = session is not None and session.state in {SessionState.OPEN, SessionState.CLOSING}
+    refusal = decision.reason if isinstance(decision, Refused) else None
+    may_read = refusal in {None, Refusal.NOT_STARTED}
     return StreamView(
         id=stream.id,
         kind=stream.kind,
@@ -118,10 +135,10 @@ def view_of(stream: Stream, session: StreamSession | None) -> StreamView:
         owner_id=stream.owner_id,
         space_id=stream.space_id,
         experience_id=stream.experience_id,
-        metadata=json.loads(stream.details),
+        metadata=from_stored(stream.details) if may_read else {},
         capacity=stream.capacity,
         status=stream.status,
-        room_name=session.room_name if session is not None and on_air else None,
+        room_name=session.room_name if session is not None and on_air and refusal is None else None,
         started_at=stream.started_at,
         ended_at=stream.ended_at,
         created_at=stream.created_at,
@@ -135,7 +152,7 @@ def view_of(stream: Stream, session: StreamSession | None) -> StreamView:
 async def _read(state: State, caller: CurrentCaller, stream_id: str) -> StreamView:
     async with state.services.database.read() as transaction:
         standing = await standing_of(transaction, caller, stream_id, state.services.clock.now())
-        return view_of(standing.stream, standing.session)
+        return view_of(standing.stream, standing.session, standing.decision)
 
 
 @router.post(
@@ -148,7 +165,7 @@ async def create_stream(
     wanted: StreamRequest, request: Request, state: CurrentState, caller: CurrentCaller, key: Key = None
 ) -> JSONResponse:
     """Plan a stream. It is a draft until it goes live."""
-    owner_id = wanted.owner_id or (caller.user_id if isinstance(caller, UserCaller) else caller.on_behalf_of)
+    owner_id = wanted.owner_id or caller.user_id
     if owner_id is None:
         raise ProblemError(Kind.VALIDATION, "owner_id: nothing given; required of the host application.")
 
@@ -182,13 +199,15 @@ async def list_streams(
     limit: Limit = DEFAULT_LIMIT,
 ) -> StreamPage:
     """Streams that the caller may see: a user their own, their teams', and those a grant of theirs names."""
+    now = state.services.clock.now()
     filters = streams.Filters(status, kind, space_id, owner_id, experience_id)
     async with state.services.database.read() as transaction:
-        page = await streams.page(transaction, caller, filters, cursor, limit)
-    return StreamPage(items=[view_of(*item) for item in page.items], next_cursor=page.next_cursor)
+        page = await streams.page(transaction, caller, filters, cursor=cursor, limit=limit, now=now)
+    items = [view_of(item.stream, item.session, item.decision) for item in page.items]
+    return StreamPage(items=items, next_cursor=page.next_cursor)
 
 
-@router.get("/{stream_id}", responses=problems(Kind.NOT_FOUND))
+@router.get("/{stream_id}", responses=problems(Kind.NOT_FOUND, Kind.NO_GRANT))
 async def read_stream(stream_id: str, state: CurrentState, caller: CurrentCaller) -> StreamView:
     """One stream. For a user whom nothing connects with it, there is none."""
     return await _read(state, caller, stream_id)

@@ -10,8 +10,9 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from token_api.callers import UserCaller
+from token_api.domain.room_names import PREFIXES, USER_PREFIX, has_reserved_prefix, is_users
 from token_api.endpoints.common import problems
-from token_api.endpoints.guard import FOR_ALL, CallerRoute, CurrentCaller
+from token_api.endpoints.guard import FOR_ALL, ON_BEHALF_OF, CallerRoute, CurrentCaller
 from token_api.endpoints.video import REFUSALS
 from token_api.problems import Kind
 from token_api.state import CurrentState, State
@@ -26,11 +27,8 @@ MAX_BODY_BYTES = 16 * 1024
 
 log = structlog.get_logger()
 router = APIRouter(prefix="/v1", tags=["tokens"], route_class=CallerRoute, dependencies=FOR_ALL)
-# What a user's JWT and standing decide, and their own body may not.
-_NOT_FOR_USERS = (
-    *("participant_identity", "participant_name", "participant_metadata", "participant_attributes"),
-    "role",
-)
+# For a user, their standing decides these and not the body.
+_NOT_FOR_USERS = ("participant_identity", "participant_metadata", "participant_attributes", "role")
 
 
 def _short_in_bytes(text: str) -> str:
@@ -70,9 +68,9 @@ class TokenRequest(BaseModel):
     room_name: RoomName = Field(description="The room to join: letters, digits and _ . : -")
     participant_identity: Identity | None = Field(
         None,
-        description="Required of the host application, refused from users. Unique in the room, and "
-        "never chosen by the participant: whoever joins under an identity puts out the one who holds it. "
-        "Letters, digits and _ . : @ | + = -",
+        description="Required of the host application, refused for users. Unique in the room, and "
+        "never chosen by the participant: whoever joins under an identity replaces the one who has it. "
+        "Letters, digits and _ . : @ | + = -; not u: at the beginning, which is for users of streams",
     )
     participant_name: DisplayName | None = Field(None, description="Shown to others")
     participant_metadata: Annotated[str, AfterValidator(_short_in_bytes)] | None = Field(
@@ -113,29 +111,41 @@ class TokenResponse(BaseModel):
 async def create_token(wanted: TokenRequest, state: CurrentState, caller: CurrentCaller) -> TokenResponse:
     """A token with which one participant can join one room, with exactly the grants of their role.
 
-    The host application names room and participant. A user names the room of a stream that they may
-    enter; who they are, and as what they come, is not theirs to say.
+    The host application names room and participant, but not the rooms of streams and the identities of
+    users: their access is decided by grants and bans. A user, or the host application on behalf of one,
+    names the room of a stream that the user may enter. Identity and role follow from the user.
     """
-    if isinstance(caller, UserCaller):
-        refused = [field for field in _NOT_FOR_USERS if field in wanted.model_fields_set]
-        if refused:
-            raise _wrong(dict.fromkeys(refused, "users may not set this"), wanted)
-        made = await tokens.token_for_room(state.services, caller, wanted.room_name, wanted.ttl_seconds)
-        return TokenResponse(server_url=made.server_url, participant_token=made.participant_token)
+    if caller.user_id is None:
+        return _for_host(state, wanted, _host_identity(wanted))
+    fixed = _NOT_FOR_USERS + (("participant_name",) if isinstance(caller, UserCaller) else ())
+    refused = [field for field in fixed if field in wanted.model_fields_set]
+    if refused:
+        raise _wrong(dict.fromkeys(refused, "not allowed for a user's token"), wanted)
+    made = await tokens.token_for_room(
+        state.services, caller, wanted.room_name, wanted.ttl_seconds, name=wanted.participant_name or ""
+    )
+    return TokenResponse(server_url=made.server_url, participant_token=made.participant_token)
+
+
+def _host_identity(wanted: TokenRequest) -> str:
+    """The identity that the host application names. Raises RequestValidationError for what is reserved."""
     if wanted.participant_identity is None:
         raise _wrong({"participant_identity": "Field required"}, wanted)
-    return await _for_host(state, wanted, wanted.participant_identity)
+    wrong = {}
+    if has_reserved_prefix(wanted.room_name):
+        prefixes = " or ".join(PREFIXES.values())
+        wrong["room_name"] = (
+            f"rooms that begin with {prefixes} belong to streams; POST /v1/streams/{{id}}/video-token with "
+            f"{ON_BEHALF_OF} gives tokens for them"
+        )
+    if is_users(wanted.participant_identity):
+        wrong["participant_identity"] = f"identities that begin with {USER_PREFIX} belong to users of streams"
+    if wrong:
+        raise _wrong(wrong, wanted)
+    return wanted.participant_identity
 
 
-async def _for_host(state: State, wanted: TokenRequest, identity: str) -> TokenResponse:
-    await tokens.note_named_by_host(
-        state.services,
-        wanted.room_name,
-        identity=identity,
-        name=wanted.participant_name or "",
-        role=wanted.role,
-        ttl_seconds=wanted.ttl_seconds,
-    )
+def _for_host(state: State, wanted: TokenRequest, identity: str) -> TokenResponse:
     token = mint(
         state.services.credentials,
         Participant(

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from token_api.callers import Caller, UserCaller
+from token_api.callers import Caller
 from token_api.database.engine import wake
 from token_api.database.tables import Ban, Participant, Stream, StreamSession, TeamMember
 from token_api.domain.access import BanWindow, in_force_clause, is_in_force
@@ -44,17 +44,22 @@ async def ban(
     From the commit on they get no token. `enforcement.on_changed` is for afterwards.
 
     Raises:
-        ProblemError: NOT_FOUND, ROLE_FORBIDDEN; CONFLICT for owner and team, whom no ban keeps out.
+        ProblemError: NOT_FOUND, ROLE_FORBIDDEN; CONFLICT for owner and team, whom only the host application
+            can ban.
     """
     standing = await _steered(transaction, caller, stream_id, now, whole_space=new.whole_space)
     stream = standing.stream
     relation = await relation_of(transaction, stream, standing.session, new.user_id)
-    if relation.is_owner or relation.is_team:
-        raise ProblemError(Kind.CONFLICT, "They own the stream or are in its team: no ban keeps them out.")
+    if (relation.is_owner or relation.is_team) and not standing.is_host:
+        raise ProblemError(
+            Kind.CONFLICT,
+            "They own the stream or are in its team: only the host application can ban them.",
+        )
     scope = Ban.space_id == stream.space_id if new.whole_space else Ban.stream_id == stream.id
     found = await transaction.scalar(
         select(Ban)
-        .where(scope, Ban.user_id == new.user_id, in_force_clause(Ban.until, Ban.lifted_at, now))
+        .where(scope, Ban.user_id == new.user_id, Ban.by_host == standing.is_host)
+        .where(in_force_clause(Ban.until, Ban.lifted_at, now))
         .limit(1)
     )
     made = found is None
@@ -64,6 +69,7 @@ async def ban(
             space_id=stream.space_id if new.whole_space else None,
             user_id=new.user_id,
             banned_by=standing.user_id or "service",
+            by_host=standing.is_host,
             created_at=now,
         )
         transaction.add(found)
@@ -87,13 +93,15 @@ async def ban(
 
 
 async def lift(transaction: AsyncSession, caller: Caller, stream_id: str, ban_id: str, now: datetime) -> None:
-    """Lift a ban. One that is over or lifted stays so.
+    """Lift a ban. One that is over or lifted stays so. The host application's bans are its own to lift.
 
     Raises:
         ProblemError: NOT_FOUND, ROLE_FORBIDDEN.
     """
     standing = await _steered(transaction, caller, stream_id, now)
     found = await _find(transaction, standing, ban_id)
+    if found.by_host and not standing.is_host:
+        raise ProblemError(Kind.ROLE_FORBIDDEN, "The host application made this ban; only it can lift it.")
     _require_space(standing, await _is_team(transaction, standing), whole_space=found.space_id is not None)
     if is_in_force(BanWindow(found.until, found.lifted_at), now):
         found.lifted_at = now
@@ -153,8 +161,7 @@ async def _steered(
 ) -> Standing:
     standing = await standing_of(transaction, caller, stream_id, now, lock=True)
     require_steering(standing)
-    is_team = isinstance(caller, UserCaller) and await _is_team(transaction, standing)
-    _require_space(standing, is_team, whole_space=whole_space)
+    _require_space(standing, await _is_team(transaction, standing), whole_space=whole_space)
     return standing
 
 
@@ -164,7 +171,7 @@ async def _is_team(transaction: AsyncSession, standing: Standing) -> bool:
 
 
 def _require_space(standing: Standing, is_team: bool, *, whole_space: bool) -> None:
-    if whole_space and not standing.is_service and not is_team:
+    if whole_space and not standing.is_host and not is_team:
         raise ProblemError(Kind.ROLE_FORBIDDEN, "Bans of a whole space are for its team.")
 
 

@@ -136,7 +136,7 @@ async def _require_slowly(transaction: AsyncSession, stream: Stream, user_id: st
 
 
 def _require_reader(standing: Standing) -> None:
-    if not (standing.is_service and standing.user_id is None):
+    if not standing.is_host:
         require_admitted(standing)
 
 
@@ -230,7 +230,7 @@ async def delete(
 
 def _require_may_delete(standing: Standing, message: ChatMessage, now: datetime) -> None:
     steers = isinstance(standing.decision, Admitted) and standing.decision.role in STEERING
-    if steers or standing.is_service:
+    if steers or standing.is_host:
         return
     if message.user_id != standing.user_id:
         raise ProblemError(

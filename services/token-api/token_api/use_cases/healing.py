@@ -26,7 +26,7 @@ from token_api.use_cases.standing import find_stream
 
 ACTOR = "reconciler"
 _ENDING = frozenset({Healing.CREATOR_GONE, Healing.NOBODY_CAME})
-# Who sends: while one of them is in, the stream goes on. A publisher is sent by the host application.
+# A stream continues while one of these is in the room. Only earlier releases gave the role of a publisher.
 _SENDERS = (StreamRole.CREATOR, StreamRole.PUBLISHER)
 # Somebody who came in just now may not be in LiveKit's list yet.
 _JUST_NOW = timedelta(seconds=5)

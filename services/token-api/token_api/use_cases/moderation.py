@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from token_api.callers import Caller, ServiceCaller
+from token_api.callers import Caller
 from token_api.database.tables import Participant, Stream, StreamSession
 from token_api.domain.enforcement import HELPERS
 from token_api.domain.paging import Cursor, Page, page_of
@@ -106,7 +106,7 @@ async def remove(services: Services, caller: Caller, stream_id: str, identity: s
         row = await _row(transaction, standing, identity)
         if row is None and seen is None:
             raise not_found()
-        _require_below(caller, standing, row)
+        _require_below(standing, row)
         if row is not None:
             row.removed_at = now
             enforcement.demote(row)
@@ -230,9 +230,9 @@ async def _seen(services: Services, session: StreamSession, identity: str) -> Ro
         return None
 
 
-def _require_below(caller: Caller, standing: Standing, row: Participant | None) -> None:
+def _require_below(standing: Standing, row: Participant | None) -> None:
     """Owner and team are put out by the host application, which takes them out of the team first."""
-    if isinstance(caller, ServiceCaller) or row is None:
+    if standing.is_host or row is None:
         return
     if row.role in STEERING and row.user_id != standing.user_id:
         raise ProblemError(Kind.ROLE_FORBIDDEN, "Owner and team are not put out by each other.")

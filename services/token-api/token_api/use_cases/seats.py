@@ -46,7 +46,7 @@ async def take(
     session: StreamSession,
     *,
     identity: str,
-    user_id: str | None,
+    user_id: str,
     name: str,
     role: StreamRole,
     until: datetime,

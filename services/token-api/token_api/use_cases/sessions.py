@@ -17,6 +17,7 @@ from token_api.database.columns import new_id
 from token_api.database.tables import Participant, Stream, StreamSession
 from token_api.domain.room_names import room_name
 from token_api.domain.vocabulary import SessionState, StreamStatus
+from token_api.free_json import from_stored
 from token_api.livekit_api.values import NewRoom
 from token_api.problems import Kind, ProblemError
 from token_api.use_cases import removals
@@ -38,7 +39,7 @@ def room_metadata(stream: Stream, status: StreamStatus) -> str:
         "kind": stream.kind.value,
         "title": stream.title,
         "status": status.value,
-        "metadata": json.loads(stream.details),
+        "metadata": from_stored(stream.details),
     }
     return json.dumps(told, separators=(",", ":"))
 

@@ -14,6 +14,7 @@ from sqlalchemy import (
     CompoundSelect,
     Select,
     bindparam,
+    case,
     literal,
     null,
     or_,
@@ -24,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
-from token_api.callers import Caller, ServiceCaller, UserCaller
+from token_api.callers import Caller, ServiceCaller
 from token_api.database.columns import UtcDateTime
 from token_api.database.tables import AccessGrant, Ban, Participant, Stream, StreamSession, TeamMember
 from token_api.domain.access import Admitted, BanWindow, GrantWindow, Refusal, Refused, Relation, decide
@@ -54,15 +55,22 @@ class _Keys:
     session_id: ColumnElement[str]
 
 
-def _relation(stream: _Keys, *, of_many: bool = False) -> CompoundSelect[Any]:
+_BAN_KIND = case((Ban.by_host, "host-ban"), else_="ban")
+
+
+def _relation(
+    stream: _Keys, *, of_many: bool = False, extra: Sequence[ColumnElement[Any]] = ()
+) -> CompoundSelect[Any]:
     """Rows of a kind and up to three times: all that connects a user with a stream.
 
-    `of_many`: all of `user_ids` at once; each row says at its end whose it is.
+    Args:
+        of_many: all of `user_ids` at once; the last column of each row says whose it is.
+        extra: further columns of each row.
     """
     no_time = null().cast(UtcDateTime)
 
     def rows(
-        kind: str,
+        kind: ColumnElement[str],
         user: InstrumentedAttribute[Any],
         starts_at: _Time = no_time,
         ends_at: _Time = no_time,
@@ -71,10 +79,11 @@ def _relation(stream: _Keys, *, of_many: bool = False) -> CompoundSelect[Any]:
         is_theirs: ColumnElement[bool] | None = None,
     ) -> Select[Any]:
         columns: list[ColumnElement[Any]] = [
-            literal(kind).label("kind"),
+            kind.label("kind"),
             starts_at.label("starts_at"),
             ends_at.label("ends_at"),
             undone_at.label("undone_at"),
+            *extra,
         ]
         if of_many:
             users: BindParameter[Any] = bindparam("user_ids", expanding=True)
@@ -90,22 +99,34 @@ def _relation(stream: _Keys, *, of_many: bool = False) -> CompoundSelect[Any]:
         )
     ]
     return union_all(
-        rows("team", TeamMember.user_id).where(TeamMember.space_id == stream.space_id),
+        rows(literal("team"), TeamMember.user_id).where(TeamMember.space_id == stream.space_id),
         rows(
-            "grant",
+            literal("grant"),
             AccessGrant.user_id,
             AccessGrant.starts_at,
             AccessGrant.expires_at,
             AccessGrant.cancelled_at,
         ).where(or_(*opened)),
-        rows("ban", Ban.user_id, no_time, Ban.until, Ban.lifted_at).where(
+        rows(_BAN_KIND, Ban.user_id, no_time, Ban.until, Ban.lifted_at).where(
             (Ban.stream_id == stream.stream_id) | (Ban.space_id == stream.space_id)
         ),
         # By the primary key: this is asked for each token.
-        rows("promoted", Participant.user_id, is_theirs=Participant.identity == bindparam("identity")).where(
-            Participant.session_id == stream.session_id, Participant.promoted_at.is_not(None)
-        ),
+        rows(
+            literal("promoted"), Participant.user_id, is_theirs=Participant.identity == bindparam("identity")
+        ).where(Participant.session_id == stream.session_id, Participant.promoted_at.is_not(None)),
     )
+
+
+def _relations_to_streams() -> CompoundSelect[Any]:
+    """All that connects one user with each of `stream_ids`; the last column says with which."""
+    wanted = (
+        select(Stream.id, Stream.space_id, Stream.experience_id, StreamSession.id.label("session_id"))
+        .outerjoin(StreamSession, (StreamSession.stream_id == Stream.id) & StreamSession.closed_at.is_(None))
+        .where(Stream.id.in_(bindparam("stream_ids", expanding=True)))
+        .cte()
+    )
+    keys = _Keys(wanted.c.id, wanted.c.space_id, wanted.c.experience_id, wanted.c.session_id)
+    return _relation(keys, extra=[wanted.c.id.label("stream_id")])
 
 
 def _standing() -> Select[Any]:
@@ -131,6 +152,7 @@ _STREAM = (
     .where(Stream.id == bindparam("stream_id"))
 )
 _STANDING = _standing()
+_RELATIONS_TO_STREAMS = _relations_to_streams()
 # What the session knows of a row may be older than a lock that was waited for.
 _ANEW = {"populate_existing": True}
 
@@ -139,14 +161,18 @@ _ANEW = {"populate_existing": True}
 class Standing:
     """A stream, its session that is not closed, and how the caller's user stands to it.
 
-    `user_id` and `decision` are None for the host application that acts for nobody.
+    `user_id` and `decision` are None for the host application that acts for itself.
     """
 
     stream: Stream
     session: StreamSession | None
     user_id: str | None
     decision: Admitted | Refused | None
-    is_service: bool
+
+    @property
+    def is_host(self) -> bool:
+        """Whether the host application acts for itself: it may do everything."""
+        return self.user_id is None
 
 
 def not_found() -> ProblemError:
@@ -208,6 +234,24 @@ async def relations_of(
     }
 
 
+async def decisions_on(
+    transaction: AsyncSession, user_id: str, streams: Sequence[Stream], now: datetime
+) -> dict[str, Admitted | Refused]:
+    """Whether `user_id` gets into each of `streams`, by the stream's id; by one query."""
+    asked = {
+        "user_id": user_id,
+        "identity": identity_of(user_id),
+        "stream_ids": [stream.id for stream in streams],
+    }
+    rows: dict[str, list[Sequence[Any]]] = {stream.id: [] for stream in streams}
+    for *row, stream_id in (await transaction.execute(_RELATIONS_TO_STREAMS, asked)).all():
+        rows[stream_id].append(row)
+    return {
+        stream.id: decide(_relation_from(rows[stream.id], is_owner=stream.owner_id == user_id), now)
+        for stream in streams
+    }
+
+
 def _keys_of(stream: Stream, session: StreamSession | None) -> dict[str, str | None]:
     # NULL is equal to nothing, so None finds nothing.
     return {
@@ -227,7 +271,11 @@ def _relation_from(rows: Iterable[Sequence[Any]], *, is_owner: bool) -> Relation
         is_owner=is_owner,
         is_team="team" in found,
         grants=[GrantWindow(*times) for times in found.get("grant", ())],
-        bans=[BanWindow(until, lifted_at) for _, until, lifted_at in found.get("ban", ())],
+        bans=[
+            BanWindow(until, lifted_at, by_host=kind == "host-ban")
+            for kind in ("ban", "host-ban")
+            for _, until, lifted_at in found.get(kind, ())
+        ],
         promoted="promoted" in found,
     )
 
@@ -238,13 +286,13 @@ async def standing_of(
     """How `caller` stands to a stream.
 
     Raises:
-        ProblemError: NOT_FOUND; also for a user whom nothing connects with it.
+        ProblemError: NOT_FOUND; also for a user whom nothing connects with it. NO_GRANT if the host application
+            acts on behalf of such a user: it knows the stream anyway.
     """
-    user_id = caller.user_id if isinstance(caller, UserCaller) else caller.on_behalf_of
-    is_service = isinstance(caller, ServiceCaller)
+    user_id = caller.user_id
     if user_id is None:
         stream, session = await find_stream(transaction, stream_id, lock=lock)
-        return Standing(stream, session, None, None, is_service)
+        return Standing(stream, session, None, None)
     await _ready(transaction, stream_id, lock=lock)
     asked = {"stream_id": stream_id, "user_id": user_id, "identity": identity_of(user_id)}
     rows = (await transaction.execute(_STANDING, asked, execution_options=_ANEW)).all()
@@ -252,14 +300,14 @@ async def standing_of(
         raise not_found()
     stream, session = rows[0][:2]
     relation = _relation_from((row[2:] for row in rows), is_owner=stream.owner_id == user_id)
-    if not is_service and not relation.exists:
-        raise not_found()
-    return Standing(stream, session, user_id, decide(relation, now), is_service)
+    if not relation.exists:
+        raise ProblemError(*_KINDS[Refusal.NO_GRANT]) if isinstance(caller, ServiceCaller) else not_found()
+    return Standing(stream, session, user_id, decide(relation, now))
 
 
 def require_steering(standing: Standing) -> None:
     """Let pass the host application, the owner, and the team. Raises ProblemError (ROLE_FORBIDDEN)."""
-    if standing.is_service:
+    if standing.is_host:
         return
     decision = standing.decision
     if not isinstance(decision, Admitted) or decision.role not in STEERING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,17 +11,22 @@ import structlog
 from sqlalchemy import and_, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from token_api.callers import Caller, UserCaller
+from token_api.callers import Caller
 from token_api.database.tables import AccessGrant, Recording, Stream, StreamSession, TeamMember
+from token_api.domain.access import Admitted, Refused
 from token_api.domain.lifecycle import ON_AIR, Action, InvalidTransition, action_to, after
 from token_api.domain.paging import Cursor, Page, page_of
 from token_api.domain.vocabulary import GrantScope, SessionState, StreamKind, StreamStatus
+from token_api.free_json import to_stored
 from token_api.livekit_api.gateway import NotInLiveKit
 from token_api.problems import Kind, ProblemError
-from token_api.use_cases import sessions
+from token_api.use_cases import enforcement, sessions
 from token_api.use_cases.events import record
 from token_api.use_cases.services import Services
-from token_api.use_cases.standing import Standing, require_steering, standing_of
+from token_api.use_cases.standing import Standing, decisions_on, require_steering, standing_of
+
+# What only the host application, acting for itself, may change of a stream.
+HOST_ONLY = ("experience_id", "owner_id")
 
 log = structlog.get_logger()
 
@@ -54,22 +58,26 @@ class Filters:
 async def create(transaction: AsyncSession, caller: Caller, new: NewStream, now: datetime) -> Stream:
     """Plan a stream. Users do so in spaces whose team they are in, and for themselves.
 
+    Experiences open streams to those who bought them, so only the host application says what belongs to one.
+
     Raises:
         ProblemError: ROLE_FORBIDDEN.
     """
-    if isinstance(caller, UserCaller):
+    if caller.user_id is not None:
         member = await transaction.get(TeamMember, (new.space_id, caller.user_id))
         if member is None or new.owner_id != caller.user_id:
             raise ProblemError(
                 Kind.ROLE_FORBIDDEN, "Users make streams of their own, in spaces whose team they are in."
             )
+        if new.experience_id is not None:
+            raise _only_for_host("experience_id")
     stream = Stream(
         kind=new.kind,
         title=new.title,
         owner_id=new.owner_id,
         space_id=new.space_id,
         experience_id=new.experience_id,
-        details=json.dumps(new.metadata, separators=(",", ":")),
+        details=to_stored(new.metadata),
         capacity=new.capacity,
         status=StreamStatus.DRAFT,
         created_at=now,
@@ -90,10 +98,25 @@ async def create(transaction: AsyncSession, caller: Caller, new: NewStream, now:
     return stream
 
 
+@dataclass(frozen=True)
+class Listed:
+    """A stream, its session that is not closed, and whether the caller may enter: None for the host."""
+
+    stream: Stream
+    session: StreamSession | None
+    decision: Admitted | Refused | None
+
+
 async def page(
-    transaction: AsyncSession, caller: Caller, filters: Filters, cursor: Cursor | None, limit: int
-) -> Page[tuple[Stream, StreamSession | None]]:
-    """Streams that the caller may see, newest first, each with its session that is not closed."""
+    transaction: AsyncSession,
+    caller: Caller,
+    filters: Filters,
+    *,
+    cursor: Cursor | None,
+    limit: int,
+    now: datetime,
+) -> Page[Listed]:
+    """Streams that the caller may see, newest first."""
     wanted = (
         select(Stream, StreamSession)
         .outerjoin(StreamSession, (StreamSession.stream_id == Stream.id) & StreamSession.closed_at.is_(None))
@@ -111,7 +134,7 @@ async def page(
                 and_(Stream.created_at == cursor.at, Stream.id < cursor.id),
             )
         )
-    if isinstance(caller, UserCaller):
+    if caller.user_id is not None:
         granted = or_(
             and_(AccessGrant.scope == GrantScope.STREAM, AccessGrant.scope_id == Stream.id),
             and_(AccessGrant.scope == GrantScope.SPACE, AccessGrant.scope_id == Stream.space_id),
@@ -125,7 +148,11 @@ async def page(
             )
         )
     found = [(row[0], row[1]) for row in (await transaction.execute(wanted)).all()]
-    return page_of(found, limit, lambda item: Cursor(item[0].created_at, item[0].id))
+    decisions: Mapping[str, Admitted | Refused] = {}
+    if caller.user_id is not None:
+        decisions = await decisions_on(transaction, caller.user_id, [stream for stream, _ in found], now)
+    listed = [Listed(stream, session, decisions.get(stream.id)) for stream, session in found]
+    return page_of(listed, limit, lambda item: Cursor(item.stream.created_at, item.stream.id))
 
 
 async def change(
@@ -135,7 +162,10 @@ async def change(
     changes: Mapping[str, Any],
     status: StreamStatus | None,
 ) -> None:
-    """Change fields (title, metadata, capacity, experience_id), then the status as its endpoint would.
+    """Change fields, then the status as its endpoint would.
+
+    Only the host application changes `experience_id` and `owner_id`. A former owner who is in the room is
+    judged again at once: without another right to be there, they are removed.
 
     Raises:
         ProblemError: NOT_FOUND, ROLE_FORBIDDEN, INVALID_TRANSITION, CONFLICT, LIVEKIT_UNAVAILABLE.
@@ -145,6 +175,10 @@ async def change(
         standing = await standing_of(transaction, caller, stream_id, now, lock=True)
         require_steering(standing)
         stream = standing.stream
+        former_owner = stream.owner_id
+        for field in HOST_ONLY:
+            if field in changes and changes[field] != getattr(stream, field) and not standing.is_host:
+                raise _only_for_host(field)
         action = None
         if status is not None and status is not stream.status:
             action = action_to(status, stream.status)
@@ -169,15 +203,21 @@ async def change(
             )
     if changed and standing.session is not None and stream.status in ON_AIR:
         await _tell_room(services, stream, standing.session)
+    if stream.owner_id != former_owner:
+        await enforcement.on_changed(services, former_owner, stream_id, None)
     if action is not None:
         await act(services, caller, stream_id, action)
+
+
+def _only_for_host(field: str) -> ProblemError:
+    return ProblemError(Kind.ROLE_FORBIDDEN, f"{field} is set by the host application, acting for itself.")
 
 
 def _apply(stream: Stream, changes: Mapping[str, Any]) -> list[str]:
     changed = []
     for field, value in changes.items():
         attribute = "details" if field == "metadata" else field
-        new = json.dumps(value, separators=(",", ":")) if field == "metadata" else value
+        new = to_stored(value) if field == "metadata" else value
         if getattr(stream, attribute) != new:
             setattr(stream, attribute, new)
             changed.append(field)

@@ -16,12 +16,12 @@ from token_api.domain.roles import SEATED, StreamRole
 from token_api.domain.room_names import identity_of, stream_of
 from token_api.domain.vocabulary import SessionState
 from token_api.problems import Kind, ProblemError
-from token_api.tokens import MAX_TTL_SECONDS, Role, mint
+from token_api.tokens import MAX_TTL_SECONDS, mint
 from token_api.tokens import Participant as TokenHolder
 from token_api.use_cases import seats
 from token_api.use_cases.join_failures import note_refusal
 from token_api.use_cases.services import Services
-from token_api.use_cases.standing import find_stream, not_found, require_admitted, standing_of
+from token_api.use_cases.standing import not_found, require_admitted, standing_of
 
 log = structlog.get_logger()
 
@@ -117,43 +117,15 @@ def seconds_to_live(admitted: Admitted, wanted: int, now: datetime) -> int:
 
 
 async def token_for_room(
-    services: Services, caller: UserCaller, room_name: str, ttl_seconds: int
+    services: Services, caller: Caller, room_name: str, ttl_seconds: int, *, name: str
 ) -> VideoToken:
     """A user's token for a room by its name, as LiveKit's standard endpoint asks. Errors as `video_token`."""
     stream_id = stream_of(room_name)
     if stream_id is None:
         raise not_found()
-    return await video_token(services, caller, stream_id, ttl_seconds=ttl_seconds, room_name=room_name)
-
-
-async def note_named_by_host(
-    services: Services, room_name: str, *, identity: str, name: str, role: Role, ttl_seconds: int
-) -> None:
-    """Remember a participant whom the host application names itself, so that they are no stranger later.
-
-    Only where the room is a stream's. It names one that is over: NOT_FOUND, for nobody could join it.
-    """
-    stream_id = stream_of(room_name)
-    if stream_id is None:
-        return
-    async with services.database.begin() as transaction:
-        now = services.clock.now()
-        stream, session = await find_stream(transaction, stream_id)
-        if session is None or session.room_name != room_name:
-            raise not_found()
-        if session.state is not SessionState.OPEN:
-            raise ProblemError(Kind.STREAM_NOT_LIVE, "There is no room to join at the moment.")
-        await seats.take(
-            transaction,
-            stream,
-            session,
-            identity=identity,
-            user_id=None,
-            name=name,
-            role=StreamRole(role.value),
-            until=now + timedelta(seconds=ttl_seconds),
-            now=now,
-        )
+    return await video_token(
+        services, caller, stream_id, ttl_seconds=ttl_seconds, name=name, room_name=room_name
+    )
 
 
 @dataclass(frozen=True)

@@ -123,6 +123,8 @@ class Cluster:
         for node in self.nodes[1:]:
             if _joined(node):
                 continue
+            # An interrupted join may have registered the node, and kubeadm refuses a name that is in use.
+            self.kubectl("delete", "node", node.name, "--ignore-not-found")
             printed = self.control_plane.run(
                 ["kubeadm", "token", "create", "--ttl=1h", "--print-join-command"], timeout=60
             )

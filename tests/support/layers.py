@@ -164,11 +164,18 @@ def _budget(layer: str, slowness: float) -> float:
     return _BY_NAME[layer].budget * max(1.0, slowness)
 
 
-def table(spent: Iterable[Spent], slowness: float, others: Mapping[str, float] | None = None) -> str:
+def table(
+    spent: Iterable[Spent],
+    slowness: float,
+    others: Mapping[str, float] | None = None,
+    *,
+    with_budgets: bool = True,
+) -> str:
     """Seconds, tests and budget of each layer.
 
     Args:
         others: seconds of further steps that have no budget, by name.
+        with_budgets: False for a run with long tests, for which the budgets are not made.
     """
     shown = Table()
     shown.add_column("layer")
@@ -176,7 +183,7 @@ def table(spent: Iterable[Spent], slowness: float, others: Mapping[str, float] |
         shown.add_column(heading, justify="right")
     for one in spent:
         over = one.seconds > TOLERANCE * _budget(one.layer, slowness)
-        budget = f"{_budget(one.layer, slowness):.0f}{' exceeded' if over else ''}"
+        budget = f"{_budget(one.layer, slowness):.0f}{' exceeded' if over else ''}" if with_budgets else ""
         shown.add_row(one.layer, f"{one.seconds:.0f}", str(one.tests), budget)
     for name, seconds in (others or {}).items():
         shown.add_row(name, f"{seconds:.0f}", "", "")

@@ -24,10 +24,10 @@ class Client:
         self.left = asyncio.Event()
         self.reason: int | None = None
         self.refreshed: str | None = None
-        self.data: list[tuple[str | None, bytes]] = []
+        self.data: list[rtc.DataPacket] = []
         self.room.on("disconnected", self._disconnected)
         self.room.on("token_refreshed", self._refreshed)
-        self.room.on("data_received", lambda packet: self.data.append((packet.topic, packet.data)))
+        self.room.on("data_received", self.data.append)
 
     def _disconnected(self, reason: int) -> None:
         self.reason = reason

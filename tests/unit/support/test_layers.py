@@ -104,6 +104,10 @@ def test_the_table_marks_a_layer_over_its_budget() -> None:
     assert "10000" in rows["total"]
 
 
+def test_a_run_with_long_tests_has_no_budgets() -> None:
+    assert "exceeded" not in table([Spent("teardown", 9999.0, 1)], 1.0, with_budgets=False)
+
+
 def test_the_junit_reports_become_one(tmp_path: Path) -> None:
     for name in ("isolated", "platform"):
         document = f'<testsuites><testsuite name="{name}"><testcase name="t"/></testsuite></testsuites>'

@@ -17,6 +17,7 @@ from livekit_platform.certificates import (
     server_names,
 )
 from livekit_platform.config import Secrets
+from livekit_platform.config.secrets import KEPT_AS
 from livekit_platform.required_secrets import needs_certificates, required
 from stack_secrets.takeover import TakenOver
 
@@ -87,8 +88,7 @@ def _secrets(
     for name in Secrets.names():
         key = f"secrets.{name}"
         if name == rotate:
-            verb = "replaced" if name in present or name in taken else "created"
-            found.append(Change(f"{verb} {key}", (Setting(key, _random()),)))
+            found.append(_replacement(name, present.get(name) or taken.get(name)))
         elif name in present:
             continue
         elif name in taken:
@@ -98,6 +98,20 @@ def _secrets(
         elif name in needed:
             found.append(Change(f"created {key}", (Setting(key, _random()),)))
     return found
+
+
+def _replacement(name: str, earlier: str | None) -> Change:
+    """Replace a secret. The earlier value is kept if the platform accepts two values at a time."""
+    key = f"secrets.{name}"
+    new = Setting(key, _random())
+    if earlier is None:
+        return Change(f"created {key}", (new,))
+    if name not in KEPT_AS:
+        return Change(f"replaced {key}", (new,))
+    kept = f"secrets.{KEPT_AS[name]}"
+    return Change(
+        f"replaced {key}; the earlier value is still accepted, as {kept}", (Setting(kept, earlier), new)
+    )
 
 
 def _certificates(

@@ -27,6 +27,12 @@ def previous_key_is_complete(livekit: LiveKit, secrets: Secrets) -> Iterator[Mis
         yield Mistake("secrets.livekit_previous_api_secret", "a value", allowed)
 
 
+def previous_secret_is_in_use(token_api: TokenApi, secrets: Secrets) -> Iterator[Mistake]:
+    if secrets.previous_host_jwt_secret is not None and token_api.host_auth.kind != "secret":
+        allowed = "nothing, unless `token_api.host_auth.kind` is `secret`"
+        yield Mistake("secrets.previous_host_jwt_secret", "a value", allowed)
+
+
 def one_replica_has_the_file(token_api: TokenApi, database: Database) -> Iterator[Mistake]:
     if database.kind == "embedded" and (token_api.replicas or 1) > 1:
         yield Mistake(

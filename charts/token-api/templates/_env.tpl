@@ -10,8 +10,14 @@
 {{- if .Values.livekit.previousKey }}
 {{- $own = concat $own (list "LIVEKIT_API_KEY_PREVIOUS" "LIVEKIT_API_SECRET_PREVIOUS") }}
 {{- end }}
+{{- if .Values.previousServiceKey }}
+{{- $own = append $own "TOKEN_API_SERVICE_KEY_PREVIOUS" }}
+{{- end }}
 {{- if eq .Values.hostAuth.kind "secret" }}
 {{- $own = append $own "TOKEN_API_HOST_JWT_SECRET" }}
+{{- if .Values.hostAuth.previousSecret }}
+{{- $own = append $own "TOKEN_API_HOST_JWT_SECRET_PREVIOUS" }}
+{{- end }}
 {{- end }}
 {{- range $own }}
 {{ include "token-api.fromSecret" (list . $.Values.secretName .) }}

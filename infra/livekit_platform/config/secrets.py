@@ -6,8 +6,14 @@ from pydantic import Field, SecretStr
 
 from livekit_platform.config.section import KEY_ALLOWED, GivenSecret, Section
 
-# The owner must give this secret: it was used before, so a generated value would not work.
-GIVEN_ONLY = ("livekit_previous_api_secret",)
+# The earlier values of secrets, while they are still accepted. A generated value would not work.
+GIVEN_ONLY = ("livekit_previous_api_secret", "previous_api_service_key", "previous_host_jwt_secret")
+# Of these secrets two values are accepted at a time: `make secrets ROTATE=…` keeps the earlier one here.
+KEPT_AS = {"api_service_key": "previous_api_service_key", "host_jwt_secret": "previous_host_jwt_secret"}
+_KEPT = (
+    f"{KEY_ALLOWED}; the earlier `{{}}`, which is still accepted: `make secrets ROTATE={{}}` keeps it here; "
+    "remove it with `pulumi config rm --path` when nobody uses it any more"
+)
 
 
 class Secrets(Section):
@@ -24,7 +30,13 @@ class Secrets(Section):
     redis_replication_password: GivenSecret | None = Field(default=None, description=KEY_ALLOWED)
     turn_secret: GivenSecret | None = Field(default=None, description=KEY_ALLOWED)
     api_service_key: GivenSecret | None = Field(default=None, description=KEY_ALLOWED)
+    previous_api_service_key: GivenSecret | None = Field(
+        default=None, description=_KEPT.format("api_service_key", "api_service_key")
+    )
     host_jwt_secret: GivenSecret | None = Field(default=None, description=KEY_ALLOWED)
+    previous_host_jwt_secret: GivenSecret | None = Field(
+        default=None, description=_KEPT.format("host_jwt_secret", "host_jwt_secret")
+    )
     s3_root_secret_key: GivenSecret | None = Field(default=None, description=KEY_ALLOWED)
     s3_secret_key: GivenSecret | None = Field(default=None, description=KEY_ALLOWED)
     s3_egress_secret_key: GivenSecret | None = Field(default=None, description=KEY_ALLOWED)

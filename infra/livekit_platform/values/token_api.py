@@ -25,8 +25,18 @@ def secret_fields(config: PlatformConfig) -> Mapping[str, str]:
         ),
         "TOKEN_API_SERVICE_KEY": "api_service_key",
         **(
+            {"TOKEN_API_SERVICE_KEY_PREVIOUS": "previous_api_service_key"}
+            if config.secrets.previous_api_service_key
+            else {}
+        ),
+        **(
             {"TOKEN_API_HOST_JWT_SECRET": "host_jwt_secret"}
             if config.token_api.host_auth.kind == "secret"
+            else {}
+        ),
+        **(
+            {"TOKEN_API_HOST_JWT_SECRET_PREVIOUS": "previous_host_jwt_secret"}
+            if config.secrets.previous_host_jwt_secret
             else {}
         ),
     }
@@ -70,9 +80,11 @@ def chart_values(config: PlatformConfig) -> dict[str, Any]:
             "previousKey": config.livekit.previous_api_key is not None,
         },
         "secretName": names.TOKEN_API_SECRET,
+        "previousServiceKey": config.secrets.previous_api_service_key is not None,
         "secretChecksum": fingerprint([config.livekit.api_key, config.livekit.previous_api_key, secrets]),
         "hostAuth": {
             "kind": api.host_auth.kind,
+            "previousSecret": config.secrets.previous_host_jwt_secret is not None,
             "issuer": api.host_auth.issuer or "",
             "audience": api.host_auth.audience or "",
             "jwksUrl": api.host_auth.jwks_url or "",

@@ -7,7 +7,8 @@ import hmac
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,7 @@ _JWKS_TIMEOUT_SECONDS = 3.0
 _JWKS_MAX_BYTES = 256 * 1024
 _MAX_NAME = 128
 # By the kind of key: a public key never verifies HS256, and no key verifies "none".
-_ALGORITHMS = {"RSA": ("RS256",), "EC": ("ES256",), "OKP": ("EdDSA",)}
+_ALGORITHMS: Mapping[str, tuple[str, ...]] = {"RSA": ("RS256",), "EC": ("ES256",), "OKP": ("EdDSA",)}
 _USER_ID = re.compile(USER_ID_PATTERN)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -87,11 +88,10 @@ class Authenticator:
         transport: httpx.AsyncBaseTransport | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._service_key = settings.service_key.get_secret_value().encode()
+        self._service_keys = tuple(key.encode() for key in settings.service_keys)
         self._issuer = settings.host_jwt_issuer
         self._audience = settings.host_jwt_audience
-        secret = settings.host_jwt_secret
-        self._secret = secret.get_secret_value() if secret is not None else None
+        self._secrets = settings.host_jwt_secrets
         url = settings.host_jwks_url
         self._keys = KeySet(url, transport=transport, monotonic=monotonic) if url is not None else None
         self._clock = clock
@@ -108,41 +108,53 @@ class Authenticator:
             KeysUnavailable: it may be one, but the keys cannot be fetched.
         """
         # Over bytes: compare_digest refuses text that is not ASCII.
-        if hmac.compare_digest(bearer.encode(errors="surrogateescape"), self._service_key):
+        given = bearer.encode(errors="surrogateescape")
+        if any(hmac.compare_digest(given, key) for key in self._service_keys):
             return ServiceCaller(on_behalf_of)
         if on_behalf_of is not None:
             raise BadCredentials("only the service key acts for others")
         return self._user(await self._claims(bearer))
 
     async def _claims(self, token: str) -> dict[str, Any]:
-        if self._secret is None and self._keys is None:
+        if not self._secrets and self._keys is None:
             raise BadCredentials("no host JWTs are configured")
         try:
             if self._keys is not None:
-                key: Any = await self._keys.key(jwt.get_unverified_header(token).get("kid"))
-                algorithms = _ALGORITHMS.get(key.key_type, ())
+                key = await self._keys.key(jwt.get_unverified_header(token).get("kid"))
+                claims = self._decoded(token, key, _ALGORITHMS.get(key.key_type or "", ()))
             else:
-                key, algorithms = self._secret, ("HS256",)
-            # Issuer and audience by PyJWT; the times by our clock, below.
-            claims: dict[str, Any] = jwt.decode(
-                token,
-                key,
-                algorithms=list(algorithms),
-                issuer=self._issuer,
-                audience=self._audience,
-                options={
-                    "require": ["iss", "aud", "sub", "exp"],
-                    "verify_exp": False,
-                    "verify_nbf": False,
-                    "verify_iat": False,
-                },
-            )
+                claims = self._by_secret(token)
         except jwt.PyJWTError as error:
             raise BadCredentials(type(error).__name__) from error
         except (ValueError, TypeError, RecursionError) as error:
             # What a library makes of bytes that are no JWT is not all one exception.
             raise BadCredentials("malformed") from error
         self._check_times(claims)
+        return claims
+
+    def _by_secret(self, token: str) -> dict[str, Any]:
+        """The claims of a token that one of the secrets signed. Raises as PyJWT."""
+        *others, last = self._secrets
+        for secret in others:
+            with suppress(jwt.InvalidSignatureError):
+                return self._decoded(token, secret, ("HS256",))
+        return self._decoded(token, last, ("HS256",))
+
+    def _decoded(self, token: str, key: str | jwt.PyJWK, algorithms: Sequence[str]) -> dict[str, Any]:
+        """The claims, with issuer and audience checked. `_check_times` checks the times, by our clock."""
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            key,
+            algorithms=list(algorithms),
+            issuer=self._issuer,
+            audience=self._audience,
+            options={
+                "require": ["iss", "aud", "sub", "exp"],
+                "verify_exp": False,
+                "verify_nbf": False,
+                "verify_iat": False,
+            },
+        )
         return claims
 
     def _check_times(self, claims: dict[str, Any]) -> None:

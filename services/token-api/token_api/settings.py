@@ -62,6 +62,11 @@ class Settings(BaseSettings):
         validation_alias="TOKEN_API_SERVICE_KEY",
         description=f"{SECRET_ALLOWED}, and not LIVEKIT_API_SECRET",
     )
+    service_key_previous: Annotated[StrongSecret, AfterValidator(own_secret)] | None = Field(
+        None,
+        validation_alias="TOKEN_API_SERVICE_KEY_PREVIOUS",
+        description=f"{SECRET_ALLOWED}, while the host application still uses it",
+    )
     livekit_api_key_previous: str | None = Field(
         None,
         validation_alias="LIVEKIT_API_KEY_PREVIOUS",
@@ -87,6 +92,11 @@ class Settings(BaseSettings):
         None,
         validation_alias="TOKEN_API_HOST_JWT_SECRET",
         description=f"{SECRET_ALLOWED}, and not LIVEKIT_API_SECRET",
+    )
+    host_jwt_secret_previous: Annotated[StrongSecret, AfterValidator(own_secret)] | None = Field(
+        None,
+        validation_alias="TOKEN_API_HOST_JWT_SECRET_PREVIOUS",
+        description=f"{SECRET_ALLOWED}, while the host application still signs with it",
     )
     host_jwks_url: JwksUrl | None = Field(
         None,
@@ -239,6 +249,18 @@ class Settings(BaseSettings):
         return secrets
 
     @property
+    def service_keys(self) -> tuple[str, ...]:
+        """The keys that the host application may use, the current one first: two while one is replaced."""
+        keys = (self.service_key, self.service_key_previous)
+        return tuple(key.get_secret_value() for key in keys if key is not None)
+
+    @property
+    def host_jwt_secrets(self) -> tuple[str, ...]:
+        """The secrets that may sign host JWTs, the current one first: two while one is replaced."""
+        secrets = (self.host_jwt_secret, self.host_jwt_secret_previous)
+        return tuple(secret.get_secret_value() for secret in secrets if secret is not None)
+
+    @property
     def database(self) -> str:
         """The URL of the database; it may hold a password."""
         if self.database_url is not None:
@@ -321,13 +343,30 @@ def _contradictions(settings: Settings) -> Iterator[EnvironmentProblem]:
             "TOKEN_API_HOST_JWT_SECRET is set too",
             "one of the two: a JWT signed with either would be taken",
         )
-    if settings.host_jwt_secret == settings.service_key:
-        yield EnvironmentProblem(
-            "TOKEN_API_HOST_JWT_SECRET",
-            f"{len(settings.service_key)} characters",
-            "it is TOKEN_API_SERVICE_KEY",
-            "a secret of its own",
-        )
+    if settings.host_jwt_secret_previous is not None:
+        yield from _missing(settings, ("host_jwt_secret",), "TOKEN_API_HOST_JWT_SECRET_PREVIOUS is set")
+    yield from _equal(settings)
+
+
+# Each must differ from the others: a key of one kind that is also accepted as another gives too many rights.
+_OWN_SECRETS = ("service_key", "service_key_previous", "host_jwt_secret", "host_jwt_secret_previous")
+
+
+def _equal(settings: Settings) -> Iterator[EnvironmentProblem]:
+    seen: dict[str, str] = {}
+    for field in _OWN_SECRETS:
+        secret = getattr(settings, field)
+        if secret is None:
+            continue
+        value = secret.get_secret_value()
+        if value in seen:
+            yield EnvironmentProblem(
+                _variable(field),
+                f"{len(value)} characters",
+                f"it is {_variable(seen[value])}",
+                "a secret of its own",
+            )
+        seen.setdefault(value, field)
 
 
 def _missing(settings: Settings, fields: tuple[str, ...], because: str) -> Iterator[EnvironmentProblem]:
@@ -351,7 +390,8 @@ def variables() -> dict[str, str]:
 _HIDDEN = frozenset(
     {
         *("livekit_api_key", "livekit_api_secret", "livekit_api_key_previous", "livekit_api_secret_previous"),
-        *("service_key", "host_jwt_secret", "database_url"),
+        *("service_key", "service_key_previous", "host_jwt_secret", "host_jwt_secret_previous"),
+        "database_url",
         *("getstream_key", "getstream_secret", "s3_access_key", "s3_secret_key"),
     }
 )

@@ -423,6 +423,13 @@ REFUSED: list[tuple[str, Any, str, str, str]] = [
         "a value",
         "`livekit.previous_api_key` names its key",
     ),
+    (
+        "secrets",
+        {"previous_host_jwt_secret": STRONG},
+        "secrets.previous_host_jwt_secret",
+        "a value",
+        "unless `token_api.host_auth.kind` is `secret`",
+    ),
     ("images", None, "images", "nothing", "token_api"),
     (
         "images",

@@ -77,6 +77,7 @@ def test_the_service_knows_who_signs_its_callers_jwts(make_config: ConfigMaker) 
     values = token_api.chart_values(make_config(token_api={"host_auth": JWKS}))
     assert values["hostAuth"] == {
         "kind": "jwks",
+        "previousSecret": False,
         "issuer": JWTS["issuer"],
         "audience": "token-api",
         "jwksUrl": JWKS["jwks_url"],
@@ -177,3 +178,18 @@ def test_while_a_key_is_replaced_both_are_taken_by_livekit_and_by_token_api(kube
     assert environment["LIVEKIT_API_SECRET_PREVIOUS"] == STRONG
     values = rpc.unwrap_rpc_secret(deployment.chart("token-api").inputs["values"])
     assert values["livekit"]["previousKey"] is True
+    assert values["previousServiceKey"] is False
+
+
+def test_while_a_secret_of_the_host_application_is_replaced_token_api_accepts_both(kubeconfig: Path) -> None:
+    earlier = {"previous_api_service_key": f"1{STRONG}", "previous_host_jwt_secret": f"2{STRONG}"}
+    auth = {"host_auth": {**JWTS, "kind": "secret"}}
+    deployment = _deployed(kubeconfig, token_api=auth, secrets=earlier)
+    environment = secret_data(deployment, "token-api-env")
+    assert environment["TOKEN_API_SERVICE_KEY"] == GENERATED_VALUE.format(name="api-service-key")
+    assert environment["TOKEN_API_HOST_JWT_SECRET"] == GENERATED_VALUE.format(name="host-jwt-secret")
+    assert environment["TOKEN_API_SERVICE_KEY_PREVIOUS"] == f"1{STRONG}"
+    assert environment["TOKEN_API_HOST_JWT_SECRET_PREVIOUS"] == f"2{STRONG}"
+    values = rpc.unwrap_rpc_secret(deployment.chart("token-api").inputs["values"])
+    assert values["previousServiceKey"] is True
+    assert values["hostAuth"]["previousSecret"] is True

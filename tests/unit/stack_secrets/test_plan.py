@@ -25,6 +25,7 @@ DOMAIN = "lk.example.org"
 OWN = Edge.model_validate({"tls": {"kind": "own_ca"}})
 GIVEN = Edge.model_validate({"tls": {"kind": "secret", "secret_name": "wildcard"}})
 NEEDED = {"livekit_api_secret", "turn_secret", "api_service_key", "redis_password"}
+HOST_AUTH = {"kind": "secret", "issuer": "https://host.example.org", "audience": "token-api"}
 NOTHING: dict[str, dict[str, str]] = {"secrets": {}, "certificates": {}}
 
 
@@ -91,6 +92,21 @@ def test_one_secret_is_replaced_on_request() -> None:
     found = changes(sections(), before, TakenOver(), rotate="turn_secret")
     assert [change.report for change in found] == ["replaced secrets.turn_secret"]
     assert settings(found)["secrets.turn_secret"] != before["secrets"]["turn_secret"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [("api_service_key", "previous_api_service_key"), ("host_jwt_secret", "previous_host_jwt_secret")],
+)
+def test_the_earlier_value_is_kept_where_two_are_accepted(name: str, kept: str) -> None:
+    needs = {**sections(), "token_api": TokenApi.model_validate({"host_auth": HOST_AUTH})}
+    before = present(changes(needs, NOTHING, TakenOver()))
+    [change] = changes(needs, before, TakenOver(), rotate=name)
+    assert change.report == f"replaced secrets.{name}; the earlier value is still accepted, as secrets.{kept}"
+    after = settings([change])
+    assert after[f"secrets.{kept}"] == before["secrets"][name] != after[f"secrets.{name}"]
+    [created] = [one for one in changes(needs, NOTHING, TakenOver(), rotate=name) if name in one.report]
+    assert created.report == f"created secrets.{name}"
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,8 @@ OTHER_RSA = rsa.generate_private_key(65537, 2048)
 EC = ec.generate_private_key(ec.SECP256R1())
 ED = ed25519.Ed25519PrivateKey.generate()
 URL = "https://host.test/keys?v=1"
+EARLIER_KEY = "earlier-service-key-0123456789-abcdef"
+EARLIER_SECRET = "earlier-jwt-secret-0123456789-abcdef"
 
 
 def public(key: Any, key_id: str, **more: str) -> dict[str, Any]:
@@ -95,6 +97,26 @@ async def refused(authenticator: Authenticator, token: str, on_behalf_of: str | 
     with pytest.raises(BadCredentials) as caught:
         await authenticator.caller(token, on_behalf_of)
     return str(caught.value)
+
+
+async def test_two_service_keys_and_two_secrets_are_accepted_while_one_is_replaced(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    for variable, value in {
+        "TOKEN_API_SERVICE_KEY_PREVIOUS": EARLIER_KEY,
+        "TOKEN_API_HOST_JWT_SECRET_PREVIOUS": EARLIER_SECRET,
+    }.items():
+        environment.setenv(variable, value)
+    authenticator = by_secret(environment)
+    for key in (SERVICE_KEY, EARLIER_KEY):
+        assert await authenticator.caller(key, "ada") == ServiceCaller("ada")
+    for secret in (HOST_SECRET, EARLIER_SECRET):
+        assert await authenticator.caller(jwt.encode(claims(), secret), None) == UserCaller("ada")
+        # A service key is no secret of JWTs, and a secret is no service key.
+        await refused(authenticator, secret)
+        await refused(authenticator, jwt.encode(claims(aud="other"), secret))
+    for key in (SERVICE_KEY, EARLIER_KEY, "unknown-secret-0123456789-abcdefghijk"):
+        await refused(authenticator, jwt.encode(claims(), key))
 
 
 @pytest.mark.parametrize(("key", "algorithm"), [(RSA, "RS256"), (EC, "ES256"), (ED, "EdDSA")])

@@ -119,11 +119,11 @@ def claims(**changes: Any) -> dict[str, Any]:
 
 
 def test_the_key_is_not_the_secret_that_it_is_made_from() -> None:
-    assert read_token(KEY, jwt.encode(claims(), KEY), START) == HOLDER
+    assert read_token([KEY], jwt.encode(claims(), KEY), START) == HOLDER
     assert SERVICE_KEY.encode() not in KEY
     for secret in (SERVICE_KEY.encode(), SECRET.encode(), key_from(OTHER_SECRET)):
         with pytest.raises(NoChatToken):
-            read_token(KEY, jwt.encode(claims(), secret), START)
+            read_token([KEY], jwt.encode(claims(), secret), START)
 
 
 @pytest.mark.parametrize(
@@ -142,20 +142,20 @@ def test_the_key_is_not_the_secret_that_it_is_made_from() -> None:
 )
 def test_a_token_with_a_wrong_claim_is_none(wrong: dict[str, Any]) -> None:
     with pytest.raises(NoChatToken):
-        read_token(KEY, jwt.encode(claims(**wrong), KEY), START)
+        read_token([KEY], jwt.encode(claims(**wrong), KEY), START)
 
 
 @pytest.mark.filterwarnings("ignore::jwt.InsecureKeyLengthWarning")
 def test_no_other_algorithm_is_taken() -> None:
     for token in (jwt.encode(claims(), "", algorithm="none"), jwt.encode(claims(), KEY, "HS512")):
         with pytest.raises(NoChatToken):
-            read_token(KEY, token, START)
+            read_token([KEY], token, START)
 
 
 @given(st.one_of(st.text(), st.from_regex(r"[\w-]+\.[\w-]+\.[\w-]*")))
 def test_whatever_is_no_token_is_told_as_that(text: str) -> None:
     with pytest.raises(NoChatToken):
-        read_token(KEY, text, START)
+        read_token([KEY], text, START)
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.token_api.api import Api, problem
-from tests.unit.token_api.test_moderation import admit
-from tests.unit.token_api.test_reconciler import inside
+from tests.unit.token_api.test_moderation import admit, inside
 
 CREATE = {"title": "Mine", "space_id": "space"}
 
@@ -126,3 +125,21 @@ async def test_who_may_not_enter_sees_neither_metadata_nor_room(api: Api) -> Non
             assert (other in items) == (user in {"viewer", "expired"})
     whole = {item["id"]: item for item in (await api.call("GET", "/streams"))["items"]}
     assert (whole[stream_id]["metadata"], whole[stream_id]["room_name"]) == ({"secret": 1}, room)
+
+
+async def test_in_a_consultation_who_has_paid_may_publish(api: Api) -> None:
+    stream_id = await api.live_stream(kind="consultation", capacity=2)
+    room = await admit(api, stream_id, "client")
+    joined = api.livekit.participants[room]["u:client"].permission
+    assert joined.can_publish
+    assert not joined.can_publish_data
+    path = f"/streams/{stream_id}"
+    info = await api.call("GET", f"{path}/stream-info", api.user("client"))
+    assert (info["role"], info["connection"]["publish_sources"]) == ("guest", ["camera", "microphone"])
+    permissions = f"/v1{path}/participants/u:client/permissions"
+    refused = await api.client.patch(permissions, headers=api.user("creator"), json={"role": "viewer"})
+    assert problem(refused) == (409, "conflict")
+    # Removed, they come back by a new token as what they were.
+    await api.call("DELETE", f"{path}/participants/u:client", api.user("creator"), 204)
+    made = await api.call("POST", f"{path}/video-token", api.user("client"), 201)
+    assert made["role"] == "guest"

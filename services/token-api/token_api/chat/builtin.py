@@ -6,6 +6,8 @@ up at each request: a ban bites at once, whatever role the token names.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -56,12 +58,20 @@ def user_token(key: bytes, holder: ChatIdentity, *, now: datetime, expires_at: d
     return jwt.encode(claims, key, algorithm="HS256")
 
 
-def read_token(key: bytes, token: str, now: datetime) -> ChatIdentity:
-    """Who holds `token`.
+def read_token(keys: Sequence[bytes], token: str, now: datetime) -> ChatIdentity:
+    """The holder of `token`, which one of `keys` signed.
 
     Raises:
         NoChatToken: it is none, of another maker, or over.
     """
+    *others, last = keys
+    for key in others:
+        with suppress(NoChatToken):
+            return _read(key, token, now)
+    return _read(last, token, now)
+
+
+def _read(key: bytes, token: str, now: datetime) -> ChatIdentity:
     try:
         claims: dict[str, Any] = jwt.decode(
             token,

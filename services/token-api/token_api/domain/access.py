@@ -69,6 +69,7 @@ class Relation:
     grants: Sequence[GrantWindow] = ()
     bans: Sequence[BanWindow] = ()
     promoted: bool = False
+    is_consultation: bool = False
 
     @property
     def exists(self) -> bool:
@@ -133,7 +134,7 @@ def decide(relation: Relation, now: datetime) -> Admitted | Refused:
 
     A ban by the host application keeps out everybody, any other ban everybody but owner and team. If no
     grant is active, the reason is the one that tells the user most: not started, then expired, then
-    cancelled.
+    cancelled. In a consultation everybody with an active grant may publish.
     """
     bans = [ban for ban in relation.bans if is_in_force(ban, now)]
     is_staff = relation.is_owner or relation.is_team
@@ -145,7 +146,8 @@ def decide(relation: Relation, now: datetime) -> Admitted | Refused:
     if active:
         ends = [grant.expires_at for grant in active]
         until = None if None in ends else max(end for end in ends if end is not None)
-        return Admitted(StreamRole.GUEST if relation.promoted else StreamRole.VIEWER, until)
+        may_publish = relation.promoted or relation.is_consultation
+        return Admitted(StreamRole.GUEST if may_publish else StreamRole.VIEWER, until)
     found = {status_of(grant, now) for grant in relation.grants}
     for status, reason in (
         (GrantStatus.UPCOMING, Refusal.NOT_STARTED),

@@ -53,9 +53,9 @@ class ChatRoute(CallerRoute):
         scheme, _, bearer = given[0].partition(" ") if len(given) == 1 else ("", "", "")
         if scheme.lower() == "bearer" and ON_BEHALF_OF not in request.headers:
             services = state_of(request).services
-            key = key_from(services.settings.service_key.get_secret_value())
+            keys = [key_from(key) for key in services.settings.service_keys]
             try:
-                holder = read_token(key, bearer, services.clock.now())
+                holder = read_token(keys, bearer, services.clock.now())
             except NoChatToken:
                 return await super().caller_of(request)
             if holder.stream_id != request.path_params.get("stream_id"):

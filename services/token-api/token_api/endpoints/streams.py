@@ -47,7 +47,11 @@ class StreamRequest(Body):
     """A stream to be made."""
 
     title: Title
-    kind: StreamKind = Field(StreamKind.STREAM, strict=False, description="stream: one to many; consultation")
+    kind: StreamKind = Field(
+        StreamKind.STREAM,
+        strict=False,
+        description="stream: one to many; consultation: everybody who has access may publish",
+    )
     space_id: HostId = Field(description="The space that it belongs to; its team may steer it")
     owner_id: HostId | None = Field(
         None, description="The creator: required of the host application; for a user, themselves"

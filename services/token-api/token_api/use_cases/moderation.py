@@ -14,6 +14,7 @@ from token_api.database.tables import Participant, Stream, StreamSession
 from token_api.domain.enforcement import HELPERS
 from token_api.domain.paging import Cursor, Page, page_of
 from token_api.domain.roles import STEERING, StreamRole
+from token_api.domain.vocabulary import StreamKind
 from token_api.livekit_api.gateway import NotInLiveKit
 from token_api.livekit_api.values import RoomParticipant, Track
 from token_api.problems import Kind, ProblemError
@@ -163,7 +164,7 @@ async def set_role(
         row = await _row(transaction, standing, identity)
         if row is None or standing.session is None:
             raise not_found()
-        change_role(transaction, caller, standing.session, row, role, now=now)
+        change_role(transaction, caller, standing.stream, row, role, now=now)
     await enforcement.tell_role(services, standing.session.room_name, identity, role)
     return role
 
@@ -171,30 +172,36 @@ async def set_role(
 def change_role(
     transaction: AsyncSession,
     caller: Caller,
-    session: StreamSession,
+    stream: Stream,
     row: Participant,
     role: StreamRole,
     *,
     now: datetime,
 ) -> None:
-    """Make a viewer a guest, or a guest a viewer. Raises ProblemError: CONFLICT."""
+    """Make a viewer a guest, or a guest a viewer. In a consultation everybody with access is a guest.
+
+    Raises:
+        ProblemError: CONFLICT.
+    """
     if row.role not in {StreamRole.VIEWER, StreamRole.GUEST}:
         raise ProblemError(Kind.CONFLICT, f"They are {row.role.value}; viewers and guests can be changed.")
     if row.removed_at is not None and role is StreamRole.GUEST:
         raise ProblemError(Kind.CONFLICT, "They were put out.")
+    if role is StreamRole.VIEWER and stream.kind is StreamKind.CONSULTATION:
+        raise ProblemError(Kind.CONFLICT, "Everybody in a consultation may publish; remove or ban them.")
     if row.role is role:
         return
     row.role = role
     row.promoted_at = now if role is StreamRole.GUEST else None
     row.permissions_reset_at = None
     event = "participant.promoted" if role is StreamRole.GUEST else "participant.demoted"
-    details = {"session_id": session.id, "identity": row.identity, "user_id": row.user_id}
+    details = {"session_id": row.session_id, "identity": row.identity, "user_id": row.user_id}
     record(
         transaction,
         now=now,
         actor=caller.actor,
         action=event,
-        stream_id=session.stream_id,
+        stream_id=stream.id,
         details=details,
         event_type=event,
     )

@@ -149,7 +149,7 @@ async def decide(
             row = await transaction.get(Participant, (session.id, identity), with_for_update=True)
             if row is None:
                 raise not_found()
-            moderation.change_role(transaction, caller, session, row, StreamRole.GUEST, now=now)
+            moderation.change_role(transaction, caller, standing.stream, row, StreamRole.GUEST, now=now)
     if accept:
         await enforcement.tell_role(services, session.room_name, identity, StreamRole.GUEST)
     return found

@@ -31,7 +31,7 @@ from token_api.database.tables import AccessGrant, Ban, Participant, Stream, Str
 from token_api.domain.access import Admitted, BanWindow, GrantWindow, Refusal, Refused, Relation, decide
 from token_api.domain.roles import STEERING
 from token_api.domain.room_names import identity_of
-from token_api.domain.vocabulary import GrantScope
+from token_api.domain.vocabulary import GrantScope, StreamKind
 from token_api.problems import Kind, ProblemError
 
 _Time = ColumnElement[Any] | InstrumentedAttribute[Any]
@@ -217,7 +217,7 @@ async def relation_of(
     """All that connects `user_id` with `stream`."""
     asked = {"user_id": user_id, "identity": identity_of(user_id), **_keys_of(stream, session)}
     rows = (await transaction.execute(_RELATION, asked)).all()
-    return _relation_from(rows, is_owner=stream.owner_id == user_id)
+    return _relation_from(rows, stream, user_id)
 
 
 async def relations_of(
@@ -228,10 +228,7 @@ async def relations_of(
     rows: dict[str, list[Sequence[Any]]] = {user_id: [] for user_id in user_ids}
     for *row, user_id in (await transaction.execute(_RELATIONS, asked)).all():
         rows[user_id].append(row)
-    return {
-        user_id: _relation_from(theirs, is_owner=stream.owner_id == user_id)
-        for user_id, theirs in rows.items()
-    }
+    return {user_id: _relation_from(theirs, stream, user_id) for user_id, theirs in rows.items()}
 
 
 async def decisions_on(
@@ -246,10 +243,7 @@ async def decisions_on(
     rows: dict[str, list[Sequence[Any]]] = {stream.id: [] for stream in streams}
     for *row, stream_id in (await transaction.execute(_RELATIONS_TO_STREAMS, asked)).all():
         rows[stream_id].append(row)
-    return {
-        stream.id: decide(_relation_from(rows[stream.id], is_owner=stream.owner_id == user_id), now)
-        for stream in streams
-    }
+    return {stream.id: decide(_relation_from(rows[stream.id], stream, user_id), now) for stream in streams}
 
 
 def _keys_of(stream: Stream, session: StreamSession | None) -> dict[str, str | None]:
@@ -262,13 +256,13 @@ def _keys_of(stream: Stream, session: StreamSession | None) -> dict[str, str | N
     }
 
 
-def _relation_from(rows: Iterable[Sequence[Any]], *, is_owner: bool) -> Relation:
+def _relation_from(rows: Iterable[Sequence[Any]], stream: Stream, user_id: str) -> Relation:
     """What the rows of `_relation` say."""
     found: dict[str | None, list[Sequence[Any]]] = {}
     for kind, *times in rows:
         found.setdefault(kind, []).append(times)
     return Relation(
-        is_owner=is_owner,
+        is_owner=stream.owner_id == user_id,
         is_team="team" in found,
         grants=[GrantWindow(*times) for times in found.get("grant", ())],
         bans=[
@@ -277,6 +271,7 @@ def _relation_from(rows: Iterable[Sequence[Any]], *, is_owner: bool) -> Relation
             for _, until, lifted_at in found.get(kind, ())
         ],
         promoted="promoted" in found,
+        is_consultation=stream.kind is StreamKind.CONSULTATION,
     )
 
 
@@ -286,8 +281,8 @@ async def standing_of(
     """How `caller` stands to a stream.
 
     Raises:
-        ProblemError: NOT_FOUND; also for a user whom nothing connects with it. NO_GRANT if the host application
-            acts on behalf of such a user: it knows the stream anyway.
+        ProblemError: NOT_FOUND; also for a user whom nothing connects with it. NO_GRANT if the host
+            application acts on behalf of such a user: it knows the stream anyway.
     """
     user_id = caller.user_id
     if user_id is None:
@@ -299,7 +294,7 @@ async def standing_of(
     if not rows:
         raise not_found()
     stream, session = rows[0][:2]
-    relation = _relation_from((row[2:] for row in rows), is_owner=stream.owner_id == user_id)
+    relation = _relation_from((row[2:] for row in rows), stream, user_id)
     if not relation.exists:
         raise ProblemError(*_KINDS[Refusal.NO_GRANT]) if isinstance(caller, ServiceCaller) else not_found()
     return Standing(stream, session, user_id, decide(relation, now))

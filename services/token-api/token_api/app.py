@@ -44,10 +44,9 @@ from token_api.rate_limits import Buckets
 from token_api.settings import Settings
 from token_api.state import State
 from token_api.tokens import ApiCredentials
-from token_api.use_cases import enforcement
+from token_api.use_cases import enforcement, retention
 from token_api.use_cases.recording_news import on_egress
 from token_api.use_cases.services import Services
-from token_api.use_cases.telemetry import PRUNE_SECONDS, prune
 from token_api.use_cases.webhooks_in import Reactions
 from token_api.wakeups import Wakeups
 from token_api.workers import chat as chat_worker
@@ -147,8 +146,8 @@ def workers(services: Services, outbox: OutboxWorker) -> list[Worker]:
         Worker("inbox", inbox.work, bells.inbox, INBOX_SECONDS),
         Worker("outbox", outbox.work, bells.outbox, OUTBOX_SECONDS, close=outbox.aclose),
         Worker("chat", partial(chat_worker.work, services), bells.chat, chat_worker.EVERY_SECONDS),
-        # Nothing calls for it before its time.
-        Worker("telemetry", partial(prune, services), asyncio.Event(), PRUNE_SECONDS),
+        # Nobody rings this bell.
+        Worker("retention", partial(retention.prune, services), asyncio.Event(), retention.EVERY_SECONDS),
     ]
 
 

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import select
 
 from tests.unit.token_api.api import Api, problem
-from token_api.database.tables import Participant, QosSample, StreamSession, TelemetrySender
+from token_api.database.tables import QosSample, StreamSession
 from token_api.domain.room_names import identity_of
-from token_api.use_cases import telemetry, visits
+from token_api.use_cases import visits
 from token_api.use_cases.visits import Sighting
 
 
@@ -188,18 +188,3 @@ async def test_telemetry_is_json_of_those_who_get_in(api: Api) -> None:
     answer = await api.client.post(path, content=number, headers=headers)
     assert problem(answer) == (422, "validation")
     await tell(api, stream_id, "nobody", 404, samples=[{"rtt_ms": 1}])
-
-
-async def test_samples_are_kept_for_a_week(api: Api) -> None:
-    stream_id = await watched_stream(api, "anna")
-    await tell(api, stream_id, "anna", samples=[{"rtt_ms": 1}])
-    api.clock.advance(days=7, seconds=-1)
-    await tell(api, stream_id, "anna", samples=[{"rtt_ms": 2}])
-    api.clock.advance(seconds=2)
-    await telemetry.prune(api.services)
-    assert await api.rows(select(QosSample.rtt_ms)) == [2]
-    assert len(await api.rows(select(TelemetrySender))) == 1
-    api.clock.advance(days=2)
-    await telemetry.prune(api.services)
-    assert await api.rows(select(TelemetrySender)) == []
-    assert await api.rows(select(Participant)) == []

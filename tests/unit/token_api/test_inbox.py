@@ -7,7 +7,7 @@ import itertools
 import json
 import random
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -397,23 +397,3 @@ async def test_an_event_whose_process_died_is_taken_again_when_its_lease_ends(ap
     services.wakeups.inbox.set()
     await worked_off(api)
     assert await api.rows(select(Visit.livekit_sid)) == ["PA_1"]
-
-
-async def test_old_events_are_forgotten_and_parked_ones_later(api: Api) -> None:
-    now: datetime = api.clock.now()
-    async with api.services.database.begin() as transaction:
-        for state in InboxState:
-            transaction.add(
-                WebhookInbox(
-                    event_id=state.value,
-                    event_type="room_started",
-                    body="{}",
-                    received_at=now - timedelta(days=8),
-                    next_at=now + timedelta(days=365),
-                    state=state,
-                )
-            )
-    for later, left in ((0, ["failed", "waiting"]), (30, ["waiting"])):
-        async with api.services.database.begin() as transaction:
-            await webhooks_in.prune(transaction, now + timedelta(days=later))
-        assert sorted(await api.rows(select(WebhookInbox.event_id))) == left

@@ -19,7 +19,7 @@ from tests.unit.token_api.livekit_double import TwirpError
 from tests.unit.token_api.test_moderation import admit, inside, told
 from token_api.database.engine import Database
 from token_api.database.leadership import Leadership
-from token_api.database.tables import AuditEntry, IdempotencyKey, Participant, Stream, StreamSession
+from token_api.database.tables import AuditEntry, Participant, Stream, StreamSession
 from token_api.domain.access import Admitted, Refusal, Refused
 from token_api.domain.enforcement import Eject, Known, Put, Seen, Stay, exceeds, judge
 from token_api.domain.healing import Healing, Patience, SessionFacts, diagnose
@@ -181,17 +181,13 @@ async def test_a_stream_whose_creator_is_gone_is_ended(api: Api) -> None:
     assert api.livekit.rooms == {}
 
 
-async def test_a_stream_on_air_without_a_session_failed_and_old_keys_go(api: Api) -> None:
+async def test_a_stream_on_air_without_a_session_failed(api: Api) -> None:
     stream_id = await api.stream()
-    headers = {**api.service(), "Idempotency-Key": "key-000001"}
-    await api.call("POST", "/streams", headers, 201, json={"title": "A", "owner_id": "o", "space_id": "s"})
     async with api.services.database.begin() as transaction:
         live = update(Stream).where(Stream.id == stream_id).values(status=StreamStatus.LIVE)
         await transaction.execute(live)
-    api.clock.advance(hours=25)
     assert await healed(api) == ["stream-without-session"]
     assert await status(api, stream_id) == "failed"
-    assert await api.rows(select(IdempotencyKey)) == []
 
 
 async def test_without_livekit_nothing_is_concluded(api: Api) -> None:

@@ -13,7 +13,7 @@ from standardwebhooks import Webhook
 
 from tests.unit.token_api.api import Api, problem
 from tests.unit.token_api.receiver import Message, Receiver, eventually, webhook_receiver
-from token_api.database.tables import AuditEntry, Outbox, WebhookDelivery, WebhookEndpoint
+from token_api.database.tables import AuditEntry, WebhookDelivery, WebhookEndpoint
 from token_api.delivery.client import Outcome
 from token_api.domain.vocabulary import DeliveryState
 from token_api.use_cases import deliveries, webhook_endpoints
@@ -369,13 +369,3 @@ async def test_a_repeated_request_makes_one_endpoint_and_there_is_a_limit(
             break
         cursor = f"&cursor={page['next_cursor']}"
     assert len(set(pages)) == len(pages) == webhook_endpoints.MAX_ENDPOINTS
-
-
-async def test_old_events_are_forgotten_with_their_deliveries(api: Api, receiver: Receiver) -> None:
-    made = await endpoint(api, receiver, event_types=["grant.created"])
-    await api.grant("viewer", "space", "space")
-    await settled(api, made, 1)
-    api.clock.advance(seconds=deliveries.KEEP.total_seconds() + 1)
-    async with api.services.database.begin() as transaction:
-        assert await deliveries.prune(transaction, api.clock.now()) == 1
-    assert await api.rows(select(Outbox)) == await api.rows(select(WebhookDelivery)) == []

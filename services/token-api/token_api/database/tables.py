@@ -441,10 +441,13 @@ class WebhookDelivery(Base):
 
 
 class AuditEntry(Base):
-    """Who did what to which stream, when. It outlives the stream."""
+    """Who did what to which stream, when. It outlives the stream, and is kept for a year (`retention`)."""
 
     __tablename__ = "audit_log"
-    __table_args__ = (Index("ix_audit_log_stream_id_at", "stream_id", "at"),)
+    __table_args__ = (
+        Index("ix_audit_log_stream_id_at", "stream_id", "at"),
+        Index("ix_audit_log_at", "at"),
+    )
 
     id: Mapped[Id]
     at: Mapped[Time]

@@ -19,7 +19,6 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
-    delete,
     exists,
     func,
     or_,
@@ -59,7 +58,6 @@ _JITTER = 0.2
 LEASE = timedelta(seconds=30)
 # An endpoint to which nothing got through for so long is disabled.
 DISABLE_AFTER = timedelta(days=5)
-KEEP = timedelta(days=30)
 GONE = 410
 
 
@@ -374,13 +372,3 @@ async def waiting(services: Services) -> Waiting:
             await transaction.execute(_WAITING, {"now": services.clock.now()})
         ).one()
     return Waiting(event_at, due_at, resumes_at)
-
-
-async def prune(transaction: AsyncSession, now: datetime) -> int:
-    """Forget events, with their deliveries, that are old: whatever became of them is long decided."""
-    gone = await transaction.execute(
-        delete(Outbox)
-        .where(Outbox.fanned_out_at.is_not(None), Outbox.created_at < now - KEEP)
-        .returning(Outbox.id)
-    )
-    return len(gone.all())

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import delete, exists, select
+from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from token_api.database.tables import IdempotencyKey, Participant, Stream, StreamSession, Visit
+from token_api.database.tables import Participant, Stream, StreamSession, Visit
 from token_api.domain.healing import Healing, Patience, SessionFacts, diagnose
 from token_api.domain.lifecycle import ON_AIR
 from token_api.domain.roles import StreamRole
@@ -34,7 +34,6 @@ _JUST_NOW = timedelta(seconds=5)
 _VISITS_AT_ONCE = 500
 # LiveKit may still tell of a leaving for half a minute, and by then exactly when it was.
 _LATE = timedelta(minutes=1)
-_KEYS_KEPT = timedelta(days=1)
 
 log = structlog.get_logger()
 
@@ -68,7 +67,6 @@ async def heal(services: Services) -> None:
                 log.warning("not_healed", stream_id=case.stream.id, kind=error.kind.name)
     await _end_orphans(services)
     await _end_visits(services)
-    await _prune(services)
 
 
 async def sweep(services: Services, rooms: Sequence[str] | None = None) -> None:
@@ -259,12 +257,6 @@ async def _end_visits(services: Services) -> None:
     for visit, session in forgotten:
         sighting = visits.Sighting(visit.identity, visit.livekit_sid, visit.joined_at, session.closed_at)
         await _see_one(services, session.id, sighting, now)
-
-
-async def _prune(services: Services) -> None:
-    async with services.database.begin() as transaction:
-        too_old = services.clock.now() - _KEYS_KEPT
-        await transaction.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < too_old))
 
 
 async def _note(services: Services, what: Healing, stream_id: str | None, *, room_name: str) -> None:

@@ -1,4 +1,4 @@
-"""What clients tell of the quality that they see, kept for a week."""
+"""What clients tell of the quality that they see. `retention` says how long it is kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, insert
+from sqlalchemy import insert
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,12 +15,9 @@ from token_api.database.columns import new_id
 from token_api.database.tables import QosSample, TelemetrySender
 from token_api.problems import Kind, ProblemError
 from token_api.use_cases import join_failures
-from token_api.use_cases.services import Services
 from token_api.use_cases.standing import require_admitted, standing_of
 
 MIN_INTERVAL_SECONDS = 5
-RETENTION_DAYS = 7
-PRUNE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -95,16 +92,3 @@ async def _require_seldom(transaction: AsyncSession, stream_id: str, user_id: st
             f"One request in {MIN_INTERVAL_SECONDS} seconds, with all that was measured.",
             {"Retry-After": str(MIN_INTERVAL_SECONDS)},
         )
-
-
-async def prune(services: Services) -> None:
-    """Remove what is older than it is kept. Any replica may, also several at once."""
-    async with services.database.begin() as transaction:
-        await _prune(transaction, services.clock.now())
-
-
-async def _prune(transaction: AsyncSession, now: datetime) -> None:
-    await transaction.execute(delete(QosSample).where(QosSample.at < now - timedelta(days=RETENTION_DAYS)))
-    await transaction.execute(
-        delete(TelemetrySender).where(TelemetrySender.last_at < now - timedelta(days=1))
-    )

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -36,9 +36,6 @@ LEASE = timedelta(seconds=60)
 # After the n-th try, 2^n seconds and no more than a minute: the last of 8 is some three minutes later.
 MAX_ATTEMPTS = 8
 _LONGEST_PAUSE = timedelta(seconds=60)
-# LiveKit repeats for half a minute: what is older is not a duplicate's original anymore.
-KEEP = timedelta(days=7)
-KEEP_PARKED = timedelta(days=30)
 
 
 class Filed(StrEnum):
@@ -191,22 +188,6 @@ async def waiting(services: Services) -> Waiting:
     async with services.database.read() as transaction:
         since, due_at = (await transaction.execute(_WAITING)).one()
     return Waiting(since, due_at)
-
-
-async def prune(transaction: AsyncSession, now: datetime) -> int:
-    """Forget events that nobody needs anymore; how many."""
-    over = WebhookInbox.state.in_((InboxState.DONE, InboxState.IGNORED))
-    gone = await transaction.execute(
-        delete(WebhookInbox)
-        .where(
-            or_(
-                and_(over, WebhookInbox.received_at < now - KEEP),
-                and_(WebhookInbox.state == InboxState.FAILED, WebhookInbox.received_at < now - KEEP_PARKED),
-            )
-        )
-        .returning(WebhookInbox.event_id)
-    )
-    return len(gone.all())
 
 
 _KNOWN = frozenset(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-
 import structlog
 
 from token_api.database.tables import WebhookInbox
@@ -18,7 +16,6 @@ from token_api.workers.loop import pause_until
 # How long an event that could not be processed, or that another replica has taken, is left alone at least.
 EVERY_SECONDS = 5.0
 _BATCH = 50
-_PRUNE_EVERY = timedelta(hours=1)
 
 log = structlog.get_logger()
 
@@ -29,7 +26,6 @@ class InboxWorker:
     def __init__(self, services: Services, reactions: Reactions) -> None:
         self._services = services
         self._reactions = reactions
-        self._pruned_at: datetime | None = None
 
     async def work(self) -> float:
         """Process all that is due; the seconds until something is again."""
@@ -40,7 +36,6 @@ class InboxWorker:
                 await self._process(event)
             waiting = await webhooks_in.waiting(self._services)
         self._services.metrics.inbox_lag.set(waiting.lag_seconds(now()))
-        await self._prune()
         return pause_until(waiting.due_at, now(), at_least=EVERY_SECONDS)
 
     async def _process(self, taken: WebhookInbox) -> None:
@@ -62,11 +57,3 @@ class InboxWorker:
                 outcome=outcome,
             )
         self._services.metrics.inbox_events.labels(outcome).inc()
-
-    async def _prune(self) -> None:
-        now = self._services.clock.now()
-        if self._pruned_at is not None and now - self._pruned_at < _PRUNE_EVERY:
-            return
-        self._pruned_at = now
-        async with self._services.database.begin() as transaction:
-            await webhooks_in.prune(transaction, now)

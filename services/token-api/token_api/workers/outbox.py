@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
 
 import structlog
 
@@ -18,7 +17,6 @@ from token_api.workers.loop import pause_until
 EVERY_SECONDS = 2.0
 # To one endpoint at once: a slow one holds up no other, and is not overrun.
 _AT_ONCE = 4
-_PRUNE_EVERY = timedelta(hours=1)
 
 log = structlog.get_logger()
 
@@ -31,7 +29,6 @@ class OutboxWorker:
         self._client = client
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
-        self._pruned_at: datetime | None = None
 
     async def work(self) -> float:
         """Fan events out, and see to it that each endpoint with something due has a task that sends it.
@@ -49,7 +46,6 @@ class OutboxWorker:
                     task = asyncio.create_task(self._serve(endpoint_id), name=f"outbox-{endpoint_id}")
                     self._tasks[endpoint_id] = task
         self._services.metrics.outbox_lag.set(waiting.lag_seconds(now()))
-        await self._prune()
         return pause_until(waiting.next_at, now(), at_least=EVERY_SECONDS)
 
     async def aclose(self) -> None:
@@ -86,11 +82,3 @@ class OutboxWorker:
             error=outcome.error or None,
             result=result,
         )
-
-    async def _prune(self) -> None:
-        now = self._services.clock.now()
-        if self._pruned_at is not None and now - self._pruned_at < _PRUNE_EVERY:
-            return
-        self._pruned_at = now
-        async with self._services.database.begin() as transaction:
-            await deliveries.prune(transaction, now)

@@ -195,7 +195,7 @@ class Participant(Base):
     # Since their last token: when they were put out, and when permissions beyond their role were taken back.
     removed_at: Mapped[MaybeTime]
     permissions_reset_at: Mapped[MaybeTime]
-    # Of visits that are over.
+    # The sum of the visits that are over, each rounded to a second.
     watched_seconds: Mapped[int] = mapped_column(default=0)
     livekit_sid: Mapped[str | None] = mapped_column(String(64))
 
@@ -203,8 +203,8 @@ class Participant(Base):
 class Visit(Base):
     """One time that a participant was in the room: a row for each sid that LiveKit gave them.
 
-    `Participant.joined_at`, `left_at` and `watched_seconds` are sums of these rows, whatever the order in
-    which LiveKit's events came: see `use_cases.visits`.
+    `Participant.joined_at` and `left_at` are those of the latest visit, whatever the order in which LiveKit's
+    events came: see `use_cases.visits`.
     """
 
     __tablename__ = "visits"

@@ -39,11 +39,13 @@ class Permissions:
         return bool(self.publish_sources)
 
 
+# Nobody in a stream's room sends data: the service alone does, so clients can trust chat packets. The sender
+# of a packet is no help, because SDKs show none if they do not know the participant yet.
 _PERMISSIONS = {
-    StreamRole.CREATOR: Permissions(ALL_SOURCES, publish_data=True),
+    StreamRole.CREATOR: Permissions(ALL_SOURCES),
     StreamRole.PUBLISHER: Permissions(ALL_SOURCES, publish_data=True),
     # They moderate through our API: a browser's token never carries LiveKit's room_admin.
-    StreamRole.TEAM: Permissions(publish_data=True),
+    StreamRole.TEAM: Permissions(),
     StreamRole.GUEST: Permissions(CAMERA_AND_MICROPHONE),
     StreamRole.VIEWER: Permissions(),
 }

@@ -1,7 +1,8 @@
 """Who is in a room, from events that come late, twice, in any order, or not at all.
 
-LiveKit gives everybody who comes in a sid of their own; a visit is kept by it. What is told of a
-participant is a sum over their visits, so the same events give the same rows in any order.
+LiveKit gives everybody who comes in a sid of their own; a visit is kept by it. A participant shows their
+latest visit and the total of all, which each event continues: no event reads the earlier visits. The same
+events give the same rows in any order.
 """
 
 from __future__ import annotations
@@ -44,20 +45,12 @@ async def see(
     )
     if participant is None:
         return None
-    visits = list(
-        await transaction.scalars(
-            select(Visit)
-            .where(Visit.session_id == session.id, Visit.identity == seen.identity)
-            .execution_options(populate_existing=True)
-        )
-    )
-    visit = next((visit for visit in visits if visit.livekit_sid == seen.sid), None)
+    visit = await transaction.get(Visit, (session.id, seen.sid), populate_existing=True)
     if visit is None:
         visit = Visit(
             session_id=session.id, livekit_sid=seen.sid, identity=seen.identity, joined_at=seen.joined_at
         )
         transaction.add(visit)
-        visits.append(visit)
         _tell(transaction, visit, participant, session.stream_id, now=now, actor=actor)
     if seen.left_at is not None and visit.left_at is None:
         # Of what is told late, only the whole second is known in which they left; of a coming, milliseconds.
@@ -65,21 +58,23 @@ async def see(
         # Their seat is free at once. By the token that they have they may still come back, where one is:
         # see `enforcement.on_joined`.
         participant.reserved_until = min(participant.reserved_until, now)
+        participant.watched_seconds += round((visit.left_at - visit.joined_at).total_seconds())
         _tell(transaction, visit, participant, session.stream_id, now=now, actor=actor, left=True)
-    _sum_up(session, participant, visits)
+    _show_latest(session, participant, visit)
     return participant
 
 
-def _sum_up(session: StreamSession, participant: Participant, visits: list[Visit]) -> None:
-    # A second device of the same user replaces the first, whose leaving is told after the second's coming.
-    latest = max(visits, key=lambda visit: (visit.joined_at, visit.livekit_sid))
-    participant.livekit_sid = latest.livekit_sid
-    participant.joined_at, participant.left_at = latest.joined_at, latest.left_at
-    participant.watched_seconds = round(
-        sum((visit.left_at - visit.joined_at).total_seconds() for visit in visits if visit.left_at)
-    )
+def _show_latest(session: StreamSession, participant: Participant, visit: Visit) -> None:
+    """Copy the visit to its participant if it is their latest one.
+
+    A second device of the same user replaces the first, whose leaving is told after the second's coming.
+    """
+    place = (visit.joined_at, visit.livekit_sid)
+    if participant.joined_at is None or place >= (participant.joined_at, participant.livekit_sid or ""):
+        participant.livekit_sid = visit.livekit_sid
+        participant.joined_at, participant.left_at = visit.joined_at, visit.left_at
     if participant.role is StreamRole.CREATOR:
-        session.creator_left_at = latest.left_at
+        session.creator_left_at = participant.left_at
 
 
 def _tell(

@@ -275,7 +275,7 @@ _RULES: _Rules = (
     (("object_store",), _object_store_is_complete),
     (("database",), token_api_rules.database_is_complete),
     (("livekit", "secrets"), token_api_rules.previous_key_is_complete),
-    (("token_api", "secrets"), token_api_rules.previous_secret_is_in_use),
+    (("token_api", "secrets"), token_api_rules.previous_jwt_secret_has_its_kind),
     (("token_api", "database"), token_api_rules.one_replica_has_the_file),
     (("token_api",), token_api_rules.host_auth_is_complete),
     (("token_api",), token_api_rules.chat_is_complete),

@@ -27,7 +27,7 @@ def previous_key_is_complete(livekit: LiveKit, secrets: Secrets) -> Iterator[Mis
         yield Mistake("secrets.livekit_previous_api_secret", "a value", allowed)
 
 
-def previous_secret_is_in_use(token_api: TokenApi, secrets: Secrets) -> Iterator[Mistake]:
+def previous_jwt_secret_has_its_kind(token_api: TokenApi, secrets: Secrets) -> Iterator[Mistake]:
     if secrets.previous_host_jwt_secret is not None and token_api.host_auth.kind != "secret":
         allowed = "nothing, unless `token_api.host_auth.kind` is `secret`"
         yield Mistake("secrets.previous_host_jwt_secret", "a value", allowed)

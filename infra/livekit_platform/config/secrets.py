@@ -6,13 +6,13 @@ from pydantic import Field, SecretStr
 
 from livekit_platform.config.section import KEY_ALLOWED, GivenSecret, Section
 
-# The earlier values of secrets, while they are still accepted. A generated value would not work.
-GIVEN_ONLY = ("livekit_previous_api_secret", "previous_api_service_key", "previous_host_jwt_secret")
-# Of these secrets two values are accepted at a time: `make secrets ROTATE=…` keeps the earlier one here.
+# token-api accepts two values of these secrets. `make secrets ROTATE=…` keeps the earlier one by this name.
 KEPT_AS = {"api_service_key": "previous_api_service_key", "host_jwt_secret": "previous_host_jwt_secret"}
+# Earlier values of secrets, while they are still accepted. A generated value would not work.
+GIVEN_ONLY = ("livekit_previous_api_secret", *KEPT_AS.values())
 _KEPT = (
-    f"{KEY_ALLOWED}; the earlier `{{}}`, which is still accepted: `make secrets ROTATE={{}}` keeps it here; "
-    "remove it with `pulumi config rm --path` when nobody uses it any more"
+    f"{KEY_ALLOWED}; the earlier `{{0}}`, which is still accepted: `make secrets ROTATE={{0}}` keeps it "
+    "here; remove it with `pulumi config rm --path` once it is no longer used"
 )
 
 
@@ -31,11 +31,11 @@ class Secrets(Section):
     turn_secret: GivenSecret | None = Field(default=None, description=KEY_ALLOWED)
     api_service_key: GivenSecret | None = Field(default=None, description=KEY_ALLOWED)
     previous_api_service_key: GivenSecret | None = Field(
-        default=None, description=_KEPT.format("api_service_key", "api_service_key")
+        default=None, description=_KEPT.format("api_service_key")
     )
     host_jwt_secret: GivenSecret | None = Field(default=None, description=KEY_ALLOWED)
     previous_host_jwt_secret: GivenSecret | None = Field(
-        default=None, description=_KEPT.format("host_jwt_secret", "host_jwt_secret")
+        default=None, description=_KEPT.format("host_jwt_secret")
     )
     s3_root_secret_key: GivenSecret | None = Field(default=None, description=KEY_ALLOWED)
     s3_secret_key: GivenSecret | None = Field(default=None, description=KEY_ALLOWED)

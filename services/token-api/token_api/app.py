@@ -146,7 +146,7 @@ def workers(services: Services, outbox: OutboxWorker) -> list[Worker]:
         Worker("inbox", inbox.work, bells.inbox, INBOX_SECONDS),
         Worker("outbox", outbox.work, bells.outbox, OUTBOX_SECONDS, close=outbox.aclose),
         Worker("chat", partial(chat_worker.work, services), bells.chat, chat_worker.EVERY_SECONDS),
-        # Nobody rings this bell.
+        # It runs by its interval only.
         Worker("retention", partial(retention.prune, services), asyncio.Event(), retention.EVERY_SECONDS),
     ]
 

@@ -8,7 +8,6 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ import structlog
 
 from token_api.domain.clock import Clock
 from token_api.settings import Settings
+from token_api.several_keys import by_any
 
 USER_ID_PATTERN = r"^[A-Za-z0-9_.:@|+=-]{1,128}$"
 LEEWAY_SECONDS = 30
@@ -123,7 +123,11 @@ class Authenticator:
                 key = await self._keys.key(jwt.get_unverified_header(token).get("kid"))
                 claims = self._decoded(token, key, _ALGORITHMS.get(key.key_type or "", ()))
             else:
-                claims = self._by_secret(token)
+                claims = by_any(
+                    self._secrets,
+                    lambda secret: self._decoded(token, secret, ("HS256",)),
+                    jwt.InvalidSignatureError,
+                )
         except jwt.PyJWTError as error:
             raise BadCredentials(type(error).__name__) from error
         except (ValueError, TypeError, RecursionError) as error:
@@ -131,14 +135,6 @@ class Authenticator:
             raise BadCredentials("malformed") from error
         self._check_times(claims)
         return claims
-
-    def _by_secret(self, token: str) -> dict[str, Any]:
-        """The claims of a token that one of the secrets signed. Raises as PyJWT."""
-        *others, last = self._secrets
-        for secret in others:
-            with suppress(jwt.InvalidSignatureError):
-                return self._decoded(token, secret, ("HS256",))
-        return self._decoded(token, last, ("HS256",))
 
     def _decoded(self, token: str, key: str | jwt.PyJWK, algorithms: Sequence[str]) -> dict[str, Any]:
         """The claims, with issuer and audience checked. `_check_times` checks the times, by our clock."""

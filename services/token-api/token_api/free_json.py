@@ -53,8 +53,8 @@ def from_stored(text: str) -> dict[str, Any]:
     Earlier releases stored such values. One of them must not make the list that contains it fail.
     """
     value: dict[str, Any] = json.loads(text)
-    if depth(value) > MAX_DEPTH:
-        log.warning("stored_json_too_deep", levels=depth(value))
+    if (levels := depth(value)) > MAX_DEPTH:
+        log.warning("stored_json_too_deep", levels=levels)
         return {}
     return value
 

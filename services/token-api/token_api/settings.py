@@ -390,7 +390,7 @@ def variables() -> dict[str, str]:
 _HIDDEN = frozenset(
     {
         *("livekit_api_key", "livekit_api_secret", "livekit_api_key_previous", "livekit_api_secret_previous"),
-        *("service_key", "service_key_previous", "host_jwt_secret", "host_jwt_secret_previous"),
+        *_OWN_SECRETS,
         "database_url",
         *("getstream_key", "getstream_secret", "s3_access_key", "s3_secret_key"),
     }

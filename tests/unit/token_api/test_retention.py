@@ -147,7 +147,27 @@ async def test_more_rows_than_one_transaction_removes(api: Api, monkeypatch: pyt
     assert await api.rows(select(TelemetrySender)) == []
 
 
-async def test_an_event_goes_with_its_deliveries_and_one_that_waits_stays(api: Api) -> None:
+@pytest.mark.parametrize(
+    ("column", "made"),
+    [
+        pytest.param(WebhookInbox.event_id, _inbox(InboxState.WAITING), id="inbox"),
+        pytest.param(Outbox.id, _outbox(fanned_out=False), id="outbox"),
+    ],
+)
+async def test_what_still_waits_is_never_over(api: Api, column: Any, made: Made) -> None:
+    table, now = column.class_, api.clock.now()
+    # In one transaction, so that no worker processes the row meanwhile.
+    async with api.services.database.begin() as transaction:
+        transaction.add_all(made(now - timedelta(days=4000), "old"))
+        await transaction.flush()
+        for rule in RULES[table]:
+            assert isinstance(rule, Pruned)
+            over = (await transaction.scalars(select(column).where(rule.is_over(now)))).all()
+            assert over == []
+        await transaction.rollback()
+
+
+async def test_an_event_goes_with_its_deliveries(api: Api) -> None:
     now = api.clock.now()
     async with api.services.database.begin() as transaction:
         endpoint = WebhookEndpoint(url="https://host.test", secret="s", created_at=now, updated_at=now)

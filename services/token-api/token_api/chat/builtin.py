@@ -7,7 +7,6 @@ up at each request: a ban bites at once, whatever role the token names.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from token_api.domain.roles import StreamRole
+from token_api.several_keys import by_any
 
 ISSUER = "token-api"
 AUDIENCE = "token-api/chat"
@@ -64,11 +64,7 @@ def read_token(keys: Sequence[bytes], token: str, now: datetime) -> ChatIdentity
     Raises:
         NoChatToken: it is none, of another maker, or over.
     """
-    *others, last = keys
-    for key in others:
-        with suppress(NoChatToken):
-            return _read(key, token, now)
-    return _read(last, token, now)
+    return by_any(keys, lambda key: _read(key, token, now), NoChatToken)
 
 
 def _read(key: bytes, token: str, now: datetime) -> ChatIdentity:

@@ -98,15 +98,6 @@ async def create(transaction: AsyncSession, caller: Caller, new: NewStream, now:
     return stream
 
 
-@dataclass(frozen=True)
-class Listed:
-    """A stream, its session that is not closed, and whether the caller may enter: None for the host."""
-
-    stream: Stream
-    session: StreamSession | None
-    decision: Admitted | Refused | None
-
-
 async def page(
     transaction: AsyncSession,
     caller: Caller,
@@ -115,7 +106,7 @@ async def page(
     cursor: Cursor | None,
     limit: int,
     now: datetime,
-) -> Page[Listed]:
+) -> Page[Standing]:
     """Streams that the caller may see, newest first."""
     wanted = (
         select(Stream, StreamSession)
@@ -151,7 +142,9 @@ async def page(
     decisions: Mapping[str, Admitted | Refused] = {}
     if caller.user_id is not None:
         decisions = await decisions_on(transaction, caller.user_id, [stream for stream, _ in found], now)
-    listed = [Listed(stream, session, decisions.get(stream.id)) for stream, session in found]
+    listed = [
+        Standing(stream, session, caller.user_id, decisions.get(stream.id)) for stream, session in found
+    ]
     return page_of(listed, limit, lambda item: Cursor(item.stream.created_at, item.stream.id))
 
 

@@ -40,7 +40,7 @@ class Reconciler:
         bell, every = self._services.wakeups.reconciler, self._services.settings.reconcile_seconds
         return [
             Worker("reconciler", self.work, bell, every, close=self._leadership.aclose),
-            # Nobody rings this bell.
+            # It runs by its interval only.
             Worker("watch", self.watch, asyncio.Event(), WATCH_SECONDS),
         ]
 

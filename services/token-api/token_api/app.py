@@ -143,7 +143,7 @@ def workers(services: Services, outbox: OutboxWorker) -> list[Worker]:
     return [
         *Reconciler(services).workers(),
         RecordingsWorker(services).worker(),
-        Worker("inbox", inbox.work, bells.inbox, INBOX_SECONDS),
+        Worker("inbox", inbox.work, bells.inbox, INBOX_SECONDS, close=inbox.aclose),
         Worker("outbox", outbox.work, bells.outbox, OUTBOX_SECONDS, close=outbox.aclose),
         Worker("chat", partial(chat_worker.work, services), bells.chat, chat_worker.EVERY_SECONDS),
         # It runs by its interval only.

@@ -353,7 +353,10 @@ class WebhookInbox(Base):
     """LiveKit's events, each once, whatever the order in which they came."""
 
     __tablename__ = "webhook_inbox"
-    __table_args__ = (Index("ix_webhook_inbox_state", "state", "next_at"),)
+    __table_args__ = (
+        Index("ix_webhook_inbox_state", "state", "next_at"),
+        _index_while("ix_webhook_inbox_waiting_room", "room_name", "state = 'waiting'"),
+    )
 
     event_id: Mapped[str] = mapped_column(String(256), primary_key=True)
     event_type: Mapped[str] = mapped_column(String(64))
@@ -367,6 +370,15 @@ class WebhookInbox(Base):
     processed_at: Mapped[MaybeTime]
     # Why it was tried again, or in the end was given up.
     error: Mapped[str] = mapped_column(String(500), default="")
+
+
+class InboxClaim(Base):
+    """A room whose LiveKit events one process works on: see `use_cases.webhooks_in`. Deleted when it is done."""
+
+    __tablename__ = "inbox_claims"
+
+    room_name: Mapped[str] = mapped_column(String(256), primary_key=True)
+    claimed_until: Mapped[Time]
 
 
 class Outbox(Base):

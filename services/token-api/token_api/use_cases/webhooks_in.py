@@ -7,18 +7,18 @@ by the reconciler, which uses the same functions.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.database.engine import wake
-from token_api.database.tables import Participant, StreamSession, WebhookInbox
+from token_api.database.tables import InboxClaim, Participant, StreamSession, WebhookInbox
 from token_api.domain.roles import permissions_of
 from token_api.domain.room_names import is_ours
 from token_api.domain.vocabulary import InboxState, SessionState
@@ -110,23 +110,101 @@ async def file(services: Services, event: Event, body: str) -> Filed:
         return Filed.NEW
 
 
-async def take(services: Services, limit: int) -> Sequence[WebhookInbox]:
-    """Events that are due, for this process alone until their lease ends; of a room, in their order."""
+async def rooms_with_due(services: Services, limit: int, *, without: Collection[str]) -> Sequence[str]:
+    """Rooms with events that are due and that no process works on, those that wait longest first.
+
+    Args:
+        without: rooms that this process works on already.
+    """
     now = services.clock.now()
+    wanted = (
+        select(WebhookInbox.room_name)
+        .outerjoin(InboxClaim, InboxClaim.room_name == WebhookInbox.room_name)
+        .where(_is_due(now), WebhookInbox.room_name.not_in(without))
+        .where(or_(InboxClaim.claimed_until.is_(None), InboxClaim.claimed_until <= now))
+        .group_by(WebhookInbox.room_name)
+        .order_by(func.min(WebhookInbox.received_at))
+        .limit(limit)
+    )
+    async with services.database.read() as transaction:
+        return (await transaction.scalars(wanted)).all()
+
+
+@dataclass
+class RoomClaim:
+    """The right to process the events of a room: one process has it at a time, so they stay in order."""
+
+    room_name: str
+    until: datetime
+
+    def is_fresh(self, now: datetime) -> bool:
+        """Whether there is time for another event before the claim has to be renewed."""
+        return self.until - now > LEASE / 2
+
+
+async def claim_room(services: Services, room_name: str) -> RoomClaim | None:
+    """Claim a room; None if another process has it. A claim of a process that died ends with its time."""
+    now = services.clock.now()
+    claim = RoomClaim(room_name, now + LEASE)
+    insert: Any = sqlite.insert if services.database.is_sqlite else postgresql.insert
     async with services.database.begin() as transaction:
-        found = (
-            await transaction.scalars(
-                select(WebhookInbox)
-                .where(WebhookInbox.state == InboxState.WAITING, WebhookInbox.next_at <= now)
-                .order_by(WebhookInbox.happened_at, WebhookInbox.received_at)
-                .limit(limit)
-                .with_for_update(skip_locked=True)
+        made = await transaction.scalar(
+            insert(InboxClaim)
+            .values(room_name=room_name, claimed_until=claim.until)
+            .on_conflict_do_update(
+                index_elements=["room_name"],
+                set_={"claimed_until": claim.until},
+                where=InboxClaim.claimed_until <= now,
             )
-        ).all()
-        for row in found:
+            .returning(InboxClaim.room_name)
+        )
+    return claim if made is not None else None
+
+
+async def renew(services: Services, claim: RoomClaim) -> bool:
+    """Have the claim for another `LEASE`. False if another process has the room by now."""
+    until = services.clock.now() + LEASE
+    async with services.database.begin() as transaction:
+        kept = await transaction.scalar(
+            update(InboxClaim).where(_is(claim)).values(claimed_until=until).returning(InboxClaim.room_name)
+        )
+    claim.until = until
+    return kept is not None
+
+
+async def release(services: Services, claim: RoomClaim) -> None:
+    """Give a claim back."""
+    async with services.database.begin() as transaction:
+        await transaction.execute(delete(InboxClaim).where(_is(claim)))
+
+
+def _is(claim: RoomClaim) -> ColumnElement[bool]:
+    # By its time, too: another process may have claimed the room after this claim had ended.
+    return and_(InboxClaim.room_name == claim.room_name, InboxClaim.claimed_until == claim.until)
+
+
+def _is_due(now: datetime) -> ColumnElement[bool]:
+    return and_(WebhookInbox.state == InboxState.WAITING, WebhookInbox.next_at <= now)
+
+
+async def take(services: Services, room_name: str) -> WebhookInbox | None:
+    """The first event of a room that is due; it is not due again before its lease ends.
+
+    Only a process that has claimed the room calls this.
+    """
+    now = services.clock.now()
+    wanted = (
+        select(WebhookInbox)
+        .where(_is_due(now), WebhookInbox.room_name == room_name)
+        .order_by(WebhookInbox.happened_at, WebhookInbox.received_at)
+        .limit(1)
+    )
+    async with services.database.begin() as transaction:
+        found: WebhookInbox | None = await transaction.scalar(wanted)
+        if found is not None:
             # Counted before the try: an event by which the process dies is parked in the end, too.
-            row.attempts += 1
-            row.next_at = now + LEASE
+            found.attempts += 1
+            found.next_at = now + LEASE
         return found
 
 

@@ -373,7 +373,7 @@ class WebhookInbox(Base):
 
 
 class InboxClaim(Base):
-    """A room whose LiveKit events one process works on: see `use_cases.webhooks_in`. Deleted when it is done."""
+    """A room whose LiveKit events one process works on, until it is done: see `use_cases.webhooks_in`."""
 
     __tablename__ = "inbox_claims"
 

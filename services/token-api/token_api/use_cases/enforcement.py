@@ -176,10 +176,12 @@ async def _eject(services: Services, room_name: str, someone: RoomParticipant, r
         claimed = await removals.claim(transaction, session, someone, now)
         if claimed is None:
             return
+        # Who comes in again after a removal, with a token from before, is not told of again and again.
+        came_again = row is not None and row.removed_at is not None and someone.joined_at > row.removed_at
         if row is not None:
             row.removed_at = row.removed_at or now
             demote(row)
-        if claimed.first:
+        if claimed.first and not came_again:
             record(
                 transaction,
                 now=now,

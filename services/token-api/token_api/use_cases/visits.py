@@ -33,6 +33,9 @@ async def see(
 ) -> Participant | None:
     """Write down a sighting; also the reconciler's. Tells the host once of each coming and of each leaving.
 
+    Who comes in again after they were removed, with a token from before, is removed again at once. Of that
+    nothing is written down, however often they try.
+
     Returns:
         The participant; None for one who was never given a token, of whom nothing is written down.
     """
@@ -46,6 +49,8 @@ async def see(
     if participant is None:
         return None
     visit = await transaction.get(Visit, (session.id, seen.sid), populate_existing=True)
+    if visit is None and participant.removed_at is not None and seen.joined_at > participant.removed_at:
+        return participant
     if visit is None:
         visit = Visit(
             session_id=session.id, livekit_sid=seen.sid, identity=seen.identity, joined_at=seen.joined_at

@@ -13,6 +13,8 @@ from common.waiting import wait_until
 from tests.support.speed import scaled
 
 _CONNECT_SECONDS = 20.0
+# A server that allows a track answers within milliseconds.
+_REFUSAL_SECONDS = 5.0
 
 
 class Client:
@@ -48,6 +50,13 @@ class Client:
         track = rtc.LocalAudioTrack.create_audio_track("microphone", rtc.AudioSource(48000, 1))
         options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
         async with asyncio.timeout(scaled(_CONNECT_SECONDS)):
+            return await self.room.local_participant.publish_track(track, options)
+
+    async def publish_screen(self) -> rtc.LocalTrackPublication:
+        """Publish a black screen. Raises PublishTrackError or TimeoutError where the server refuses."""
+        track = rtc.LocalVideoTrack.create_video_track("screen", rtc.VideoSource(320, 180))
+        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_SCREENSHARE)
+        async with asyncio.timeout(scaled(_REFUSAL_SECONDS)):
             return await self.room.local_participant.publish_track(track, options)
 
     async def put_out(self, *, within: float) -> float:

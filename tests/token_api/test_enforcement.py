@@ -12,6 +12,7 @@ import pytest
 from livekit import rtc
 from livekit.api import LiveKitAPI
 from livekit.protocol import room as proto_room
+from livekit.rtc.participant import PublishTrackError
 
 from tests.token_api.clients import Client, client, comes_back_for_a_moment, eventually
 from tests.token_api.conftest import Platform
@@ -150,6 +151,30 @@ async def test_a_raised_hand_lets_a_viewer_speak_until_they_are_demoted(platform
         await eventually(lambda: tracks() == [{"source": "microphone", "muted": True}], "a muted one")
         service.call("PATCH", f"{person}/permissions", service.user("creator"), json={"role": "viewer"})
         await eventually(lambda: tracks() == [], "no microphone")
+        assert not viewer.left.is_set()
+
+
+async def test_neither_a_viewer_nor_a_guest_may_share_a_screen(platform: Platform) -> None:
+    service, stream = platform.service, platform.service.live_stream()
+    service.grant("viewer", stream["id"])
+    path = f"/streams/{stream['id']}"
+    async with client(platform.livekit.url, service.token("viewer", stream["id"])) as viewer:
+        for role in ("viewer", "guest"):
+            wanted = {"role": role}
+            service.call(
+                "PATCH", f"{path}/participants/u:viewer/permissions", service.user("creator"), json=wanted
+            )
+
+            def is_told(may_publish: bool = role == "guest") -> bool:
+                return viewer.room.local_participant.permissions.can_publish is may_publish
+
+            await eventually(is_told, f"the permissions of a {role}")
+            with pytest.raises((PublishTrackError, TimeoutError)):
+                await viewer.publish_screen()
+            [found] = service.call("GET", f"{path}/participants", service.user("creator"))["items"]
+            assert found["tracks"] == []
+        # The guest may publish at all: the refusal is for the screen.
+        await viewer.publish_microphone()
         assert not viewer.left.is_set()
 
 

@@ -127,7 +127,7 @@ async def rooms_with_due(services: Services, limit: int, *, without: Collection[
         .limit(limit)
     )
     async with services.database.read() as transaction:
-        return (await transaction.scalars(wanted)).all()
+        return [room for room in await transaction.scalars(wanted) if room is not None]
 
 
 @dataclass

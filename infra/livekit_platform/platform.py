@@ -36,7 +36,7 @@ def deploy() -> None:
     """
     config = config_loader.load()
     live_nodes.check(config)
-    _warn_of_expiry(config)
+    _warn(config)
     cluster = kubernetes.Provider(
         "cluster",
         # The one cluster that the configuration names, never the ambient one.
@@ -90,10 +90,15 @@ def deploy() -> None:
     _export(config, secrets, tls)
 
 
-def _warn_of_expiry(config: PlatformConfig) -> None:
+def _warn(config: PlatformConfig) -> None:
     if required_secrets.needs_certificates(config.edge):
         for warning in required_secrets.expiry_warnings(config.certificates, pulumi.get_stack()):
             pulumi.log.warn(warning)
+    if config.livekit.room_auto_create:
+        pulumi.log.warn(
+            "livekit.room_auto_create: given true; then an old token reopens the room of a stream that has "
+            "ended, where no bans apply. Without this risk: false"
+        )
 
 
 def _tls(config: PlatformConfig) -> TlsArgs:

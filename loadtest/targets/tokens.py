@@ -76,9 +76,17 @@ def make_admission(outputs: StackOutputs, *, url: str, room: str, identity: str)
 def admission_by_key(
     key: ApiKey, *, url: str, room: str, identity: str, publish: bool, subscribe: bool
 ) -> Admission:
-    """An admission made here, with exactly these grants. It can be used to join for five minutes."""
+    """An admission made here, with exactly these grants. It can be used to join for five minutes.
+
+    A join with it creates the room. A join with a token of token-api does not: token-api creates its rooms.
+    """
     grants = api.VideoGrants(
-        room_join=True, room=room, can_publish=publish, can_subscribe=subscribe, can_publish_data=False
+        room_create=True,
+        room_join=True,
+        room=room,
+        can_publish=publish,
+        can_subscribe=subscribe,
+        can_publish_data=False,
     )
     token = (
         api.AccessToken(key.name, key.secret.get_secret_value())

@@ -87,7 +87,7 @@ def _config(namespace: str, node: str, address: IPv4Address, outputs: StackOutpu
         "domain": outputs.domain,
         "nodes": [{"name": node, "address": str(address)}],
         "turn": {"kind": "embedded"},
-        "livekit": {"room_auto_create": True, "drain_seconds": 5, "resources": _small()},
+        "livekit": {"drain_seconds": 5, "resources": _small()},
         "ports": _PORTS,
     }
     config, mistakes = parse_completed(given)

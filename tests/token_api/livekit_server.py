@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from common.waiting import wait_until
+from livekit_platform.values.livekit import server_config
 from tests.ports import free_port
 from tests.token_api.processes import answering
+from tests.unit.infra.program import local_config, parse_completed
 from tests.unit.token_api.support import KEY, SECRET
 
 _START_SECONDS = 60.0
@@ -72,6 +75,13 @@ def _pong(port: int) -> bool:
         return connection.recv(16) == b"+PONG\r\n"
 
 
+def _deployed_config() -> dict[str, Any]:
+    # No program reads the kubeconfig; it only has to exist.
+    config, mistakes = parse_completed(local_config(Path(__file__)))
+    assert config is not None, mistakes
+    return server_config(config)
+
+
 @contextmanager
 def livekit_server(
     directory: Path,
@@ -81,30 +91,33 @@ def livekit_server(
     port: int | None = None,
     signing: tuple[str, str] = (KEY, SECRET),
 ) -> Iterator[LiveKitServer]:
-    """A server that makes no room by itself, as ours does not; it tells `webhook_url` what happens.
+    """A server with the configuration of the stack `local`, but for its addresses, keys and TURN servers.
 
     Args:
+        webhook_url: what it tells of all that happens.
         port: of one that was stopped, to be started again.
         signing: the key and secret that sign its webhooks; it knows the usual ones beside them.
     """
     chosen = port or free_port()
+    deployed = _deployed_config()
+    del deployed["prometheus"]
     config = {
+        **deployed,
         "port": chosen,
         "bind_addresses": ["127.0.0.1"],
         "keys": dict([(KEY, SECRET), signing]),
         "redis": {"address": f"127.0.0.1:{redis_port}"},
         "rtc": {
+            **deployed["rtc"],
             "node_ip": "127.0.0.1",
             "udp_port": free_port(),
             "tcp_port": free_port(),
-            "use_external_ip": False,
+            "interfaces": {"includes": ["lo"]},
             "enable_loopback_candidate": True,
+            "turn_servers": [],
         },
-        "room": {"auto_create": False},
-        "logging": {"level": "info", "json": True},
+        "webhook": {"api_key": signing[0], "urls": [webhook_url] if webhook_url is not None else []},
     }
-    if webhook_url is not None:
-        config["webhook"] = {"api_key": signing[0], "urls": [webhook_url]}
     log_path = directory / "livekit.log"
     with log_path.open("ab") as log:
         process = subprocess.Popen(

@@ -46,9 +46,10 @@ class LiveKit(Section):
         description="up to 64 letters, digits, - or _",
         examples=["eu-central"],
     )
-    # True until token-api creates the rooms.
     room_auto_create: bool = Field(
-        default=True, description="true (a join makes the room) or false (only the server API does)"
+        default=False,
+        description="false (token-api creates rooms, as does a token with the grant `roomCreate`) or true "
+        "(every join creates its room; then old tokens reopen the rooms of streams that have ended)",
     )
     drain_seconds: int = Field(
         default=600,

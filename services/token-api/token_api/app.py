@@ -44,7 +44,7 @@ from token_api.rate_limits import Buckets
 from token_api.settings import Settings
 from token_api.state import State
 from token_api.tokens import ApiCredentials
-from token_api.use_cases import enforcement, retention
+from token_api.use_cases import enforcement, healing, retention
 from token_api.use_cases.recording_news import on_egress
 from token_api.use_cases.services import Services
 from token_api.use_cases.webhooks_in import Reactions
@@ -139,7 +139,13 @@ def create_app(
 def workers(services: Services, outbox: OutboxWorker) -> list[Worker]:
     """What runs in the background as long as the service does."""
     bells = services.wakeups
-    inbox = InboxWorker(services, Reactions(enforcement.on_joined, enforcement.on_published, on_egress))
+    reactions = Reactions(
+        on_joined=enforcement.on_joined,
+        on_published=enforcement.on_published,
+        on_egress=on_egress,
+        on_room_gone=healing.on_room_gone,
+    )
+    inbox = InboxWorker(services, reactions)
     return [
         *Reconciler(services).workers(),
         RecordingsWorker(services).worker(),

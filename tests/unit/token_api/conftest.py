@@ -130,8 +130,10 @@ async def api(environment: pytest.MonkeyPatch, database: str, double: LiveKitDou
 
 
 @pytest.fixture
-def app(settings: Settings) -> FastAPI:
+def app(environment: pytest.MonkeyPatch, double: LiveKitDouble) -> FastAPI:
     """The service on SQLite, where no database is given."""
+    environment.setenv("LIVEKIT_URL", double.url)
+    settings = load_settings()
     write_migrated_sqlite(Path(settings.database.removeprefix("sqlite:///")))
     return create_app(settings)
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.token_api.postgres import new_database
 from tests.unit.token_api.api import HOST_AUDIENCE, HOST_ISSUER, HOST_SECRET
+from tests.unit.token_api.livekit_double import livekit_double
 from tests.unit.token_api.support import AUTHORIZED, ENVIRONMENT, digest, sign
 from token_api.app import create_app
 from token_api.problems import Kind, Problem
@@ -53,6 +54,7 @@ def service(request: pytest.FixtureRequest) -> Iterator[Caller]:
     server = partial(request.getfixturevalue, "postgres")
     with (
         new_database(request.param, server, migrated=True) as url,
+        livekit_double() as double,
         pytest.MonkeyPatch.context() as monkeypatch,
         asyncio.Runner() as runner,
     ):
@@ -60,6 +62,7 @@ def service(request: pytest.FixtureRequest) -> Iterator[Caller]:
             monkeypatch.delenv(variable, raising=False)
         given_variables = {
             **ENVIRONMENT,
+            "LIVEKIT_URL": double.url,
             "TOKEN_API_DATABASE_URL": url,
             "TOKEN_API_HOST_JWT_SECRET": HOST_SECRET,
             "TOKEN_API_HOST_JWT_ISSUER": HOST_ISSUER,

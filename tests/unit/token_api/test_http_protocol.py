@@ -10,6 +10,7 @@ from http.client import HTTPResponse
 import pytest
 
 from tests.ports import free_port
+from tests.unit.token_api.livekit_double import livekit_double
 from tests.unit.token_api.support import AUTHORIZED
 from tests.unit.token_api.test_server import Running, serving, wait_until_up
 from token_api.http_protocol import MAX_HEAD_BYTES
@@ -25,8 +26,7 @@ MORE_THAN_SOCKETS_HOLD = 64 * 1024 * 1024
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Running]:
-    # Nobody is asked: LiveKit need not be there.
-    with serving("ws://127.0.0.1:1", free_port()) as made:
+    with livekit_double() as double, serving(double.url, free_port()) as made:
         wait_until_up(made)
         yield made
 

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from livekit.protocol import models as proto
+from livekit.protocol import room as proto_room
 from sqlalchemy import select
 
 from tests.unit.token_api.api import START, Api, problem
@@ -311,25 +312,63 @@ def two_keys(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("LIVEKIT_API_SECRET_PREVIOUS", OTHER_SECRET)
 
 
-async def test_a_room_that_livekit_finished_ends_its_stream(api: Api) -> None:
+async def test_a_room_that_livekit_removed_is_made_again_while_its_session_is_open(api: Api) -> None:
     room = await live_room(api)
+    made = api.livekit.rooms.pop(room.name)
+    await send(api, event("room_finished", room.name, 0))
+    await worked_off(api)
+    assert api.livekit.rooms[room.name].metadata == made.metadata
+    (stream,) = await api.rows(select(Stream).where(Stream.id == room.stream_id))
+    (session,) = await api.rows(select(StreamSession))
+    assert (stream.status, session.state) == (StreamStatus.LIVE, SessionState.OPEN)
+
+
+async def test_a_stream_whose_creator_is_gone_for_long_ends_with_its_room(api: Api) -> None:
+    room = await live_room(api)
+    for told in visit(room.name, "u:creator", "PA_1", 0.0, 20.0):
+        await send(api, told)
+    api.clock.advance(hours=1)
+    del api.livekit.rooms[room.name]
+    await send(api, event("room_finished", room.name, 3600))
+    await worked_off(api)
+    (stream,) = await api.rows(select(Stream).where(Stream.id == room.stream_id))
+    assert (stream.status, room.name in api.livekit.rooms) == (StreamStatus.ENDED, False)
+
+
+async def test_an_end_that_livekit_confirmed_by_its_event_alone_is_completed(api: Api) -> None:
+    room = await live_room(api)
+    api.livekit.failing["DeleteRoom"] = TwirpError("unavailable", 503)
+    await api.client.post(f"/v1/streams/{room.stream_id}/end", headers=api.service())
     # An old event of a room that LiveKit has: nothing happens.
     await send(api, event("room_finished", room.name, 0))
     await worked_off(api)
-    (stream,) = await api.rows(select(Stream).where(Stream.id == room.stream_id))
-    assert stream.status is StreamStatus.LIVE
+    (session,) = await api.rows(select(StreamSession))
+    assert session.state is SessionState.CLOSING
     del api.livekit.rooms[room.name]
     await send(api, event("room_finished", room.name, 1))
     await worked_off(api)
     (stream,) = await api.rows(select(Stream).where(Stream.id == room.stream_id))
-    (session,) = await api.rows(select(StreamSession))
-    assert (stream.status, session.state) == (StreamStatus.ENDED, SessionState.CLOSED)
+    assert stream.status is StreamStatus.ENDED
     # A leaving that is told after the end still counts.
     for told in visit(room.name, "u:v0", "PA_1", 0.0, 20.0):
         await send(api, told)
     await worked_off(api)
     watched = await api.rows(select(Participant.watched_seconds).where(Participant.identity == "u:v0"))
     assert watched == [20]
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_room_that_begins_after_its_session_ended_is_removed_at_once(api: Api, known: bool) -> None:
+    """A join that LiveKit had let in before the room was deleted makes it again."""
+    name = f"stream_{'0' * 8}-0000-0000-0000-{'0' * 12}_{'0' * 12}"
+    if known:
+        room = await live_room(api)
+        await api.call("POST", f"/streams/{room.stream_id}/end")
+        name = room.name
+    api.livekit.room_create(proto_room.CreateRoomRequest(name=name))
+    await send(api, event("room_started", name, 5))
+    await worked_off(api)
+    assert name not in api.livekit.rooms
 
 
 async def test_while_livekit_is_away_an_event_waits_and_is_not_given_up(api: Api) -> None:
@@ -342,6 +381,7 @@ async def test_while_livekit_is_away_an_event_waits_and_is_not_given_up(api: Api
     api.clock.advance(minutes=2)
     api.services.wakeups.inbox.set()
     await worked_off(api)
+    # Meanwhile the creator did not come for longer than a room waits for them.
     (stream,) = await api.rows(select(Stream).where(Stream.id == room.stream_id))
     assert stream.status is StreamStatus.ENDED
 

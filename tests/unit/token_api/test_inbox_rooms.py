@@ -53,9 +53,12 @@ class Handler:
     async def ignore_egress(self, _services: Services, _state: EgressState) -> None:
         """Recordings are not tested here."""
 
+    async def ignore_room(self, _services: Services, _stream_id: str) -> None:
+        """That LiveKit removes rooms is not tested here."""
+
     @property
     def reactions(self) -> Reactions:
-        return Reactions(self.on_joined, self.ignore, self.ignore_egress)
+        return Reactions(self.on_joined, self.ignore, self.ignore_egress, self.ignore_room)
 
 
 @pytest.fixture

@@ -6,13 +6,12 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from starlette.datastructures import Headers
 
 from tests.unit.token_api.api import problem
 from tests.unit.token_api.support import AUTHORIZED, sign
-from token_api.app import create_app
 from token_api.origins import is_foreign
-from token_api.settings import load_settings
 
 PAGE = "https://app.example.com"
 OTHER = "https://evil.example"
@@ -21,9 +20,13 @@ BODY = {"room_name": "lobby", "participant_identity": "u"}
 
 
 @pytest.fixture
-async def calls(environment: pytest.MonkeyPatch) -> AsyncIterator[httpx.AsyncClient]:
+def origins(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("TOKEN_API_CORS_ORIGINS", f"{PAGE}, https://second.example:8443")
-    transport = httpx.ASGITransport(create_app(load_settings()), raise_app_exceptions=False)
+
+
+@pytest.fixture
+async def calls(origins: None, app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="https://api.test") as made:
         yield made
 

@@ -21,6 +21,7 @@ import pytest
 from common.waiting import wait_until
 from tests.ports import free_port
 from tests.support import plain_http
+from tests.unit.token_api.livekit_double import LiveKitDouble
 from tests.unit.token_api.support import (
     AUTHORIZED,
     ENVIRONMENT,
@@ -90,8 +91,8 @@ def wait_until_up(running: Running) -> None:
     )
 
 
-def test_it_serves_logs_json_without_secrets_and_stops_when_told(livekit: StandInServer) -> None:
-    with serving(livekit.url, free_port(), TOKEN_API_LOG_LEVEL="debug") as running:
+def test_it_serves_logs_json_without_secrets_and_stops_when_told(double: LiveKitDouble) -> None:
+    with serving(double.url, free_port(), TOKEN_API_LOG_LEVEL="debug") as running:
         wait_until_up(running)
         with httpx.Client(base_url=running.url, trust_env=False) as client:
             assert client.get("/readyz").status_code == 200
@@ -152,8 +153,8 @@ def test_a_request_that_is_open_when_it_is_told_to_stop_still_gets_its_answer() 
         assert running.process.wait(timeout=30) == 0
 
 
-def test_it_says_first_that_it_stops_and_serves_on_meanwhile(livekit: StandInServer) -> None:
-    with serving(livekit.url, free_port(), TOKEN_API_DRAIN_SECONDS="300") as running:
+def test_it_says_first_that_it_stops_and_serves_on_meanwhile(double: LiveKitDouble) -> None:
+    with serving(double.url, free_port(), TOKEN_API_DRAIN_SECONDS="300") as running:
         wait_until_up(running)
         with httpx.Client(base_url=running.url, trust_env=False) as client:
             assert client.get("/readyz").status_code == 200

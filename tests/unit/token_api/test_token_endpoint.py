@@ -12,10 +12,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from tests.unit.token_api.support import AUTHORIZED, ENVIRONMENT, SECRET, SERVICE_KEY
-from token_api.app import create_app
+from tests.unit.token_api.livekit_double import LiveKitDouble
+from tests.unit.token_api.support import AUTHORIZED, SECRET, SERVICE_KEY
 from token_api.endpoints.token import MAX_BODY_BYTES
-from token_api.settings import load_settings
 
 WANTED = {"room_name": "test_room", "participant_identity": "user-1"}
 
@@ -29,19 +28,21 @@ def claims_of(response: httpx.Response) -> dict[str, Any]:
     return jwt.decode(response.json()["participant_token"], SECRET, algorithms=["HS256"])
 
 
-async def test_the_answer_is_livekits_standard_one(client: httpx.AsyncClient) -> None:
+async def test_the_answer_is_livekits_standard_one(client: httpx.AsyncClient, double: LiveKitDouble) -> None:
     response = await ask(client)
     assert response.status_code == 201
     assert set(response.json()) == {"server_url", "participant_token"}
-    assert response.json()["server_url"] == ENVIRONMENT["LIVEKIT_URL"]
+    assert response.json()["server_url"] == double.url
     assert response.headers["cache-control"] == "no-store"
 
 
-async def test_clients_are_told_the_public_url(environment: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def public_url(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("LIVEKIT_PUBLIC_URL", "https://sfu.example.test")
-    transport = httpx.ASGITransport(create_app(load_settings()))
-    async with httpx.AsyncClient(transport=transport, base_url="http://token-api.test") as client:
-        assert (await ask(client)).json()["server_url"] == "wss://sfu.example.test"
+
+
+async def test_clients_are_told_the_public_url(public_url: None, client: httpx.AsyncClient) -> None:
+    assert (await ask(client)).json()["server_url"] == "wss://sfu.example.test"
 
 
 async def test_without_a_role_the_token_is_a_viewers_for_ten_minutes(client: httpx.AsyncClient) -> None:

@@ -8,12 +8,14 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from typing import Any
 
 from sqlalchemy import URL, Engine, event, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from token_api.database import sqlite_driver
+from token_api.database.columns import Base
 from token_api.database.liveness import ping_where_in_doubt
 
 # How long a transaction waits for another's lock, and a connection for the server.
@@ -126,6 +128,12 @@ class Database:
 
     async def aclose(self) -> None:
         await self.engine.dispose()
+
+
+def insert(transaction: AsyncSession, table: type[Base]) -> Any:
+    """The database's own INSERT, which has `on_conflict_do_nothing` and `on_conflict_do_update`."""
+    is_sqlite = transaction.get_bind().dialect.name == "sqlite"
+    return sqlite.insert(table) if is_sqlite else postgresql.insert(table)
 
 
 def wake(transaction: AsyncSession, worker: str) -> None:

@@ -381,6 +381,15 @@ class InboxClaim(Base):
     claimed_until: Mapped[Time]
 
 
+class CallRoom(Base):
+    """A room of POST /v1/token, which LiveKit must have `wanted_until` then: see `use_cases.call_rooms`."""
+
+    __tablename__ = "call_rooms"
+
+    room_name: Mapped[str] = mapped_column(String(128), primary_key=True)
+    wanted_until: Mapped[Time]
+
+
 class Outbox(Base):
     """Our own events, written together with the change that they tell of. `position` is their order."""
 

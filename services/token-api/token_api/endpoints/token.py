@@ -11,13 +11,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from token_api.callers import UserCaller
 from token_api.domain.room_names import PREFIXES, USER_PREFIX, has_reserved_prefix, is_users
-from token_api.endpoints.common import problems
+from token_api.endpoints.common import LIVEKIT_PROBLEMS, problems
 from token_api.endpoints.guard import FOR_ALL, ON_BEHALF_OF, CallerRoute, CurrentCaller
 from token_api.endpoints.video import REFUSALS
 from token_api.problems import Kind
 from token_api.state import CurrentState, State
 from token_api.tokens import MAX_TTL_SECONDS, Participant, Role, mint
-from token_api.use_cases import tokens
+from token_api.use_cases import call_rooms, tokens
 
 # Clients put the token into the URL of a WebSocket, and proxies commonly end a request line at 8 KiB:
 # what a caller adds to the token must stay well below that once it is base64.
@@ -106,7 +106,7 @@ class TokenResponse(BaseModel):
 @router.post(
     "/token",
     status_code=201,
-    responses=problems(*REFUSALS, Kind.STREAM_NOT_LIVE, Kind.ROOM_FULL, Kind.MEDIA_TYPE),
+    responses=problems(*REFUSALS, Kind.STREAM_NOT_LIVE, Kind.ROOM_FULL, Kind.MEDIA_TYPE, *LIVEKIT_PROBLEMS),
 )
 async def create_token(wanted: TokenRequest, state: CurrentState, caller: CurrentCaller) -> TokenResponse:
     """A token with which one participant can join one room, with exactly the grants of their role.
@@ -114,9 +114,13 @@ async def create_token(wanted: TokenRequest, state: CurrentState, caller: Curren
     The host application names room and participant, but not the rooms of streams and the identities of
     users: their access is decided by grants and bans. A user, or the host application on behalf of one,
     names the room of a stream that the user may enter. Identity and role follow from the user.
+
+    LiveKit has the room before the token is issued, and as long as the token can be used.
     """
     if caller.user_id is None:
-        return _for_host(state, wanted, _host_identity(wanted))
+        identity = _host_identity(wanted)
+        await call_rooms.provide(state.services, wanted.room_name)
+        return _for_host(state, wanted, identity)
     fixed = _NOT_FOR_USERS + (("participant_name",) if isinstance(caller, UserCaller) else ())
     refused = [field for field in fixed if field in wanted.model_fields_set]
     if refused:

@@ -31,6 +31,8 @@ from token_api.tokens import ApiCredentials
 TIMEOUT_SECONDS = 5.0
 # LiveKit asks its recorders for one that is free, several times, for 22 s in all where none answers.
 START_RECORDING_SECONDS = 12.0
+# Names in one ListRooms.
+ROOMS_AT_ONCE = 500
 RETRY_AFTER = {"Retry-After": "2"}
 _UNAVAILABLE = (
     Kind.LIVEKIT_UNAVAILABLE,
@@ -88,8 +90,13 @@ class Gateway:
 
     async def rooms(self, names: Sequence[str] = ()) -> list[Room]:
         """All rooms, or those of `names` that there are."""
-        request = proto_room.ListRoomsRequest(names=names)
-        return [room_of(room) for room in (await _ask("ListRooms", self._api.room.list_rooms(request))).rooms]
+        found: list[Room] = []
+        # No names are all rooms.
+        for start in range(0, len(names) or 1, ROOMS_AT_ONCE):
+            request = proto_room.ListRoomsRequest(names=names[start : start + ROOMS_AT_ONCE])
+            answer = await _ask("ListRooms", self._api.room.list_rooms(request))
+            found += [room_of(room) for room in answer.rooms]
+        return found
 
     async def delete_room(self, name: str) -> bool:
         """Put everyone out and remove the room; False where there is none."""

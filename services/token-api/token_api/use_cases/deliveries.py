@@ -25,12 +25,11 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.callers import ServiceCaller
 from token_api.database.columns import UtcDateTime, new_id
-from token_api.database.engine import wake
+from token_api.database.engine import insert, wake
 from token_api.database.tables import Outbox, WebhookDelivery, WebhookEndpoint
 from token_api.delivery.client import Outcome
 from token_api.delivery.retry_after import pause_wanted
@@ -119,8 +118,7 @@ async def fan_out(services: Services, limit: int = 100) -> int:
             if not wanted or event.event_type in wanted
         ]
         if rows:
-            insert = sqlite.insert if services.database.is_sqlite else postgresql.insert
-            await transaction.execute(insert(WebhookDelivery).on_conflict_do_nothing(), rows)
+            await transaction.execute(insert(transaction, WebhookDelivery).on_conflict_do_nothing(), rows)
         await transaction.execute(
             update(Outbox).where(Outbox.id.in_([event.id for event in events])).values(fanned_out_at=now)
         )

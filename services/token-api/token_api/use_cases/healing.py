@@ -69,6 +69,42 @@ async def heal(services: Services) -> None:
     await _end_visits(services)
 
 
+async def on_room_gone(services: Services, stream_id: str) -> None:
+    """Compare one stream with LiveKit, which removed its room.
+
+    Raises:
+        ProblemError: as the gateway.
+    """
+    for case in await _cases(services, {}, stream_id):
+        async with services.locks.hold(stream_id):
+            try:
+                await _heal(services, case)
+            except ProblemError as error:
+                # The stream was ended or deleted meanwhile.
+                if error.kind not in {Kind.NOT_FOUND, Kind.CONFLICT}:
+                    raise
+
+
+async def restore_rooms(services: Services) -> None:
+    """Compare each stream with LiveKit whose session is open and whose room LiveKit does not have.
+
+    Raises:
+        ProblemError: LiveKit gives no list of its rooms.
+    """
+    async with services.database.read() as transaction:
+        is_open = StreamSession.state == SessionState.OPEN
+        rows = await transaction.execute(
+            select(StreamSession.room_name, StreamSession.stream_id).where(is_open)
+        )
+        streams = {row.room_name: row.stream_id for row in rows}
+    found = {room.name for room in await services.livekit.rooms(list(streams))} if streams else set()
+    for room_name in streams.keys() - found:
+        try:
+            await on_room_gone(services, streams[room_name])
+        except ProblemError as error:
+            log.warning("room_not_restored", room=room_name, kind=error.kind.name)
+
+
 async def sweep(services: Services, rooms: Sequence[str] | None = None) -> None:
     """Judge again who is in `rooms` (None: in every open session's).
 
@@ -84,16 +120,18 @@ async def sweep(services: Services, rooms: Sequence[str] | None = None) -> None:
         await enforcement.enforce(services, room, found)
 
 
-async def _cases(services: Services, rooms: dict[str, Room]) -> list[Case]:
+async def _cases(services: Services, rooms: dict[str, Room], stream_id: str | None = None) -> list[Case]:
+    """All sessions that are not closed, or those of one stream."""
+    wanted = (
+        select(Stream, StreamSession)
+        .join(StreamSession, StreamSession.stream_id == Stream.id)
+        .where(StreamSession.closed_at.is_(None))
+        .order_by(StreamSession.requested_at)
+    )
+    if stream_id is not None:
+        wanted = wanted.where(Stream.id == stream_id)
     async with services.database.read() as transaction:
-        rows = (
-            await transaction.execute(
-                select(Stream, StreamSession)
-                .join(StreamSession, StreamSession.stream_id == Stream.id)
-                .where(StreamSession.closed_at.is_(None))
-                .order_by(StreamSession.requested_at)
-            )
-        ).all()
+        rows = (await transaction.execute(wanted)).all()
     return [Case(stream, session, rooms.get(session.room_name)) for stream, session in rows]
 
 

@@ -15,9 +15,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from token_api.database.engine import insert
 from token_api.database.tables import IdempotencyKey
 from token_api.problems import Kind, ProblemError
 
@@ -53,7 +53,7 @@ async def claim(transaction: AsyncSession, wanted: Claim, now: datetime) -> Answ
         ProblemError: IDEMPOTENCY_KEY_REUSED, for another request.
     """
     await transaction.execute(
-        _insert(transaction)(IdempotencyKey)
+        insert(transaction, IdempotencyKey)
         .values(
             caller=wanted.caller,
             key=wanted.key,
@@ -94,11 +94,7 @@ async def remember(transaction: AsyncSession, given: Claim, answer: Answer, now:
         "headers": json.dumps(dict(answer.headers)),
     }
     await transaction.execute(
-        _insert(transaction)(IdempotencyKey)
+        insert(transaction, IdempotencyKey)
         .values(caller=given.caller, key=given.key, request_hash=given.request_hash, created_at=now, **values)
         .on_conflict_do_update(index_elements=["caller", "key"], set_=values)
     )
-
-
-def _insert(transaction: AsyncSession) -> Any:
-    return sqlite.insert if transaction.get_bind().dialect.name == "sqlite" else postgresql.insert

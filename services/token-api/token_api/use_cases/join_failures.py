@@ -7,10 +7,10 @@ from datetime import datetime
 
 import structlog
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from token_api.database.engine import insert
 from token_api.database.tables import JoinFailure, StreamSession
 from token_api.problems import Kind
 from token_api.use_cases.services import Services
@@ -54,11 +54,10 @@ async def add(
     now: datetime,
 ) -> None:
     """Count one failure for each of `reasons`."""
-    insert = sqlite.insert if transaction.get_bind().dialect.name == "sqlite" else postgresql.insert
     # In one order for all: two that count the same reasons at once must not wait for each other.
     for reason in sorted(reasons):
         await transaction.execute(
-            insert(JoinFailure)
+            insert(transaction, JoinFailure)
             .values(stream_id=stream_id, session_id=session_id or "", reason=reason, count=1, last_at=now)
             .on_conflict_do_update(
                 index_elements=["stream_id", "session_id", "reason"],

@@ -13,12 +13,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Update, delete, or_, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from token_api.database.engine import insert
 from token_api.database.tables import Removal, StreamSession
 from token_api.livekit_api.gateway import TIMEOUT_SECONDS
 from token_api.livekit_api.values import RoomParticipant
@@ -51,9 +50,8 @@ async def claim(
     committed. After the commit, call `carry_out`.
     """
     until = now + CLAIMED_FOR
-    insert: Any = sqlite.insert if transaction.get_bind().dialect.name == "sqlite" else postgresql.insert
     attempts = await transaction.scalar(
-        insert(Removal)
+        insert(transaction, Removal)
         .values(session_id=session.id, livekit_sid=participant.sid, claimed_until=until, attempts=1)
         .on_conflict_do_update(
             index_elements=["session_id", "livekit_sid"],

@@ -83,6 +83,7 @@ RULES: Mapping[type[Base], tuple[Rule, ...]] = {
     tables.WebhookInbox: (_PROCESSED, _PARKED),
     # Of a process that died while it worked on the last event of a room.
     tables.InboxClaim: (Pruned(tables.InboxClaim.claimed_until, timedelta(days=1)),),
+    tables.CallRoom: (Pruned(tables.CallRoom.wanted_until, timedelta(days=1)),),
     # An event that is not fanned out yet stays, whatever its age.
     tables.Outbox: (
         Pruned(tables.Outbox.created_at, timedelta(days=30), tables.Outbox.fanned_out_at.is_not(None)),

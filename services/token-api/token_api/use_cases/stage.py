@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import and_, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.callers import Caller
 from token_api.database.columns import new_id
+from token_api.database.engine import insert
 from token_api.database.tables import Participant, StageRequest
 from token_api.domain.paging import Cursor, Page, page_of
 from token_api.domain.roles import StreamRole
@@ -54,11 +54,10 @@ async def request(
     row = await transaction.get(Participant, (session.id, identity_of(user_id)))
     if row is None or row.removed_at is not None:
         raise ProblemError(Kind.CONFLICT, "Join the stream first.")
-    insert = sqlite.insert if transaction.get_bind().dialect.name == "sqlite" else postgresql.insert
     request_id = new_id()
     # Many at once are one: the partial unique index decides.
     await transaction.execute(
-        insert(StageRequest)
+        insert(transaction, StageRequest)
         .values(
             id=request_id,
             session_id=session.id,

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import insert
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.callers import Caller
 from token_api.database.columns import new_id
+from token_api.database.engine import insert
 from token_api.database.tables import QosSample, TelemetrySender
 from token_api.problems import Kind, ProblemError
 from token_api.use_cases import join_failures
@@ -69,15 +68,14 @@ async def take(
             }
         )
     if rows:
-        await transaction.execute(insert(QosSample), rows)
+        await transaction.execute(insert(transaction, QosSample), rows)
     await join_failures.add(transaction, stream_id, session_id, failures, now)
 
 
 async def _require_seldom(transaction: AsyncSession, stream_id: str, user_id: str, now: datetime) -> None:
     """Raises ProblemError (RATE_LIMITED). One statement: of two at once, on any replica, one is taken."""
-    dialect = sqlite.insert if transaction.get_bind().dialect.name == "sqlite" else postgresql.insert
     taken = await transaction.scalar(
-        dialect(TelemetrySender)
+        insert(transaction, TelemetrySender)
         .values(stream_id=stream_id, user_id=user_id, last_at=now)
         .on_conflict_do_update(
             index_elements=["stream_id", "user_id"],

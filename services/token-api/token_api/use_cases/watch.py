@@ -1,6 +1,8 @@
-"""Looks, many times a minute, where a right has just ended, and where somebody who was put out may come back.
+"""Looks, many times a minute, for what cannot wait for the reconciler's next round.
 
-LiveKit tells who comes in; but what it tells gets lost. An unused service has one query in each look.
+It makes rooms again that LiveKit removed: an SFU that stops tells nobody of it, and its clients try to join
+again at once. It judges who is in a room where a right has just ended, or where somebody who was removed may
+come back: events that tell who joins may get lost. An unused service has one query in each look.
 """
 
 from __future__ import annotations
@@ -12,20 +14,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.database.columns import UtcDateTime
 from token_api.database.tables import AccessGrant, Participant, StreamSession
-from token_api.use_cases import grant_expiry, healing
+from token_api.use_cases import call_rooms, grant_expiry, healing
 from token_api.use_cases.services import Services
 
 # How long those who were put out are looked for: as long as LiveKit's refreshed tokens hold, and some more.
 WATCHED = timedelta(minutes=15)
-# Made once: whether there is a pass to tell of, and whether anybody can be in a room.
+# Made once: whether there is a pass to tell of, and whether anybody can be in a room of either kind.
 _NEWS = select(
     exists().where(grant_expiry.is_news(bindparam("now", type_=UtcDateTime))),
     exists().where(StreamSession.closed_at.is_(None)),
+    exists().where(call_rooms.is_wanted_at(bindparam("now", type_=UtcDateTime))),
 )
 
 
 async def look(services: Services, since: datetime) -> datetime:
-    """Tell of passes that are over, and judge who is in the rooms that are to be watched.
+    """Tell of passes that are over, make rooms again that are gone, and judge who is in the watched rooms.
 
     Args:
         since: until when grants that ended were seen to: what this returned the last time.
@@ -35,10 +38,14 @@ async def look(services: Services, since: datetime) -> datetime:
     """
     now = services.clock.now()
     async with services.database.read() as transaction:
-        has_expired, has_sessions = (await transaction.execute(_NEWS, {"now": now})).one()
+        has_expired, has_sessions, has_calls = (await transaction.execute(_NEWS, {"now": now})).one()
         rooms = await _rooms(transaction, since, now) if has_sessions else []
     if has_expired:
         await grant_expiry.tell_expired(services)
+    if has_sessions:
+        await healing.restore_rooms(services)
+    if has_calls:
+        await call_rooms.reconcile(services)
     await healing.sweep(services, rooms)
     return now
 

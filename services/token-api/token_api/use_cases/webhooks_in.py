@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from token_api.database.engine import wake
+from token_api.database.engine import insert, wake
 from token_api.database.tables import InboxClaim, Participant, StreamSession, WebhookInbox
 from token_api.domain.roles import permissions_of
 from token_api.domain.room_names import is_ours
@@ -25,7 +25,7 @@ from token_api.domain.vocabulary import InboxState, SessionState
 from token_api.livekit_api.events import LiveKitEvent, event_of
 from token_api.livekit_api.values import EgressState
 from token_api.problems import Kind, ProblemError
-from token_api.use_cases import sessions
+from token_api.use_cases import call_rooms, sessions
 from token_api.use_cases.services import Services
 from token_api.use_cases.visits import Sighting, see
 from token_api.webhooks import Event
@@ -72,23 +72,24 @@ class Reactions:
     """What others do about an event, once its own rows are committed; they too may be asked twice.
 
     `on_joined` is given the names of the room and of the participant; so is `on_published`, for a track that
-    the participant's role does not allow, or of somebody who is unknown.
+    the participant's role does not allow, or of somebody who is unknown. `on_room_gone` is given the id of a
+    stream whose session is open and whose room LiveKit removed.
     """
 
     on_joined: Callable[[Services, str, str], Awaitable[object]]
     on_published: Callable[[Services, str, str], Awaitable[object]]
     on_egress: Callable[[Services, EgressState], Awaitable[object]]
+    on_room_gone: Callable[[Services, str], Awaitable[object]]
 
 
 async def file(services: Services, event: Event, body: str) -> Filed:
-    """Keep an event for the inbox worker; one of a room that is not ours is none of our business."""
-    if not is_ours(event.room_name):
+    """Keep an event for the inbox worker, if it is about a room that this service made."""
+    if not is_ours(event.room_name) and not await _is_lost_call_room(services, event):
         return Filed.NOT_OURS
     now = services.clock.now()
     async with services.database.begin() as transaction:
-        insert = sqlite.insert if services.database.is_sqlite else postgresql.insert
         made = await transaction.scalar(
-            insert(WebhookInbox)
+            insert(transaction, WebhookInbox)
             .values(
                 event_id=event.id,
                 event_type=event.event,
@@ -108,6 +109,10 @@ async def file(services: Services, event: Event, body: str) -> Filed:
             return Filed.DUPLICATE
         wake(transaction, "inbox")
         return Filed.NEW
+
+
+async def _is_lost_call_room(services: Services, event: Event) -> bool:
+    return event.event == "room_finished" and await call_rooms.is_wanted(services, event.room_name)
 
 
 async def rooms_with_due(services: Services, limit: int, *, without: Collection[str]) -> Sequence[str]:
@@ -146,10 +151,9 @@ async def claim_room(services: Services, room_name: str) -> RoomClaim | None:
     """Claim a room; None if another process has it. A claim of a process that died ends with its time."""
     now = services.clock.now()
     claim = RoomClaim(room_name, now + LEASE)
-    insert: Any = sqlite.insert if services.database.is_sqlite else postgresql.insert
     async with services.database.begin() as transaction:
         made = await transaction.scalar(
-            insert(InboxClaim)
+            insert(transaction, InboxClaim)
             .values(room_name=room_name, claimed_until=claim.until)
             .on_conflict_do_update(
                 index_elements=["room_name"],
@@ -213,26 +217,19 @@ async def process(services: Services, reactions: Reactions, taken: WebhookInbox)
     event = event_of(taken.body)
     async with services.database.begin() as transaction:
         session = await _session(transaction, event.room_name)
+        reaction = None
         if session is not None:
             moment = event.moment(taken.received_at)
             await _write(transaction, session, event, moment, services.clock.now())
-            stream_id, session_id, state = session.stream_id, session.id, session.state
-        outside = session is not None and (
-            _is_for_others(event) or await _is_beyond_role(transaction, session, event)
-        )
-        if not outside:
+            reaction = await _reaction(transaction, services, reactions, session, event)
+        elif event.type in {"room_started", "room_finished"}:
+            reaction = partial(_without_session, services, event)
+        if reaction is None:
             known = session is not None and event.type in _KNOWN
             await _finish(transaction, taken, InboxState.DONE if known else InboxState.IGNORED, services)
-    if not outside:
+    if reaction is None:
         return
-    if event.type == "room_finished":
-        await _room_finished(services, event.room_name, stream_id, session_id, state)
-    elif event.egress is not None:
-        await reactions.on_egress(services, event.egress)
-    elif event.participant is not None and event.type == "track_published":
-        await reactions.on_published(services, event.room_name, event.participant.identity)
-    elif event.participant is not None:
-        await reactions.on_joined(services, event.room_name, event.participant.identity)
+    await reaction()
     async with services.database.begin() as transaction:
         await _finish(transaction, taken, InboxState.DONE, services)
 
@@ -270,7 +267,7 @@ async def waiting(services: Services) -> Waiting:
 
 _KNOWN = frozenset(
     {
-        *("participant_joined", "participant_left", "track_published", "room_finished"),
+        *("participant_joined", "participant_left", "track_published", "room_started", "room_finished"),
         *("egress_started", "egress_updated", "egress_ended"),
     }
 )
@@ -298,28 +295,64 @@ async def _write(
         await see(transaction, session, seen, now=now, actor=ACTOR)
 
 
+Reaction = Callable[[], Awaitable[object]]
+
+
+async def _reaction(
+    transaction: AsyncSession,
+    services: Services,
+    reactions: Reactions,
+    session: StreamSession,
+    event: LiveKitEvent,
+) -> Reaction | None:
+    """What is to be done about an event once its rows are committed; None if nothing is."""
+    room, someone = event.room_name, event.participant
+    match event.type:
+        case "participant_joined" if someone is not None:
+            return partial(reactions.on_joined, services, room, someone.identity)
+        case "track_published" if someone is not None and await _is_beyond_role(transaction, session, event):
+            return partial(reactions.on_published, services, room, someone.identity)
+        case "room_started" | "room_finished":
+            return _room_reaction(services, reactions, session, event.type)
+    if event.type.startswith("egress_") and event.egress is not None:
+        return partial(reactions.on_egress, services, event.egress)
+    return None
+
+
+def _room_reaction(
+    services: Services, reactions: Reactions, session: StreamSession, event_type: str
+) -> Reaction | None:
+    if event_type == "room_started":
+        has_ended = session.state in {SessionState.CLOSING, SessionState.CLOSED}
+        return partial(services.livekit.delete_room, session.room_name) if has_ended else None
+    if session.state is SessionState.OPEN:
+        return partial(reactions.on_room_gone, services, session.stream_id)
+    if session.state is SessionState.CLOSING:
+        return partial(_room_finished, services, session.room_name, session.stream_id, session.id)
+    return None
+
+
 async def _is_beyond_role(transaction: AsyncSession, session: StreamSession, event: LiveKitEvent) -> bool:
     """Whether somebody publishes what their role does not allow, or is unknown: judged now, not at the next
     tick. LiveKit itself goes by permissions, which others who have its secret can give."""
-    if event.type != "track_published" or event.participant is None:
+    if event.participant is None:
         return False
     known = await transaction.get(Participant, (session.id, event.participant.identity))
     return known is None or event.track_source not in permissions_of(known.role).publish_sources
 
 
-def _is_for_others(event: LiveKitEvent) -> bool:
-    if event.type == "participant_joined":
-        return event.participant is not None
-    return event.type == "room_finished" or (event.type.startswith("egress_") and event.egress is not None)
+async def _without_session(services: Services, event: LiveKitEvent) -> None:
+    """LiveKit made, or removed, a room that belongs to no session."""
+    if not is_ours(event.room_name):
+        await call_rooms.restore(services, event.room_name)
+    elif event.type == "room_started":
+        await services.livekit.delete_room(event.room_name)
 
 
-async def _room_finished(
-    services: Services, room_name: str, stream_id: str, session_id: str, state: SessionState
-) -> None:
-    """Close the session, unless LiveKit itself has the room: it was made again, or the event is old."""
-    if state not in {SessionState.OPEN, SessionState.CLOSING} or await services.livekit.rooms([room_name]):
-        return
-    await sessions.finish_closing(services, stream_id, session_id, ACTOR)
+async def _room_finished(services: Services, room_name: str, stream_id: str, session_id: str) -> None:
+    """Close a session that is closing, unless LiveKit has the room: the event is old."""
+    if not await services.livekit.rooms([room_name]):
+        await sessions.finish_closing(services, stream_id, session_id, ACTOR)
 
 
 async def _finish(

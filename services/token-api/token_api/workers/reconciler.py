@@ -67,7 +67,7 @@ class Reconciler:
         metrics.reconciler_runs.labels("done").inc()
 
     async def watch(self) -> None:
-        """Look where a right has just ended, and where somebody was put out who may come back."""
+        """Look which rooms are gone, where a right has just ended, and where somebody may come back."""
         if not self._leadership.leads:
             return
         # The same again, as long as LiveKit is away.

@@ -21,6 +21,7 @@ from loadtest.api_load.protocol import Answer, Answers, Finished, GeneratorConfi
 from loadtest.api_load.tally import api_result, api_second
 from loadtest.definition.scenario import ApiLoad
 from loadtest.result import ApiResult, ApiSecond
+from loadtest.targets.rooms import TargetUnusable
 from loadtest.targets.target import Target
 
 # More than a server that keeps up ever needs, and less than the ports of this machine's address.
@@ -67,7 +68,12 @@ def run_api_load(
         room=f"load_api_{secrets.token_hex(4)}",
         connections=_CONNECTIONS,
     )
-    return drive(config, on_second=on_second, stop=stop)
+    try:
+        return drive(config, on_second=on_second, stop=stop)
+    finally:
+        # The API made it for the tokens. It goes by itself, so a failure is no harm.
+        with suppress(TargetUnusable):
+            target.delete_rooms([config.room])
 
 
 def drive(

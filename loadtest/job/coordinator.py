@@ -194,7 +194,7 @@ def _delete_rooms(target: Target, run_id: str) -> None:
     """Those that pods could not delete any more; empty ones go by themselves, so a failure is no harm."""
     with suppress(TargetUnusable):
         left = [name for name in target.rooms.list_names() if name.startswith(f"load_{run_id}p")]
-        target.rooms.delete(left)
+        target.delete_rooms(left)
 
 
 def _words_of(error: Exception) -> str:

@@ -11,7 +11,7 @@ from loadtest.targets.target import Target
 def delete_rooms(target: Target, rooms: Sequence[str]) -> str:
     """Delete the run's own rooms; gives a sentence where that was not possible, else an empty text."""
     try:
-        target.rooms.delete(rooms)
+        target.delete_rooms(rooms)
     except TargetUnusable as error:
         return f"rooms {', '.join(rooms)} could not be deleted: {error}"
     return ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
@@ -107,6 +107,25 @@ class Target:
             )
         except httpx.TransportError as error:
             raise TokenRefused(f"POST {self.token_endpoint.url}: {error or type(error).__name__}") from error
+
+    def delete_rooms(self, names: Iterable[str]) -> None:
+        """Delete rooms, and put out who is in them. One that is already gone is no error.
+
+        Raises:
+            TargetUnusable: no proper answer from the token-api or the server.
+        """
+        names = list(names)
+        if self._api is not None and self.token_endpoint is not None:
+            # Otherwise it would make the rooms again for whoever still has a token.
+            for name in names:
+                url = f"{self.token_endpoint.url.removesuffix('/token')}/rooms/{name}"
+                try:
+                    status = self._api.delete(url).status_code
+                except httpx.TransportError as error:
+                    raise TargetUnusable(f"DELETE {url}: {error or type(error).__name__}") from error
+                if status not in {204, 404}:
+                    raise TargetUnusable(f"DELETE {url}: {status}")
+        self.rooms.delete(names)
 
     def check(self) -> None:
         """See whether the server answers, is trusted, and takes the key.

@@ -105,7 +105,7 @@ def minting() -> Minting:
 
 
 @contextmanager
-def _services(database: str, replicas: int) -> Iterator[list[Service]]:
+def services(database: str, replicas: int) -> Iterator[list[Service]]:
     if database == "sqlite" and replicas > 1:
         raise ValueError(f"replicas: {replicas} given; allowed: 1 with SQLite, any number with PostgreSQL")
     with ExitStack() as stack:
@@ -142,20 +142,26 @@ def endpoint(
         callers: "host", the host application that acts for a user; or "users" themselves, each by a JWT and
             from an address of their own, as they would otherwise reach the rate limit of one.
     """
-    with _services(database, replicas) as services:
-        first = services[0]
+    with services(database, replicas) as running:
+        first = running[0]
         stream_id = first.live_stream()["id"]
         for number in range(USERS):
             first.grant(f"user-{number}", stream_id)
         headers = [_HEADERS[callers](number) for number in range(USERS)]
         targets = [
-            (service.url, [_request(service, stream_id, headers_of) for headers_of in headers])
-            for service in services
+            (
+                service.url,
+                [
+                    request(service, "POST", f"/streams/{stream_id}/video-token", headers_of)
+                    for headers_of in headers
+                ],
+            )
+            for service in running
         ]
-        processes = [service.process.pid for service in services]
-        uvloop.run(_load(targets, connections, _due(None, WARM_UP_SECONDS)))
+        processes = [service.process.pid for service in running]
+        uvloop.run(load(targets, connections, due(None, WARM_UP_SECONDS)))
         started, used = time.perf_counter(), sum(map(_cpu_seconds, processes))
-        times = sorted(uvloop.run(_load(targets, connections, _due(rate, seconds))))
+        times = sorted(uvloop.run(load(targets, connections, due(rate, seconds))))
         took = time.perf_counter() - started
         used = sum(map(_cpu_seconds, processes)) - used
     return Endpoint(
@@ -166,9 +172,9 @@ def endpoint(
         rate=rate,
         requests=len(times),
         per_second=round(len(times) / took, 1),
-        p50=_milliseconds(times, 0.5),
-        p99=_milliseconds(times, 0.99),
-        slowest=_milliseconds(times, 1),
+        p50=milliseconds(times, 0.5),
+        p99=milliseconds(times, 0.99),
+        slowest=milliseconds(times, 1),
         cpu=round(used / len(times) * 1000, 2),
     )
 
@@ -190,14 +196,14 @@ def _user_headers(number: int) -> dict[str, str]:
 _HEADERS = {"host": _host_headers, "users": _user_headers}
 
 
-def _milliseconds(times: Sequence[float], share: float) -> float:
+def milliseconds(times: Sequence[float], share: float) -> float:
     return round(times[min(int(len(times) * share), len(times) - 1)] * 1000, 1)
 
 
-def _request(service: Service, stream_id: str, headers: dict[str, str]) -> bytes:
+def request(service: Service, method: str, path: str, headers: dict[str, str]) -> bytes:
     """The bytes of a request: a client library would take more of the cores than the service."""
     lines = [
-        f"POST /v1/streams/{stream_id}/video-token HTTP/1.1",
+        f"{method} /v1{path} HTTP/1.1",
         f"Host: {urlsplit(service.url).netloc}",
         "Content-Length: 0",
         *(f"{name}: {value}" for name, value in headers.items()),
@@ -205,7 +211,7 @@ def _request(service: Service, stream_id: str, headers: dict[str, str]) -> bytes
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def _due(rate: float | None, seconds: float) -> Iterator[float]:
+def due(rate: float | None, seconds: float) -> Iterator[float]:
     """When requests are due, for `seconds` from now on: as soon as somebody asks, or at a rate."""
     started = time.perf_counter()
     for number in itertools.count():
@@ -215,7 +221,7 @@ def _due(rate: float | None, seconds: float) -> Iterator[float]:
         yield due
 
 
-async def _load(
+async def load(
     targets: Sequence[tuple[str, Sequence[bytes]]], connections: int, due: Iterator[float]
 ) -> list[float]:
     """Seconds that each answer took, from when it was due. `targets`: URLs, and what to send there."""
@@ -241,7 +247,7 @@ async def _connection(
             head = await reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
             body = await reader.readexactly(length)
-            if not head.startswith(b"HTTP/1.1 201 "):
+            if not head.startswith(b"HTTP/1.1 20"):
                 raise RuntimeError(f"{head[:40]!r}: {body[:500]!r}")
             times.append(time.perf_counter() - at)
     finally:

@@ -25,6 +25,7 @@ from token_api.endpoints import (
     health,
     participants,
     recordings,
+    rooms,
     stage,
     streams,
     telemetry,
@@ -61,6 +62,7 @@ from token_api.workers.recordings import RecordingsWorker
 _ROUTERS = (
     health,
     token,
+    rooms,
     streams,
     video,
     access,

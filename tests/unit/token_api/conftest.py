@@ -22,6 +22,7 @@ from tests.token_api.postgres import (
 from tests.unit.token_api.api import HOST_AUDIENCE, HOST_ISSUER, HOST_SECRET, Api, running_api
 from tests.unit.token_api.livekit_double import LiveKitDouble, livekit_double
 from tests.unit.token_api.support import ENVIRONMENT, StandInServer, livekit_stand_in
+from token_api import recent
 from token_api.app import create_app
 from token_api.endpoints import health
 from token_api.livekit_api import gateway
@@ -89,6 +90,8 @@ def environment(
     # A busy machine may take longer than the kubelet or the service waits. These tests do not check that.
     monkeypatch.setattr(health, "DATABASE_SECONDS", 30.0)
     monkeypatch.setattr(gateway, "TIMEOUT_SECONDS", 60.0)
+    # What these tests do within a second takes minutes by their clock.
+    monkeypatch.setattr(recent, "FRESH_SECONDS", 0.0)
     return monkeypatch
 
 

@@ -106,6 +106,38 @@ async def test_rooms_that_nobody_can_join_are_not_remembered_for_ever(api: Api) 
     assert "theirs" not in api.livekit.rooms
 
 
+async def test_the_host_ends_a_call_for_the_tokens_that_there_are(api: Api) -> None:
+    await token(api)
+    await api.call("DELETE", f"/rooms/{ROOM}", status=204)
+    assert ROOM not in api.livekit.rooms
+    for by in ("event", "round"):
+        await gone(api, by)
+        assert ROOM not in api.livekit.rooms
+    answer = await api.client.delete(f"/v1/rooms/{ROOM}", headers=api.service())
+    assert problem(answer) == (404, "not-found")
+    await token(api)
+    assert ROOM in api.livekit.rooms
+
+
+async def test_a_call_is_ended_also_where_livekit_did_not_answer_the_first_time(api: Api) -> None:
+    await token(api)
+    api.livekit.failing["DeleteRoom"] = TwirpError("unavailable", 503)
+    answer = await api.client.delete(f"/v1/rooms/{ROOM}", headers=api.service())
+    assert problem(answer) == (503, "livekit-unavailable")
+    api.livekit.failing.clear()
+    await api.call("DELETE", f"/rooms/{ROOM}", status=204)
+    assert ROOM not in api.livekit.rooms
+
+
+async def test_a_room_of_a_stream_is_not_removed_like_a_call(api: Api) -> None:
+    stream_id = await api.live_stream()
+    [room] = api.livekit.rooms
+    answer = await api.client.delete(f"/v1/rooms/{room}", headers=api.service())
+    assert problem(answer) == (422, "validation")
+    assert "/end removes them" in answer.text
+    assert (stream_id in room, room in api.livekit.rooms) == (True, True)
+
+
 async def gone(api: Api, by: str) -> None:
     """LiveKit removed the room: tell by an event, or have the reconciler see it."""
     if by == "event":

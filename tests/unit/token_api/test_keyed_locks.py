@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from token_api.use_cases.services import KeyedLocks
+from token_api.keyed_locks import KeyedLocks
 
 
 async def settle() -> None:

@@ -17,7 +17,7 @@ from tests.unit.token_api.support import LATEST_REVISION
 from token_api.database.columns import Base, UtcDateTime
 from token_api.database.engine import database_url, prepare_sqlite
 from token_api.database.migrate import migrate
-from token_api.database.tables import AccessGrant, Stream, StreamSession
+from token_api.database.tables import AccessGrant, AudienceStep, QualityCount, Stream, StreamSession
 from token_api.domain.vocabulary import StreamKind
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, 678901, UTC)
@@ -87,6 +87,47 @@ def test_grants_that_expired_before_there_was_an_event_for_it_are_no_news(empty_
         kept = connection.execute(select(AccessGrant.id, AccessGrant.expires_at))
         assert {row.id: row.expires_at for row in kept} == ends
     engine.dispose()
+
+
+def test_what_was_kept_row_by_row_is_counted(empty_database: str) -> None:
+    assert migrate(empty_database, "0006") == (None, "0006")
+    moment = {
+        "now": NOW,
+        **{f"at{seconds}": NOW + timedelta(seconds=seconds) for seconds in (10, 20, 30, 40)},
+    }
+    before = """
+        INSERT INTO streams (id, title, kind, status, owner_id, space_id, metadata, created_at, updated_at,
+            version, chat_slow_mode_seconds, chat_max_length, chat_enabled, chat_revision)
+        VALUES ('s', 't', 'stream', 'live', 'c', 'space', '{}', :now, :now, 1, 0, 500, TRUE, 0);
+        INSERT INTO stream_sessions (id, stream_id, room_name, state, requested_at)
+        VALUES ('a', 's', 'stream_a', 'open', :now);
+        INSERT INTO participants (session_id, identity, name, role, reserved_until, first_issued_at,
+            watched_seconds)
+        VALUES ('a', 'u:v', '', 'viewer', :now, :now, 0), ('a', 'u:c', '', 'creator', :now, :now, 0);
+        INSERT INTO visits (session_id, livekit_sid, identity, joined_at, left_at)
+        VALUES ('a', 'P1', 'u:v', :at10, :at30), ('a', 'P2', 'u:v', :at20, :at40),
+            ('a', 'P3', 'u:c', :at10, NULL);
+        INSERT INTO qos_samples (id, stream_id, session_id, user_id, at, rtt_ms)
+        VALUES ('q1', 's', 'a', 'v', :now, 7), ('q2', 's', 'a', 'v', :now, 7), ('q3', 's', NULL, 'v', :now, 8)
+    """
+    engine = engine_of(empty_database)
+    with engine.begin() as connection:
+        for statement in before.split(";"):
+            given = [name for name in moment if f":{name}" in statement]
+            bound = [bindparam(name, moment[name], type_=UtcDateTime) for name in given]
+            connection.execute(text(statement).bindparams(*bound))
+    assert migrate(empty_database) == ("0006", LATEST_REVISION)
+    with Session(engine) as session:
+        counted = session.scalars(select(StreamSession)).one()
+        steps = {step.place: step.change for step in session.scalars(select(AudienceStep)) if step.change}
+        samples = [(one.metric, one.bucket, one.samples) for one in session.scalars(select(QualityCount))]
+    assert (counted.viewers_now, counted.viewers_peak) == (0, 1)
+    assert (counted.viewers_unique, counted.viewers_new) == (1, 1)
+    # The area below the curve: 30 s.
+    assert -counted.viewer_moments == 30_000
+    assert (steps, samples) == ({10: 1, 40: -1}, [("rtt_ms", 7, 2)])
+    engine.dispose()
+    assert migrate(empty_database, "0006") == (LATEST_REVISION, "0006")
 
 
 def test_many_at_once_are_as_one(empty_database: str) -> None:

@@ -17,7 +17,6 @@ from token_api.database.tables import (
     Ban,
     IdempotencyKey,
     Outbox,
-    QosSample,
     TelemetrySender,
     WebhookDelivery,
     WebhookEndpoint,
@@ -132,19 +131,20 @@ async def test_a_ban_without_an_end_is_kept_for_ever(api: Api) -> None:
 async def test_more_rows_than_one_transaction_removes(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "_AT_ONCE", 3)
     stream_id = await api.live_stream()
-    await api.grant("anna", "stream", stream_id)
-    path = f"/streams/{stream_id}/telemetry"
-    for _ in range(7):
-        await api.call("POST", path, api.user("anna"), 204, json={"samples": [{"rtt_ms": 1}]})
-        api.clock.advance(seconds=6)
-    api.clock.advance(days=7)
-    await api.call("POST", path, api.user("anna"), 204, json={"samples": [{"rtt_ms": 2}]})
+    senders = [f"user-{number}" for number in range(8)]
+    for sender in senders:
+        await api.grant(sender, "stream", stream_id)
+
+    async def tell(sender: str) -> None:
+        body = {"samples": [{"rtt_ms": 1}]}
+        await api.call("POST", f"/streams/{stream_id}/telemetry", api.user(sender), 204, json=body)
+
+    for sender in senders[:7]:
+        await tell(sender)
+    api.clock.advance(days=1, seconds=1)
+    await tell(senders[7])
     await retention.prune(api.services)
-    assert await api.rows(select(QosSample.rtt_ms)) == [2]
-    assert len(await api.rows(select(TelemetrySender))) == 1
-    api.clock.advance(days=2)
-    await retention.prune(api.services)
-    assert await api.rows(select(TelemetrySender)) == []
+    assert await api.rows(select(TelemetrySender.user_id)) == [senders[7]]
 
 
 @pytest.mark.parametrize(

@@ -47,12 +47,13 @@ async def test_an_event_reads_no_earlier_visit(api: Api) -> None:
         for number in range(500)
     ]
     joined = begun + timedelta(seconds=1000)
+    later = joined + timedelta(seconds=100)
     with counted_loads() as loaded:
         async with api.services.database.begin() as transaction:
             await transaction.execute(insert(Visit), earlier)
             for left_at in (None, joined + timedelta(seconds=90)):
                 seen = Sighting("u:viewer", "PA_new", joined, left_at)
-                await visits.see(transaction, session, seen, now=begun, actor="livekit")
+                await visits.see(transaction, session, seen, now=later, actor="livekit")
     assert [visit.livekit_sid for visit in loaded if visit.livekit_sid != "PA_new"] == []
     [row] = await api.rows(select(Participant).where(Participant.identity == "u:viewer"))
     assert (row.livekit_sid, row.joined_at, row.watched_seconds) == ("PA_new", joined, 90)

@@ -27,6 +27,7 @@ class May(Enum):
 # In an order in which one stream lives through all of them.
 OPERATIONS: dict[tuple[str, str], May] = {
     ("POST", "/v1/token"): May.INSIDE,
+    ("DELETE", "/v1/rooms/{room_name}"): May.NO_USER,
     ("POST", "/v1/streams"): May.ANY_USER,
     ("GET", "/v1/streams"): May.ANY_USER,
     ("GET", "/v1/streams/{stream_id}"): May.INSIDE,
@@ -183,6 +184,7 @@ async def world(api: Api) -> World:
         api,
         {
             "stream_id": stream_id,
+            "room_name": "lobby",
             "identity": "u:viewer",
             "message_id": message["id"],
             "ban_id": ban["id"],

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import Any
 
 from sqlalchemy import URL, Engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
@@ -21,8 +23,14 @@ from token_api.database.liveness import ping_where_in_doubt
 # How long a transaction waits for another's lock, and a connection for the server.
 BUSY_MILLISECONDS = 10_000
 CONNECT_SECONDS = 5
+CONNECTIONS = 10
+# Of these, for tokens and for what LiveKit tells of joins: other transactions never hold the last ones.
+RESERVED = 4
 # Waiting longer for a free connection than a caller waits for an answer helps nobody.
 POOL_SECONDS = 10
+
+# Whether transactions of this task may use the reserved connections.
+_MAY_USE_RESERVED: ContextVar[bool] = ContextVar("may_use_reserved", default=False)
 
 AfterCommit = Callable[[set[str]], None]
 # In a transaction's `info`: names of the workers that have something to do once it is committed.
@@ -80,7 +88,7 @@ class Database:
         self.engine: AsyncEngine = create_async_engine(
             url,
             connect_args=arguments,
-            pool_size=10,
+            pool_size=CONNECTIONS,
             max_overflow=0,
             pool_timeout=POOL_SECONDS,
         )
@@ -92,6 +100,7 @@ class Database:
         # SQLite has one writer. Its own waiting is by polling, and unfair: in one process a queue is better.
         self._writer = asyncio.Lock() if self.is_sqlite else None
         self._after_commit = after_commit
+        self._unreserved = asyncio.Semaphore(CONNECTIONS - RESERVED)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncSession]:
@@ -101,6 +110,7 @@ class Database:
         """
         queue: AbstractAsyncContextManager[Any] = self._writer or nullcontext()
         async with (
+            self._connection(),
             queue,
             AsyncSession(self.engine, expire_on_commit=False) as transaction,
             transaction.begin(),
@@ -112,8 +122,28 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
         """A transaction that only reads, and waits for no writer."""
-        async with AsyncSession(self._reading, expire_on_commit=False) as transaction, transaction.begin():
+        async with (
+            self._connection(),
+            AsyncSession(self._reading, expire_on_commit=False) as transaction,
+            transaction.begin(),
+        ):
             yield transaction
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[None]:
+        """The right to use one. Raises sqlalchemy.exc.TimeoutError, as the pool does."""
+        if _MAY_USE_RESERVED.get():
+            yield
+            return
+        try:
+            async with asyncio.timeout(POOL_SECONDS):
+                await self._unreserved.acquire()
+        except TimeoutError as error:
+            raise PoolTimeout(f"no connection to the database was free within {POOL_SECONDS} s") from error
+        try:
+            yield
+        finally:
+            self._unreserved.release()
 
     async def ping(self) -> None:
         """Ask the database for nothing. Raises what SQLAlchemy raises where it does not answer."""
@@ -128,6 +158,16 @@ class Database:
 
     async def aclose(self) -> None:
         await self.engine.dispose()
+
+
+@contextmanager
+def reserved_connections() -> Iterator[None]:
+    """Let transactions in the block, in this task, use the connections that others leave free."""
+    before = _MAY_USE_RESERVED.set(True)
+    try:
+        yield
+    finally:
+        _MAY_USE_RESERVED.reset(before)
 
 
 def insert(transaction: AsyncSession, table: type[Base]) -> Any:

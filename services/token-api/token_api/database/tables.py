@@ -11,6 +11,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -109,6 +110,14 @@ class StreamSession(Base):
     closed_at: Mapped[MaybeTime]
     # Since when the creator is not in the room; NULL while they are, or were never.
     creator_left_at: Mapped[MaybeTime]
+    # Viewers and guests, counted when they come and go: see `use_cases.viewers`.
+    viewers_now: Mapped[int] = mapped_column(default=0, server_default="0")
+    viewers_peak: Mapped[int] = mapped_column(default=0, server_default="0")
+    viewers_unique: Mapped[int] = mapped_column(default=0, server_default="0")
+    # Of them, those who were in no earlier session of the stream.
+    viewers_new: Mapped[int] = mapped_column(default=0, server_default="0")
+    # The sum of each change of `viewers_now` times its moment, in ms since `requested_at`.
+    viewer_moments: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
 
 
 class AccessGrant(Base):
@@ -209,7 +218,7 @@ class Visit(Base):
 
     __tablename__ = "visits"
     __table_args__ = (
-        Index("ix_visits_session_id_identity", "session_id", "identity"),
+        Index("ix_visits_session_id_identity_joined_at", "session_id", "identity", "joined_at"),
         _index_while("ix_visits_not_over", "session_id", "left_at IS NULL"),
     )
 
@@ -220,6 +229,20 @@ class Visit(Base):
     identity: Mapped[str] = mapped_column(String(130))
     joined_at: Mapped[Time]
     left_at: Mapped[MaybeTime]
+    # Whether it counts as a viewer's. A role that changes later changes nothing about it.
+    counts: Mapped[bool] = mapped_column(default=False, server_default=false())
+
+
+class AudienceStep(Base):
+    """By how much the number of a session's viewers changed at `place`: see `domain.audience.place_of`."""
+
+    __tablename__ = "audience_steps"
+
+    session_id: Mapped[str] = mapped_column(
+        String(36), ForeignKey("stream_sessions.id", ondelete="CASCADE"), primary_key=True
+    )
+    place: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    change: Mapped[int]
 
 
 class Removal(Base):
@@ -494,31 +517,17 @@ class IdempotencyKey(Base):
     created_at: Mapped[Time]
 
 
-class QosSample(Base):
-    """What a client told about the quality that it sees. NULL is what it did not tell."""
+class QualityCount(Base):
+    """How many values of `metric` clients told in a session, by size: see `domain.histogram.bucket_of`."""
 
-    __tablename__ = "qos_samples"
-    __table_args__ = (
-        Index("ix_qos_samples_stream_id_at", "stream_id", "at"),
-        Index("ix_qos_samples_at", "at"),
-    )
+    __tablename__ = "quality_counts"
 
-    id: Mapped[Id]
-    stream_id: Mapped[str] = _stream_id()
-    session_id: Mapped[str | None] = mapped_column(
-        String(36), ForeignKey("stream_sessions.id", ondelete="CASCADE")
+    session_id: Mapped[str] = mapped_column(
+        String(36), ForeignKey("stream_sessions.id", ondelete="CASCADE"), primary_key=True
     )
-    user_id: Mapped[HostId]
-    at: Mapped[Time]
-    rtt_ms: Mapped[int | None]
-    # Of a thousand packets.
-    loss_permille: Mapped[int | None]
-    # Since the sample before.
-    freezes: Mapped[int | None]
-    freeze_ms: Mapped[int | None]
-    bitrate_kbps: Mapped[int | None]
-    frames_per_second: Mapped[int | None]
-    frame_height: Mapped[int | None]
+    metric: Mapped[str] = mapped_column(String(32), primary_key=True)
+    bucket: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    samples: Mapped[int] = mapped_column(BigInteger)
 
 
 class TelemetrySender(Base):

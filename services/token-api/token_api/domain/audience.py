@@ -1,89 +1,107 @@
-"""How many watched, and for how long: computed from when each was in the room, to the moment."""
+"""How many watched, and for how long: counted when somebody comes or goes, so that reading is never slow."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from itertools import groupby
+from datetime import datetime, timedelta
+from itertools import accumulate
 
 MAX_POINTS = 500
+# Up to this age of a session (2^9 s) the curve has a place for each second. With each doubling of the age,
+# twice as much time shares a place. So a day has about 2,400 places.
+_EXACT_BITS = 9
 
 
 @dataclass(frozen=True)
-class Visit:
-    """That `who` was in the room from `start` to `end`."""
+class Stay:
+    """That somebody was in the room from `start` to `end`; None: they still are. `counts`: as a viewer."""
 
-    who: str
     start: datetime
-    end: datetime
+    end: datetime | None
+    counts: bool
 
 
-@dataclass(frozen=True)
-class Point:
-    """That from `at` on there were `viewers`, until the next point."""
-
-    at: datetime
-    viewers: int
+# That from an age of the session on, in seconds, there were so many viewers, until the next one.
+Count = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Audience:
-    """All there is to tell of who watched. `peak` is exact, also where `curve` is not."""
+    """All there is to tell of who watched a session.
+
+    Attributes:
+        unique: persons.
+        peak: the most who were there at once.
+        watch_seconds: the time of all of them together.
+        curve: every change of their number, as exactly as it is kept, at most MAX_POINTS of them.
+    """
 
     unique: int
     peak: int
     watch_seconds: int
-    curve: Sequence[Point]
+    curve: Sequence[Count]
 
 
-def audience_of(visits: Iterable[Visit]) -> Audience:
-    """The audience that `visits` make. Two of one person at once count as one."""
-    by_person: dict[str, list[Visit]] = defaultdict(list)
-    for visit in visits:
-        if visit.end >= visit.start:
-            by_person[visit.who].append(visit)
-    spans = [span for visits_of_one in by_person.values() for span in _spans(visits_of_one)]
-    curve = _curve(spans)
-    return Audience(
-        unique=len(by_person),
-        peak=max((point.viewers for point in curve), default=0),
-        watch_seconds=round(sum((end - start).total_seconds() for start, end in spans)),
-        curve=thinned(curve),
-    )
+def steps_of(stays: Sequence[Stay]) -> Counter[datetime]:
+    """When the number of viewers changes, and by how much, by one person's stays in order of their starts.
+
+    A second device of a person replaces the first: a stay ends when the next one begins, at the latest.
+    """
+    steps: Counter[datetime] = Counter()
+    for number, stay in enumerate(stays):
+        if not stay.counts:
+            continue
+        following = [later.start for later in stays[number + 1 : number + 2]]
+        ends = [end for end in (stay.end, *following) if end is not None]
+        steps[stay.start] += 1
+        if ends:
+            steps[max(stay.start, min(ends))] -= 1
+    return steps
 
 
-def _spans(visits: list[Visit]) -> list[tuple[datetime, datetime]]:
-    """When one person was there at all. A second device comes before the first one's leaving is told."""
-    spans: list[tuple[datetime, datetime]] = []
-    for visit in sorted(visits, key=lambda visit: visit.start):
-        if spans and visit.start <= spans[-1][1]:
-            spans[-1] = (spans[-1][0], max(spans[-1][1], visit.end))
-        else:
-            spans.append((visit.start, visit.end))
-    return spans
+def change(before: Sequence[Stay], after: Sequence[Stay]) -> dict[datetime, int]:
+    """What must be added to the steps of `before` to have those of `after`."""
+    steps = steps_of(after)
+    steps.subtract(steps_of(before))
+    return {at: by for at, by in steps.items() if by}
 
 
-def _curve(spans: Iterable[tuple[datetime, datetime]]) -> list[Point]:
-    steps = [(start, 1) for start, _ in spans] + [(end, -1) for _, end in spans]
-    points: list[Point] = []
-    viewers = 0
-    # Who leaves and who comes in one moment were not there together.
-    for at, changes in groupby(sorted(steps), key=lambda step: step[0]):
-        viewers += sum(change for _, change in changes)
-        if not points or points[-1].viewers != viewers:
-            points.append(Point(at, viewers))
-    return points
+def place_of(age: timedelta) -> int:
+    """The place in the curve for a change at this age of the session: its age in seconds, rounded down."""
+    seconds = max(0, int(age.total_seconds()))
+    shift = max(0, seconds.bit_length() - _EXACT_BITS)
+    return seconds >> shift << shift
 
 
-def thinned(curve: Sequence[Point], most: int = MAX_POINTS) -> list[Point]:
+def curve_of(steps: Mapping[int, int], end: int | None) -> list[Count]:
+    """How many viewers there were, by the steps at each place.
+
+    Args:
+        end: the age of the session at its end, in seconds; None while it is open.
+    """
+    places = sorted(steps)
+    curve: list[Count] = []
+    before = None
+    for place, viewers in zip(places, accumulate([steps[place] for place in places]), strict=True):
+        if viewers != before:
+            curve.append((place, viewers))
+        before = viewers
+    if end is not None and before:
+        curve.append((end, 0))
+    return curve
+
+
+def peak_of(curve: Iterable[Count]) -> int:
+    """The most viewers in a curve."""
+    return max((viewers for _, viewers in curve), default=0)
+
+
+def thinned(curve: Sequence[Count], most: int = MAX_POINTS) -> list[Count]:
     """At most `most` points of `curve`: of as many neighbours as it takes the highest, and the very last."""
     if len(curve) <= most:
         return list(curve)
     size = -(-(len(curve) - 1) // (most - 1))
-    groups = [curve[start : start + size] for start in range(0, len(curve) - 1, size)]
-    return [
-        *(Point(group[0].at, max(point.viewers for point in group)) for group in groups),
-        curve[-1],
-    ]
+    groups = (curve[start : min(start + size, len(curve) - 1)] for start in range(0, len(curve) - 1, size))
+    return [*((group[0][0], peak_of(group)) for group in groups), curve[-1]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Annotated, cast
 
 import structlog
@@ -18,9 +19,10 @@ from token_api.callers import (
     KeysUnavailable,
     ServiceCaller,
 )
+from token_api.database.engine import reserved_connections
 from token_api.endpoints import limits
 from token_api.problems import Kind, ProblemError
-from token_api.rate_limits import class_of
+from token_api.rate_limits import Class, class_of
 from token_api.state import state_of
 
 ON_BEHALF_OF = "X-On-Behalf-Of"
@@ -66,7 +68,8 @@ class CallerRoute(APIRoute):
             request.state.caller = caller
             if request.method in _WITH_BODY and self._takes_body(request):
                 require_json(request)
-            return await handle(request)
+            with reserved_connections() if kinds[request.method] is Class.TOKENS else nullcontext():
+                return await handle(request)
 
         return guarded
 

@@ -35,7 +35,7 @@ class SampleBody(Body):
     """What a client measured since its last sample; at least one figure."""
 
     age_seconds: Annotated[float, Field(ge=0, le=300, allow_inf_nan=False)] = Field(
-        0.0, description="how long ago; clients' clocks are not asked"
+        0.0, description="how long ago; not used any more", deprecated=True
     )
     rtt_ms: Annotated[int, Field(ge=0, le=60_000)] | None = None
     packet_loss: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = Field(
@@ -55,7 +55,6 @@ class SampleBody(Body):
 
     def sample(self) -> telemetry.Sample:
         return telemetry.Sample(
-            age_seconds=self.age_seconds,
             rtt_ms=self.rtt_ms,
             loss_permille=None if self.packet_loss is None else round(self.packet_loss * 1000),
             freezes=self.freezes,

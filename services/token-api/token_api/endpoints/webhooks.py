@@ -6,6 +6,7 @@ import structlog
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
+from token_api.database.engine import reserved_connections
 from token_api.problems import Kind, Problem, ProblemError
 from token_api.state import CurrentState
 from token_api.use_cases import webhooks_in
@@ -60,7 +61,9 @@ async def receive(request: Request, state: CurrentState) -> Response:
         log.error("webhook_not_understood", bytes=len(body))
         raise ProblemError(Kind.VALIDATION, "The body is no event of LiveKit's.") from error
     state.metrics.count_webhook(event.event)
-    filed = await webhooks_in.file(state.services, event, body.decode())
+    # LiveKit gives up an event that is not taken in time.
+    with reserved_connections():
+        filed = await webhooks_in.file(state.services, event, body.decode())
     log.info(
         "webhook_received",
         event_id=event.id,

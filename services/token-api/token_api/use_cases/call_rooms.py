@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import BindParameter, ColumnElement, select
+from sqlalchemy import BindParameter, ColumnElement, delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.database.engine import insert
 from token_api.database.tables import CallRoom
 from token_api.livekit_api.values import NewRoom
-from token_api.problems import ProblemError
+from token_api.problems import Kind, ProblemError
 from token_api.tokens import MAX_TTL_SECONDS
 from token_api.use_cases.services import Services
 
@@ -47,6 +47,21 @@ async def provide(services: Services, room_name: str) -> None:
             await services.livekit.create_room(_new(room_name))
         async with services.database.begin() as transaction:
             await _want(transaction, room_name, now + _HELD + _WRITTEN_EVERY)
+
+
+async def remove(services: Services, room_name: str) -> None:
+    """Remove a room, with all who are in it, and do not make it again for the tokens that there are.
+
+    Raises:
+        ProblemError: NOT_FOUND, if neither this service nor LiveKit knows the room; as the gateway.
+    """
+    async with services.locks.hold(f"call-room {room_name}"):
+        async with services.database.begin() as transaction:
+            gone = delete(CallRoom).where(CallRoom.room_name == room_name).returning(CallRoom.room_name)
+            was_wanted = await transaction.scalar(gone) is not None
+        was_there = await services.livekit.delete_room(room_name)
+    if not was_wanted and not was_there:
+        raise ProblemError(Kind.NOT_FOUND, "There is no such room.")
 
 
 async def is_wanted(services: Services, room_name: str) -> bool:

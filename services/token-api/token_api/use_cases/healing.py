@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from token_api.database.tables import Participant, Stream, StreamSession, Visit
 from token_api.domain.healing import Healing, Patience, SessionFacts, diagnose
@@ -32,6 +33,8 @@ _SENDERS = (StreamRole.CREATOR, StreamRole.PUBLISHER)
 _JUST_NOW = timedelta(seconds=5)
 # Of a round: a full house that ends is ten thousands, and the other streams wait meanwhile.
 _VISITS_AT_ONCE = 500
+# In one query.
+_KEYS_AT_ONCE = 500
 # LiveKit may still tell of a leaving for half a minute, and by then exactly when it was.
 _LATE = timedelta(minutes=1)
 
@@ -233,30 +236,45 @@ async def _see(services: Services, session: StreamSession, found: Sequence[RoomP
     """Write down who came and who left without an event that told."""
     now = services.clock.now()
     async with services.database.read() as transaction:
-        known = list(await transaction.scalars(select(Visit).where(Visit.session_id == session.id)))
-        ours = set(
-            await transaction.scalars(
-                select(Participant.identity).where(Participant.session_id == session.id)
-            )
-        )
-    sids, there = {visit.livekit_sid for visit in known}, {someone.sid for someone in found}
+        not_over = (Visit.session_id == session.id) & Visit.left_at.is_(None)
+        present = {
+            visit.livekit_sid: visit for visit in await transaction.scalars(select(Visit).where(not_over))
+        }
+        untold = {someone.sid: someone for someone in found if someone.sid not in present}
+        identities = [someone.identity for someone in untold.values()]
+        ours = await _known_by(transaction, session.id, Participant.identity, identities)
+        known = await _known_by(transaction, session.id, Visit.livekit_sid, list(untold))
+    there = {someone.sid for someone in found}
     missed = [
         visits.Sighting(someone.identity, someone.sid, someone.joined_at)
-        for someone in found
-        if someone.sid not in sids and someone.identity in ours
+        for sid, someone in untold.items()
+        if sid not in known and someone.identity in ours
     ] + [
         visits.Sighting(visit.identity, visit.livekit_sid, visit.joined_at, now)
-        for visit in known
-        if visit.left_at is None and visit.livekit_sid not in there and visit.joined_at < now - _JUST_NOW
+        for visit in present.values()
+        if visit.livekit_sid not in there and visit.joined_at < now - _JUST_NOW
     ]
     for sighting in missed:
         await _see_one(services, session.id, sighting, now)
 
 
+async def _known_by(
+    transaction: AsyncSession, session_id: str, column: InstrumentedAttribute[str], wanted: Sequence[str]
+) -> set[str]:
+    """Those of `wanted` that the table of `column` has for the session."""
+    known: set[str] = set()
+    for start in range(0, len(wanted), _KEYS_AT_ONCE):
+        some = column.in_(wanted[start : start + _KEYS_AT_ONCE])
+        known |= set(
+            await transaction.scalars(select(column).where(column.class_.session_id == session_id, some))
+        )
+    return known
+
+
 async def _see_one(services: Services, session_id: str, sighting: visits.Sighting, now: datetime) -> None:
     # It writes the audit entry, too.
     async with services.database.begin() as transaction:
-        session = await transaction.get(StreamSession, session_id)
+        session = await transaction.get(StreamSession, session_id, with_for_update=True)
         if session is None:
             return
         await visits.see(transaction, session, sighting, now=now, actor=ACTOR)

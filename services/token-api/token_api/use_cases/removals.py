@@ -84,7 +84,7 @@ async def carry_out(services: Services, claimed: Claim) -> bool:
         raise
     async with services.database.begin() as transaction:
         now = services.clock.now()
-        session = await transaction.get(StreamSession, claimed.session_id)
+        session = await transaction.get(StreamSession, claimed.session_id, with_for_update=True)
         if session is not None:
             seen = visits.Sighting(someone.identity, someone.sid, someone.joined_at, now)
             await visits.see(transaction, session, seen, now=now, actor=ACTOR)

@@ -75,6 +75,7 @@ RULES: Mapping[type[Base], tuple[Rule, ...]] = {
     ),
     tables.Participant: (GoesWith(tables.StreamSession),),
     tables.Visit: (GoesWith(tables.StreamSession),),
+    tables.AudienceStep: (GoesWith(tables.StreamSession),),
     tables.Removal: (GoesWith(tables.StreamSession),),
     tables.StageRequest: (GoesWith(tables.StreamSession),),
     tables.Recording: (Kept("it deletes recordings with DELETE /v1/recordings/{id}"),),
@@ -92,7 +93,7 @@ RULES: Mapping[type[Base], tuple[Rule, ...]] = {
     tables.WebhookDelivery: (GoesWith(tables.Outbox),),
     tables.AuditEntry: (Pruned(tables.AuditEntry.at, timedelta(days=365)),),
     tables.IdempotencyKey: (Pruned(tables.IdempotencyKey.created_at, timedelta(days=1)),),
-    tables.QosSample: (Pruned(tables.QosSample.at, timedelta(days=7)),),
+    tables.QualityCount: (GoesWith(tables.StreamSession),),
     tables.TelemetrySender: (Pruned(tables.TelemetrySender.last_at, timedelta(days=1)),),
     tables.JoinFailure: (GoesWith(tables.Stream),),
 }

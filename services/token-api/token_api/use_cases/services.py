@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from token_api.database.engine import Database
 from token_api.domain.clock import Clock
+from token_api.keyed_locks import KeyedLocks
 from token_api.livekit_api.gateway import Gateway
 from token_api.metrics import Metrics
+from token_api.recent import Recent
 from token_api.settings import Settings
 from token_api.tokens import ApiCredentials
 from token_api.wakeups import Wakeups
-
-
-class KeyedLocks:
-    """A lock for each key, which exists as long as somebody wants it. Within this process only."""
-
-    def __init__(self) -> None:
-        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
-
-    @asynccontextmanager
-    async def hold(self, key: str) -> AsyncIterator[None]:
-        lock, wanted = self._locks.get(key, (asyncio.Lock(), 0))
-        self._locks[key] = (lock, wanted + 1)
-        try:
-            async with lock:
-                yield
-        finally:
-            lock, wanted = self._locks[key]
-            if wanted == 1:
-                del self._locks[key]
-            else:
-                self._locks[key] = (lock, wanted - 1)
 
 
 @dataclass(frozen=True)
@@ -49,6 +27,7 @@ class Services:
     wakeups: Wakeups
     # Those who want the same stream opened at once wait for one, rather than all asking LiveKit.
     locks: KeyedLocks = field(default_factory=KeyedLocks)
+    recent: Recent = field(default_factory=Recent)
 
     @property
     def credentials(self) -> ApiCredentials:

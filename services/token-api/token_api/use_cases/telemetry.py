@@ -1,7 +1,8 @@
-"""What clients tell of the quality that they see. `retention` says how long it is kept."""
+"""What clients tell of the quality that they see: counted by size, so that no list of samples grows."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -9,9 +10,9 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.callers import Caller
-from token_api.database.columns import new_id
 from token_api.database.engine import insert
-from token_api.database.tables import QosSample, TelemetrySender
+from token_api.database.tables import QualityCount, TelemetrySender
+from token_api.domain.histogram import bucket_of
 from token_api.problems import Kind, ProblemError
 from token_api.use_cases import join_failures
 from token_api.use_cases.standing import require_admitted, standing_of
@@ -21,9 +22,8 @@ MIN_INTERVAL_SECONDS = 5
 
 @dataclass(frozen=True)
 class Sample:
-    """What a client measured `age_seconds` ago; None is what it does not know."""
+    """What a client measured since its last sample; None is what it does not know."""
 
-    age_seconds: float
     rtt_ms: int | None
     loss_permille: int | None
     freezes: int | None
@@ -42,7 +42,7 @@ async def take(
     failures: Sequence[str],
     now: datetime,
 ) -> None:
-    """Keep what a client told.
+    """Count what a client told. Samples of a stream that is not live are left out: there is nothing to see.
 
     Raises:
         ProblemError: NOT_FOUND, or why the user does not get in; RATE_LIMITED.
@@ -52,24 +52,32 @@ async def take(
     user_id = standing.user_id or ""
     await _require_seldom(transaction, stream_id, user_id, now)
     session_id = standing.session.id if standing.session is not None else None
-    rows = []
-    for sample in samples:
-        values = asdict(sample)
-        # By our clock: clients' are wrong by hours.
-        at = now - timedelta(seconds=values.pop("age_seconds"))
-        rows.append(
-            {
-                "id": new_id(),
-                "stream_id": stream_id,
-                "session_id": session_id,
-                "user_id": user_id,
-                "at": at,
-                **values,
-            }
-        )
-    if rows:
-        await transaction.execute(insert(transaction, QosSample), rows)
+    if session_id is not None:
+        await count(transaction, session_id, samples)
     await join_failures.add(transaction, stream_id, session_id, failures, now)
+
+
+async def count(transaction: AsyncSession, session_id: str, samples: Sequence[Sample]) -> None:
+    """Count samples of a session, by metric and size."""
+    counts = Counter(
+        (metric, bucket_of(value))
+        for sample in samples
+        for metric, value in asdict(sample).items()
+        if value is not None
+    )
+    # In one order for all: two that count in the same buckets at once must not wait for each other.
+    rows = [
+        {"session_id": session_id, "metric": metric, "bucket": bucket, "samples": count}
+        for (metric, bucket), count in sorted(counts.items())
+    ]
+    if rows:
+        statement = insert(transaction, QualityCount).values(rows)
+        await transaction.execute(
+            statement.on_conflict_do_update(
+                index_elements=["session_id", "metric", "bucket"],
+                set_={"samples": QualityCount.samples + statement.excluded.samples},
+            )
+        )
 
 
 async def _require_seldom(transaction: AsyncSession, stream_id: str, user_id: str, now: datetime) -> None:

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.callers import Caller, UserCaller
-from token_api.database.tables import Participant, Stream, StreamSession
+from token_api.database.tables import Stream, StreamSession
 from token_api.domain.access import Admitted
-from token_api.domain.roles import SEATED, StreamRole
+from token_api.domain.roles import StreamRole
 from token_api.domain.room_names import identity_of, stream_of
 from token_api.domain.vocabulary import SessionState
 from token_api.problems import Kind, ProblemError
@@ -144,13 +143,5 @@ async def stream_info(transaction: AsyncSession, caller: Caller, stream_id: str,
     standing = await standing_of(transaction, caller, stream_id, now)
     admitted = require_admitted(standing)
     session = standing.session
-    viewers = 0
-    if session is not None:
-        viewers = (
-            await transaction.scalar(
-                select(func.count())
-                .select_from(Participant)
-                .where(Participant.session_id == session.id, Participant.role.in_(SEATED), seats.is_present())
-            )
-        ) or 0
+    viewers = session.viewers_now if session is not None else 0
     return StreamInfo(standing.stream, session, admitted.role, identity_of(standing.user_id or ""), viewers)

@@ -1,8 +1,8 @@
 """Who is in a room, from events that come late, twice, in any order, or not at all.
 
 LiveKit gives everybody who comes in a sid of their own; a visit is kept by it. A participant shows their
-latest visit and the total of all, which each event continues: no event reads the earlier visits. The same
-events give the same rows in any order.
+latest visit and the total of all, which each event continues. An event reads the visits next to its own, and
+no others. The same events give the same rows in any order.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.database.tables import Participant, StreamSession, Visit
-from token_api.domain.roles import StreamRole
+from token_api.domain.audience import Stay
+from token_api.domain.roles import SEATED, StreamRole
+from token_api.use_cases import viewers
 from token_api.use_cases.events import record
 
 
@@ -32,6 +34,8 @@ async def see(
     transaction: AsyncSession, session: StreamSession, seen: Sighting, *, now: datetime, actor: str
 ) -> Participant | None:
     """Write down a sighting; also the reconciler's. Tells the host once of each coming and of each leaving.
+
+    The session must be locked: of two transactions about one room, each locks the session first.
 
     Who comes in again after they were removed, with a token from before, is removed again at once. Of that
     nothing is written down, however often they try.
@@ -51,22 +55,35 @@ async def see(
     visit = await transaction.get(Visit, (session.id, seen.sid), populate_existing=True)
     if visit is None and participant.removed_at is not None and seen.joined_at > participant.removed_at:
         return participant
+    before = None
     if visit is None:
         visit = Visit(
-            session_id=session.id, livekit_sid=seen.sid, identity=seen.identity, joined_at=seen.joined_at
+            session_id=session.id,
+            livekit_sid=seen.sid,
+            identity=seen.identity,
+            joined_at=_within(session, seen.joined_at),
+            counts=participant.role in SEATED,
         )
         transaction.add(visit)
         _tell(transaction, visit, participant, session.stream_id, now=now, actor=actor)
+    else:
+        before = Stay(visit.joined_at, visit.left_at, visit.counts)
     if seen.left_at is not None and visit.left_at is None:
         # Of what is told late, only the whole second is known in which they left; of a coming, milliseconds.
-        visit.left_at = max(seen.left_at, visit.joined_at)
+        visit.left_at = max(_within(session, seen.left_at), visit.joined_at)
         # Their seat is free at once. By the token that they have they may still come back, where one is:
         # see `enforcement.on_joined`.
         participant.reserved_until = min(participant.reserved_until, now)
         participant.watched_seconds += round((visit.left_at - visit.joined_at).total_seconds())
         _tell(transaction, visit, participant, session.stream_id, now=now, actor=actor, left=True)
     _show_latest(session, participant, visit)
+    await viewers.count(transaction, session, visit, before)
     return participant
+
+
+def _within(session: StreamSession, moment: datetime) -> datetime:
+    """Nobody is in a room after its end. LiveKit's clock may be ahead of ours, and its events come late."""
+    return moment if session.closed_at is None else min(moment, session.closed_at)
 
 
 def _show_latest(session: StreamSession, participant: Participant, visit: Visit) -> None:

@@ -98,11 +98,12 @@ async def figures(services: Services, stream_id: str) -> Figures:
 
 def _audience(session: StreamSession, steps: Mapping[int, int], now: datetime) -> Audience:
     age = ((session.closed_at or now) - session.requested_at) // _MILLISECOND
-    # By LiveKit's clock, which may be ahead of ours: they count as of the end.
-    ahead = {place: by for place, by in steps.items() if place * 1000 > age}
-    too_much = sum(by * (age - place * 1000) for place, by in ahead.items())
-    on_time = {place: by for place, by in steps.items() if place not in ahead} if ahead else steps
-    curve = curve_of(on_time, age // 1000 if session.closed_at is not None else None)
+    has_ended = session.closed_at is not None
+    # LiveKit's clock may be ahead of ours: what it told for a time after the end counts as of the end.
+    late = {place: by for place, by in steps.items() if has_ended and place * 1000 > age}
+    too_much = sum(by * (age - place * 1000) for place, by in late.items())
+    on_time = {place: by for place, by in steps.items() if place not in late} if late else steps
+    curve = curve_of(on_time, age // 1000 if has_ended else None)
     return Audience(
         unique=session.viewers_unique,
         # The curve has the most at its places, whatever the order of the events. Between two places of a long

@@ -62,7 +62,7 @@ LAYERS = (
     Layer("deployment", 420, (Part.PLATFORM, Part.OWN_NAMESPACE, Part.ALONE)),
     Layer("e2e", 190, (Part.ISOLATED, Part.PLATFORM, Part.ALONE)),
     Layer("load", 250, (Part.ALONE,)),
-    Layer("chaos", 65, (Part.ALONE,)),
+    Layer("chaos", 95, (Part.ALONE,)),
     Layer("teardown", 40, (Part.ALONE,)),
 )
 _BY_NAME = {layer.name: layer for layer in LAYERS}

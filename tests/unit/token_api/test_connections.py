@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from tests.unit.token_api.api import Api, problem
 from tests.unit.token_api.test_inbox import event, send
@@ -31,7 +32,8 @@ async def all_taken(api: Api, stream_id: str) -> AsyncIterator[None]:
     """Every connection that others may use is used, as by slow readers."""
     async with AsyncExitStack() as held:
         for _ in range(engine.CONNECTIONS - engine.RESERVED):
-            await held.enter_async_context(api.services.database.read())
+            transaction = await held.enter_async_context(api.services.database.read())
+            await transaction.execute(text("SELECT 1"))
         yield
 
 

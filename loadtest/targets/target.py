@@ -118,13 +118,7 @@ class Target:
         if self._api is not None and self.token_endpoint is not None:
             # Otherwise it would make the rooms again for whoever still has a token.
             for name in names:
-                url = f"{self.token_endpoint.url.removesuffix('/token')}/rooms/{name}"
-                try:
-                    status = self._api.delete(url).status_code
-                except httpx.TransportError as error:
-                    raise TargetUnusable(f"DELETE {url}: {error or type(error).__name__}") from error
-                if status not in {204, 404}:
-                    raise TargetUnusable(f"DELETE {url}: {status}")
+                _delete(self._api, self.token_endpoint.room_url(name))
         self.rooms.delete(names)
 
     def check(self) -> None:
@@ -156,6 +150,15 @@ class Target:
         else:
             with host_namespace(names=self.names, ca_certificate=self.ca_certificate) as host:
                 yield host
+
+
+def _delete(client: httpx.Client, url: str) -> None:
+    try:
+        status = client.delete(url).status_code
+    except httpx.TransportError as error:
+        raise TargetUnusable(f"DELETE {url}: {error or type(error).__name__}") from error
+    if status not in {204, 404}:
+        raise TargetUnusable(f"DELETE {url}: {status}")
 
 
 @contextmanager

@@ -57,6 +57,10 @@ class TokenEndpoint(BaseModel):
     names: Mapping[str, IPv4Address]
     ca_certificate: str
 
+    def room_url(self, room: str) -> str:
+        """Where a room is deleted for which this endpoint gave tokens."""
+        return f"{self.url.removesuffix('/token')}/rooms/{room}"
+
     @field_serializer("service_key", when_used="json")
     def _shown_to_the_generator(self, key: SecretStr) -> str:
         """JSON of it goes to one place: the stdin of the process that makes the load on it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
@@ -174,6 +174,25 @@ def insert(transaction: AsyncSession, table: type[Base]) -> Any:
     """The database's own INSERT, which has `on_conflict_do_nothing` and `on_conflict_do_update`."""
     is_sqlite = transaction.get_bind().dialect.name == "sqlite"
     return sqlite.insert(table) if is_sqlite else postgresql.insert(table)
+
+
+async def add_up(
+    transaction: AsyncSession, table: type[Base], rows: Sequence[Mapping[str, Any]], column: str
+) -> None:
+    """Add `column` of each row to that of the row with the same primary key; insert rows that are missing.
+
+    Args:
+        rows: in an order that all callers share. Then two of them never wait for each other.
+    """
+    if not rows:
+        return
+    statement = insert(transaction, table).values(rows)
+    await transaction.execute(
+        statement.on_conflict_do_update(
+            index_elements=list(table.__table__.primary_key),
+            set_={column: table.__table__.c[column] + statement.excluded[column]},
+        )
+    )
 
 
 def wake(transaction: AsyncSession, worker: str) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from itertools import accumulate
 
 MAX_POINTS = 500
+MILLISECOND = timedelta(milliseconds=1)
 # Up to this age of a session (2^9 s) the curve has a place for each second. With each doubling of the age,
 # twice as much time shares a place. So a day has about 2,400 places.
 _EXACT_BITS = 9

@@ -29,6 +29,9 @@ def stream_of(name: str) -> str | None:
     return matched[1] if matched else None
 
 
+RESERVED = f"rooms that begin with {' or '.join(PREFIXES.values())} belong to streams"
+
+
 def has_reserved_prefix(name: str) -> bool:
     """Whether a room's name begins as those of our rooms do."""
     return name.startswith(tuple(PREFIXES.values()))

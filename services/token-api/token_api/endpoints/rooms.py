@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 from pydantic import AfterValidator
 
-from token_api.domain.room_names import PREFIXES, has_reserved_prefix
+from token_api.domain.room_names import RESERVED, has_reserved_prefix
 from token_api.endpoints.common import LIVEKIT_PROBLEMS, problems
 from token_api.endpoints.guard import FOR_SERVICE, ServiceRoute
 from token_api.endpoints.token import RoomName
@@ -20,10 +20,7 @@ router = APIRouter(prefix="/v1/rooms", tags=["tokens"], route_class=ServiceRoute
 
 def _of_no_stream(room_name: str) -> str:
     if has_reserved_prefix(room_name):
-        prefixes = " or ".join(PREFIXES.values())
-        raise ValueError(
-            f"rooms that begin with {prefixes} belong to streams; POST /v1/streams/{{id}}/end removes them"
-        )
+        raise ValueError(f"{RESERVED}; POST /v1/streams/{{id}}/end removes them")
     return room_name
 
 

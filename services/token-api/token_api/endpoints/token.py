@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from token_api.callers import UserCaller
-from token_api.domain.room_names import PREFIXES, USER_PREFIX, has_reserved_prefix, is_users
+from token_api.domain.room_names import RESERVED, USER_PREFIX, has_reserved_prefix, is_users
 from token_api.endpoints.common import LIVEKIT_PROBLEMS, problems
 from token_api.endpoints.guard import FOR_ALL, ON_BEHALF_OF, CallerRoute, CurrentCaller
 from token_api.endpoints.video import REFUSALS
@@ -137,10 +137,8 @@ def _host_identity(wanted: TokenRequest) -> str:
         raise _wrong({"participant_identity": "Field required"}, wanted)
     wrong = {}
     if has_reserved_prefix(wanted.room_name):
-        prefixes = " or ".join(PREFIXES.values())
         wrong["room_name"] = (
-            f"rooms that begin with {prefixes} belong to streams; POST /v1/streams/{{id}}/video-token with "
-            f"{ON_BEHALF_OF} gives tokens for them"
+            f"{RESERVED}; POST /v1/streams/{{id}}/video-token with {ON_BEHALF_OF} gives tokens for them"
         )
     if is_users(wanted.participant_identity):
         wrong["participant_identity"] = f"identities that begin with {USER_PREFIX} belong to users of streams"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Executable, Row, func, select
@@ -17,14 +17,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.callers import Caller
 from token_api.database.tables import AudienceStep, JoinFailure, QualityCount, StreamSession
-from token_api.domain.audience import Audience, curve_of, peak_of, thinned
+from token_api.domain.audience import MILLISECOND, Audience, curve_of, peak_of, thinned
 from token_api.domain.histogram import Quantiles, quantiles_of
 from token_api.use_cases.services import Services
 from token_api.use_cases.standing import require_steering, standing_of
 
 # The newest; a stream has more than one only where it failed, and was taken up again.
 MAX_SESSIONS = 20
-_MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ async def figures(services: Services, stream_id: str) -> Figures:
 
 
 def _audience(session: StreamSession, steps: Mapping[int, int], now: datetime) -> Audience:
-    age = ((session.closed_at or now) - session.requested_at) // _MILLISECOND
+    age = ((session.closed_at or now) - session.requested_at) // MILLISECOND
     has_ended = session.closed_at is not None
     # LiveKit's clock may be ahead of ours: what it told for a time after the end counts as of the end.
     late = {place: by for place, by in steps.items() if has_ended and place * 1000 > age}

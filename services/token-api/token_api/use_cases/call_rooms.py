@@ -8,7 +8,6 @@ after somebody was last seen in it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -82,37 +81,32 @@ async def reconcile(services: Services) -> None:
     Raises:
         ProblemError: LiveKit gives no list of its rooms.
     """
+    now = services.clock.now()
     async with services.database.read() as transaction:
-        wanted = select(CallRoom.room_name).where(is_wanted_at(services.clock.now()))
-        names = list(await transaction.scalars(wanted))
-    if not names:
+        wanted = {
+            room.room_name: room
+            for room in await transaction.scalars(select(CallRoom).where(is_wanted_at(now)))
+        }
+    if not wanted:
         return
-    rooms = await services.livekit.rooms(names)
-    for name in set(names) - {room.name for room in rooms}:
+    rooms = await services.livekit.rooms(list(wanted))
+    for name in wanted.keys() - {room.name for room in rooms}:
         try:
             await restore(services, name)
         except ProblemError as error:
             log.warning("call_room_not_restored", room=name, kind=error.kind.name)
-    await _hold(services, [room.name for room in rooms if room.participants])
+    # Whoever is in a room has a token that LiveKit renewed.
+    occupied = [room.name for room in rooms if room.participants]
+    late = sorted(name for name in occupied if wanted[name].wanted_until < now + _HELD)
+    if late:
+        async with services.database.begin() as transaction:
+            for name in late:
+                await _want(transaction, name, now + _HELD + _WRITTEN_EVERY)
 
 
 def is_wanted_at(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
     """Whether somebody may have a token for a room."""
     return CallRoom.wanted_until > now
-
-
-async def _hold(services: Services, occupied: Sequence[str]) -> None:
-    """Have rooms with participants wanted as long as the tokens that LiveKit renewed can be used."""
-    if not occupied:
-        return
-    until = services.clock.now() + _HELD
-    late = CallRoom.room_name.in_(occupied) & (CallRoom.wanted_until < until)
-    async with services.database.read() as transaction:
-        names = list(await transaction.scalars(select(CallRoom.room_name).where(late)))
-    if names:
-        async with services.database.begin() as transaction:
-            for name in sorted(names):
-                await _want(transaction, name, until + _WRITTEN_EVERY)
 
 
 async def _wanted_until(services: Services, room_name: str) -> datetime:

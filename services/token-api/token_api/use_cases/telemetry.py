@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.callers import Caller
-from token_api.database.engine import insert
+from token_api.database.engine import add_up, insert
 from token_api.database.tables import QualityCount, TelemetrySender
 from token_api.domain.histogram import bucket_of
 from token_api.problems import Kind, ProblemError
@@ -65,19 +65,11 @@ async def count(transaction: AsyncSession, session_id: str, samples: Sequence[Sa
         for metric, value in asdict(sample).items()
         if value is not None
     )
-    # In one order for all: two that count in the same buckets at once must not wait for each other.
     rows = [
         {"session_id": session_id, "metric": metric, "bucket": bucket, "samples": count}
         for (metric, bucket), count in sorted(counts.items())
     ]
-    if rows:
-        statement = insert(transaction, QualityCount).values(rows)
-        await transaction.execute(
-            statement.on_conflict_do_update(
-                index_elements=["session_id", "metric", "bucket"],
-                set_={"samples": QualityCount.samples + statement.excluded.samples},
-            )
-        )
+    await add_up(transaction, QualityCount, rows, "samples")
 
 
 async def _require_seldom(transaction: AsyncSession, stream_id: str, user_id: str, now: datetime) -> None:

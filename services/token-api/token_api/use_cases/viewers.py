@@ -6,16 +6,14 @@ counts, by the visits of the same person before and after it. Any order of the e
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections import Counter
 
 from sqlalchemy import and_, case, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from token_api.database.engine import insert
+from token_api.database.engine import add_up
 from token_api.database.tables import AudienceStep, StreamSession, Visit
-from token_api.domain.audience import Stay, change, place_of
-
-_MILLISECOND = timedelta(milliseconds=1)
+from token_api.domain.audience import MILLISECOND, Stay, change, place_of
 
 
 async def count(transaction: AsyncSession, session: StreamSession, visit: Visit, before: Stay | None) -> None:
@@ -34,7 +32,7 @@ async def count(transaction: AsyncSession, session: StreamSession, visit: Visit,
     if not steps and not is_first:
         return
     now = StreamSession.viewers_now + sum(steps.values())
-    moments = sum(by * ((at - session.requested_at) // _MILLISECOND) for at, by in steps.items())
+    moments = sum(by * ((at - session.requested_at) // MILLISECOND) for at, by in steps.items())
     await transaction.execute(
         update(StreamSession)
         .where(StreamSession.id == session.id)
@@ -47,21 +45,13 @@ async def count(transaction: AsyncSession, session: StreamSession, visit: Visit,
         )
         .execution_options(synchronize_session=False)
     )
-    by_place: dict[int, int] = {}
+    by_place: Counter[int] = Counter()
     for at, by in steps.items():
-        place = place_of(at - session.requested_at)
-        by_place[place] = by_place.get(place, 0) + by
-    if by_place:
-        rows = [
-            {"session_id": session.id, "place": place, "change": by} for place, by in sorted(by_place.items())
-        ]
-        statement = insert(transaction, AudienceStep).values(rows)
-        await transaction.execute(
-            statement.on_conflict_do_update(
-                index_elements=["session_id", "place"],
-                set_={"change": AudienceStep.change + statement.excluded.change},
-            )
-        )
+        by_place[place_of(at - session.requested_at)] += by
+    rows = [
+        {"session_id": session.id, "place": place, "change": by} for place, by in sorted(by_place.items())
+    ]
+    await add_up(transaction, AudienceStep, rows, "change")
 
 
 async def _neighbours(transaction: AsyncSession, visit: Visit) -> tuple[Stay | None, Stay | None]:

@@ -17,9 +17,7 @@ down_revision = "0006"
 branch_labels = None
 depends_on = None
 
-_METRICS = (
-    *("rtt_ms", "loss_permille", "freezes", "freeze_ms", "bitrate_kbps", "frames_per_second", "frame_height"),
-)
+_METRICS = "rtt_ms loss_permille freezes freeze_ms bitrate_kbps frames_per_second frame_height".split()
 _SEATED = ("viewer", "guest")
 _MILLISECOND = timedelta(milliseconds=1)
 

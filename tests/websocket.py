@@ -19,14 +19,28 @@ def accept(key: str = _KEY) -> str:
 
 def upgrade(connection: socket.socket, host: str, target: str = "/ws") -> bytes:
     """Open a WebSocket on `connection`; returns the head of the answer."""
-    connection.sendall(
-        f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\n"
-        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-        f"Sec-WebSocket-Key: {_KEY}\r\n\r\n".encode()
-    )
-    head = connection.recv(4000)
+    head = ask_to_upgrade(connection, host, target)
     assert b" 101 " in head.splitlines()[0], head
     return head
+
+
+def ask_to_upgrade(connection: socket.socket, host: str, target: str, *headers: str) -> bytes:
+    """Ask for a WebSocket; returns the answer, whatever it is.
+
+    Args:
+        headers: further ones, as lines.
+    """
+    lines = (
+        f"GET {target} HTTP/1.1",
+        f"Host: {host}",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        f"Sec-WebSocket-Key: {_KEY}",
+        *headers,
+    )
+    connection.sendall("".join(f"{line}\r\n" for line in (*lines, "")).encode())
+    return connection.recv(4000)
 
 
 def echoes(connection: socket.socket) -> bool:

@@ -19,7 +19,9 @@ from pydantic.fields import FieldInfo
 
 from livekit_platform.config import PlatformConfig
 from livekit_platform.names import PROJECT
-from livekit_platform.ports import EPHEMERAL, LEAST_RELAYS, NODE_PORTS, RELAY_BAND
+from livekit_platform.ports import EPHEMERAL, NODE_PORTS
+from livekit_platform.turn_allocations import ALLOCATION_BYTES, ALLOCATIONS_OF_A_JOIN
+from livekit_platform.turn_rules import RESERVED_ON_NODES
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 _HEADINGS = ("Key", "Type and range", "Default", "Example", "Allowed")
@@ -67,9 +69,13 @@ _RULES = f"""\
 - `network`: its networks are not wider than /8, for policies let them through.
 - `livekit.replicas`, `turn.replicas` and `edge.replicas`: at most one per node: they use the node's ports.
 - `ports`: those that are taken from nodes differ (by protocol), lie outside the NodePorts ({NODE_PORTS})
-  and the ephemeral ports ({EPHEMERAL}), and are none of Kubernetes' own. `ports.turn_relay` lies within
-  {RELAY_BAND} and has at least {LEAST_RELAYS} ports; nodes keep that band free by
-  `net.ipv4.ip_local_reserved_ports={RELAY_BAND}`.
+  and the ephemeral ports ({EPHEMERAL}), and are none of Kubernetes' own. With `turn.kind` `embedded`
+  `ports.turn_relay` lies within {RESERVED_ON_NODES}; nodes keep these ports free by
+  `net.ipv4.ip_local_reserved_ports={RESERVED_ON_NODES}`.
+- `ports.turn_relay` has {ALLOCATIONS_OF_A_JOIN} ports for each of `turn.expected_participants`: a client
+  allocates at every server, so more servers do not help. With coturn it also has four times as many ports as
+  one client address can hold: `turn.allocations_per_address` times five, and once more for each edge.
+- `turn.resources.memory_limit` is enough for all relays: {ALLOCATION_BYTES // 1024} KiB for each with coturn.
 - A key that belongs to one kind (`edge.tls.issuer`, `redis.external`, `database.secret_name` and their like)
   is refused with any other; what a kind cannot do without is required with it.
 - `redis.storage_size` is at least twice `redis.maxmemory_mib`; a memory request is not above its limit.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from livekit_platform import required_secrets, token_api_rules
+from livekit_platform import required_secrets, token_api_rules, turn_rules
 from livekit_platform.config import (
     Database,
     Edge,
@@ -61,24 +61,6 @@ def _replicas_fit(nodes: Sequence[Node], livekit: LiveKit, turn: Turn, edge: Edg
             yield Mistake(key, str(replicas), f"at most {len(nodes)}, one per node in `nodes`")
 
 
-def _turn_nodes_run_sfus(nodes: Sequence[Node], livekit: LiveKit, turn: Turn) -> Iterator[Mistake]:
-    # With an external address coturn lets relays through to its own node, whatever is denied: no harm where
-    # the node is an SFU's anyway.
-    sfus = livekit.replicas or len(nodes)
-    servers = turn.servers(len(nodes))
-    translated = any(node.internal_address is not None for node in nodes[:servers])
-    if turn.kind == "coturn" and translated and servers > sfus:
-        yield Mistake(
-            "turn.replicas",
-            str(servers),
-            f"at most {sfus}, the SFUs' number, where nodes have an `internal_address`",
-        )
-
-
-def _turn_is_used(turn: Turn) -> Iterator[Mistake]:
-    yield from only_with("turn.replicas", turn.replicas, turn.kind, "coturn")
-
-
 def _edge_is_of_its_kind(edge: Edge) -> Iterator[Mistake]:
     for key, value, wanted in (
         ("replicas", edge.replicas, "haproxy"),
@@ -87,16 +69,6 @@ def _edge_is_of_its_kind(edge: Edge) -> Iterator[Mistake]:
         ("ingress_annotations", edge.ingress_annotations or None, "ingress"),
     ):
         yield from only_with(f"edge.{key}", value, edge.kind, wanted)
-
-
-def _turn_ports_fit(turn: Turn, ports: Ports) -> Iterator[Mistake]:
-    # coturn has one port for both.
-    if turn.kind == "coturn" and ports.turn_tcp != ports.turn_udp:
-        yield Mistake(
-            "ports.turn_tcp",
-            str(ports.turn_tcp),
-            f"the port of `ports.turn_udp` ({ports.turn_udp}): coturn serves TCP and UDP on the same one",
-        )
 
 
 def _tls_is_complete(edge: Edge) -> Iterator[Mistake]:
@@ -262,10 +234,11 @@ _RULES: _Rules = (
     (("environment", "domain"), _domain_is_found),
     (("nodes",), _nodes_differ),
     (("nodes", "livekit", "turn", "edge"), _replicas_fit),
-    (("turn",), _turn_is_used),
-    (("nodes", "livekit", "turn"), _turn_nodes_run_sfus),
+    (("turn",), turn_rules.turn_is_used),
+    (("environment", "turn"), turn_rules.turn_reaches_media_only),
     (("edge",), _edge_is_of_its_kind),
-    (("turn", "ports"), _turn_ports_fit),
+    (("turn", "ports"), turn_rules.turn_ports_fit),
+    (("nodes", "turn", "edge", "ports"), turn_rules.relays_suffice),
     (("edge",), _tls_is_complete),
     (("livekit", "turn", "edge"), _requests_fit),
     (("network",), _networks_are_narrow),

@@ -34,6 +34,9 @@ class PortRange:
     first: int
     last: int
 
+    def __len__(self) -> int:
+        return max(self.last - self.first + 1, 0)
+
     def overlaps(self, other: PortRange) -> bool:
         return self.first <= other.last and other.first <= self.last
 
@@ -48,13 +51,6 @@ class PortRange:
 NODE_PORTS = PortRange(30000, 32767)
 # Linux's default net.ipv4.ip_local_port_range.
 EPHEMERAL = PortRange(32768, 60999)
-# Where relayed addresses live. LiveKit's own default, 30000-40000, lies across both ranges above. Between the
-# NodePorts and the end of the port space there is no other wide gap, so relay ports take a band inside the
-# ephemeral range, and every SFU node must keep the kernel out of it:
-# sysctl net.ipv4.ip_local_reserved_ports=40000-49999 (the nodes that local/ makes do).
-RELAY_BAND = PortRange(40000, 49999)
-# Each client that needs TURN takes one for the length of its call, and a browser asks for more than one.
-LEAST_RELAYS = 20
 # No pod of the platform has CAP_NET_BIND_SERVICE.
 UNPRIVILEGED = PortRange(1024, 65535)
 # What Kubernetes itself listens on at a node: etcd, API server, kubelet, kube-proxy, controller manager,
@@ -70,8 +66,6 @@ class PortClaim:
     protocol: Protocol
     ports: PortRange
     scope: Scope
-    # Only TURN's relay range may, and must, lie in the band that is reserved inside the ephemeral ports.
-    relay: bool = False
     # Whose own network, where `scope` is POD: containers of one pod share it.
     pod: str = ""
 
@@ -79,9 +73,11 @@ class PortClaim:
 def broken_rules(claims: Sequence[PortClaim]) -> list[tuple[str, str, str]]:
     """All rules that `claims` break, as (key, what was given, what is allowed)."""
     broken = [entry for claim in claims for entry in _alone(claim)]
+    reported: set[tuple[str, str]] = set()
     for one, other in combinations(claims, 2):
-        space = _shared_space(one, other)
+        space = None if (one.key, other.key) in reported else _shared_space(one, other)
         if space and one.protocol is other.protocol and one.ports.overlaps(other.ports):
+            reported.add((one.key, other.key))
             broken.append(
                 (
                     other.key,
@@ -117,19 +113,6 @@ def _alone(claim: PortClaim) -> list[tuple[str, str, str]]:
 
 def _on_node(claim: PortClaim, given: str) -> list[tuple[str, str, str]]:
     """The rules for ports that are taken from a node."""
-    if claim.relay:
-        if claim.ports.within(RELAY_BAND):
-            size = claim.ports.last - claim.ports.first + 1
-            allowed = f"at least {LEAST_RELAYS} ports: each client that needs TURN takes one for its call"
-            return [] if size >= LEAST_RELAYS else [(claim.key, given, allowed)]
-        return [
-            (
-                claim.key,
-                given,
-                f"ports within {RELAY_BAND}, the band that SFU nodes reserve by ip_local_reserved_ports; "
-                f"elsewhere NodePorts ({NODE_PORTS}) or outgoing connections ({EPHEMERAL}) take them",
-            )
-        ]
     broken = []
     if claim.ports.overlaps(NODE_PORTS):
         broken.append((claim.key, given, f"a port outside the NodePorts ({NODE_PORTS})"))

@@ -71,10 +71,12 @@ class TokenRefused(Exception):
     """The token-api gave no token. The message has its answer."""
 
 
-def make_admission(outputs: StackOutputs, *, url: str, room: str, identity: str) -> Admission:
-    """An admission made with the stack's API key, to publish and subscribe, by any signalling URL."""
+def make_admission(
+    outputs: StackOutputs, *, url: str, room: str, identity: str, publish: bool = True
+) -> Admission:
+    """An admission made with the stack's API key, to subscribe and maybe publish, by any signalling URL."""
     key = ApiKey(outputs.livekit_api_key, outputs.livekit_api_secret)
-    return admission_by_key(key, url=url, room=room, identity=identity, publish=True, subscribe=True)
+    return admission_by_key(key, url=url, room=room, identity=identity, publish=publish, subscribe=True)
 
 
 def admission_by_key(

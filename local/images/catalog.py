@@ -154,7 +154,7 @@ _KUBERNETES = Program(
     "usr/local/bin/kubernetes",
     tuple(f"usr/local/bin/{name}" for name in KUBERNETES_NAMES),
 )
-_NETFILTER = Rootfs("netfilter", ("conntrack", "ipset", "iproute2", "iptables", "kmod", "procps"))
+_NETFILTER = Rootfs("netfilter", ("conntrack", "ipset", "iproute2", "iptables", "kmod", "nftables", "procps"))
 # Debian's /etc/redis is closed to all but its own user; upstream's image has none, and charts mount there.
 _REDIS = Rootfs("redis", ("redis-server",), without=("etc/redis",))
 # bookworm's coturn knows no drain, and lets IPv4-mapped addresses past its peer rules (CVE-2026-27624).
@@ -268,6 +268,7 @@ def platform_images() -> list[Image]:
             ("turnserver",),
             user=NOBODY,
         ),
+        Image("registry.k8s.io/build-image/distroless-iptables:v0.8.9", (_NETFILTER,), ("/usr/sbin/nft",)),
         Image(
             "docker.io/library/haproxy:3.0.11",
             (_HAPROXY,),

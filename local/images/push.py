@@ -20,7 +20,7 @@ _ALLOWED = "a registry's host, with a path if need be: registry.example.com/live
 # Ours stand in the catalog under a name that no registry has.
 _OUR_NAMESPACE = "livekit-platform/"
 # Where the configuration calls an image by another name than its own.
-_KEYS = {"livekit-server": "livekit"}
+_KEYS = {"livekit-server": "livekit", "distroless-iptables": "nftables"}
 
 
 class WrongRegistry(ValueError):

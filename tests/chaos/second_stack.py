@@ -24,6 +24,8 @@ from tests.support.speed import scaled
 NAMESPACE = "given"
 DOMAIN = "given.localhost"
 METRICS_PORT = 16789
+# The shortest that there is: a test waits until credentials have expired.
+TURN_TTL_SECONDS = 60
 _PORTS: dict[str, Any] = {
     "signal": 17880,
     "ice_tcp": 17881,
@@ -31,7 +33,6 @@ _PORTS: dict[str, Any] = {
     "turn_udp": 13478,
     "turn_tcp": 13478,
     "turn_tls": 15349,
-    "turn_relay": {"first": 41000, "last": 41199},
     "turn_metrics": 19641,
     "turn_reports": 19642,
     "livekit_metrics": METRICS_PORT,
@@ -111,7 +112,14 @@ def second_stack(
         },
         overlay,
         state.parent / instance,
-        {"namespace": NAMESPACE, "domain": DOMAIN, "nodes": nodes, "images": dict(images), "ports": _PORTS},
+        {
+            "namespace": NAMESPACE,
+            "domain": DOMAIN,
+            "nodes": nodes,
+            "images": dict(images),
+            "ports": _PORTS,
+            "turn": {"ttl_seconds": TURN_TTL_SECONDS},
+        },
     )
     try:
         stack.up()

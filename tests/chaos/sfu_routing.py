@@ -91,6 +91,18 @@ def participant_ids(outputs: StackOutputs, room: str) -> dict[str, str]:
     return asyncio.run(ask())
 
 
+def let_publish(outputs: StackOutputs, room: str, identity: str) -> None:
+    """Give a viewer the right to publish."""
+
+    async def ask() -> None:
+        permission = api.ParticipantPermission(can_subscribe=True, can_publish=True)
+        request = api.UpdateParticipantRequest(room=room, identity=identity, permission=permission)
+        async with _server_api(outputs) as server:
+            await server.room.update_participant(request)
+
+    asyncio.run(ask())
+
+
 def _server_api(outputs: StackOutputs) -> api.LiveKitAPI:
     secret = outputs.livekit_api_secret.get_secret_value()
     # The client's failover is meant for LiveKit Cloud's regions.

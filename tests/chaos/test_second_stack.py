@@ -16,11 +16,15 @@ from pathlib import Path
 import pytest
 
 from common.waiting import wait_until
+from loadtest.client.process import client_process
+from loadtest.client.protocol import ClientConfig, FirstVideo, Joined
 from loadtest.client.samples import now_ms
 from loadtest.net.bridge import ClientNetwork
 from loadtest.net.firewall import OnlyTo
+from loadtest.net.namespace import client_namespace
 from loadtest.targets.outputs import StackOutputs, endpoint_of
 from loadtest.targets.resolving import edge_client
+from loadtest.targets.tokens import make_admission
 from tests.chaos.held_call import (
     FREEZE_MS,
     admissions,
@@ -34,15 +38,18 @@ from tests.chaos.second_stack import (
     DOMAIN,
     METRICS_PORT,
     NAMESPACE,
+    TURN_TTL_SECONDS,
     SecondStack,
     client_network,
     second_stack,
 )
-from tests.chaos.sfu_routing import sfu_addresses, sfu_pods, sfu_restarts
+from tests.chaos.sfu_routing import let_publish, sfu_addresses, sfu_pods, sfu_restarts
 from tests.deployment import image_registry
 from tests.deployment.image_registry import LOOPBACK, Registry
 from tests.deployment.kubectl import Kubectl
-from tests.e2e.call import Network, assert_media_arrived, hold_call
+from tests.e2e.call import MARKED_MEDIA, Network, assert_media_arrived, hold_call, room_name
+from tests.e2e.chromium import chromium
+from tests.e2e.page import call_page
 from tests.redis_trio import deployed
 from tests.running import CHECKOUT
 from tests.support.speed import scaled
@@ -115,6 +122,42 @@ def other_kinds(second: SecondStack) -> StackOutputs:
     """The outputs of the second stack with `_OTHER_KINDS`."""
     second.up(**_OTHER_KINDS)
     return second.outputs()
+
+
+def test_a_viewer_by_relay_is_promoted_after_its_credentials_have_expired(
+    its: StackOutputs, network: ClientNetwork, tmp_path: Path
+) -> None:
+    """LiveKit gives credentials for TURN at a join and a resume only, and they are good for a minute here."""
+    room = room_name()
+    viewer = make_admission(its, url=its.signal_url, room=room, identity="viewer", publish=False)
+    other = make_admission(its, url=its.signal_url, room=room, identity="other")
+    config = ClientConfig(url=other.url, token=other.token, publish=MARKED_MEDIA, subscribe=True)
+    with (
+        client_namespace(network) as there,
+        client_process("other", config, namespace=there, log=tmp_path / "other.log") as peer,
+        client_namespace(network) as here,
+        chromium(tmp_path / "home", trusting=its.ca_certificate, namespace=here) as browser,
+        call_page(browser, f"https://{its.domain}", log=tmp_path / "page.log") as page,
+    ):
+        peer.wait_for(Joined, timeout=scaled(40))
+        page.enter(viewer, "relay")
+        expired = now_ms() + 1000 * (TURN_TTL_SECONDS + 1)
+        page.wait_for_frames(30, timeout=scaled(40))
+        wait_until(
+            lambda: now_ms() > expired,
+            timeout=TURN_TTL_SECONDS + 5,
+            describe="the credentials to have expired",
+            interval=1,
+        )
+        let_publish(its, room, "viewer")
+        page.publish()
+        peer.wait_for(FirstVideo, timeout=scaled(40))
+        assert {path.local.type for path in page.paths()} == {"relay"}
+        # With an ICE restart, for which it gets new ones.
+        page.restart("signal-reconnect")
+        seen = page.wait_for_frames(1, timeout=1)
+        page.wait_for_frames(seen + 30, timeout=scaled(40))
+        assert {path.local.type for path in page.paths()} == {"relay"}
 
 
 def test_it_is_healthy_and_a_second_up_changes_nothing(second: SecondStack) -> None:

@@ -14,7 +14,7 @@ from tests.deployment.kubectl import Kubectl
 from tests.running import RunningStack
 
 # Where anybody may knock: the edge's own listeners.
-_PUBLIC = {("edge", "https"), ("edge", "http")}
+_PUBLIC = {("edge", "https"), ("edge", "http"), ("coturn", "turn-tcp")}
 # In an image that has nothing else to connect with.
 _CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3)"
 
@@ -69,7 +69,7 @@ def test_every_declared_listener_answers_its_own_node(
         assert silent == [], done.stderr
 
 
-def test_a_pod_of_another_namespace_reaches_the_edge_and_nothing_else(
+def test_a_pod_of_another_namespace_reaches_what_clients_reach_and_nothing_else(
     kubectl: Kubectl, scratch: str, listeners: list[_Listener], stateful: set[str]
 ) -> None:
     kubectl.start_pod(scratch, "stranger")

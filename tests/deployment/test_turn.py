@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import AsyncExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from common.waiting import wait_until
 from loadtest.targets.outputs import endpoint_of, host_of
 from tests.deployment.kubectl import Kubectl
 from tests.deployment.turn_client import (
@@ -16,9 +19,11 @@ from tests.deployment.turn_client import (
     allocate,
     ask_for_tcp_relay,
     credentials,
+    until,
 )
-from tests.deployment.turn_servers import Turn, find
+from tests.deployment.turn_servers import Turn, find, pods_of, relays_reach, run_echo
 from tests.running import RunningStack
+from tests.support.speed import scaled
 
 
 @pytest.fixture
@@ -31,11 +36,10 @@ def test_one_server_runs_on_each_of_its_nodes(turn: Turn) -> None:
     assert len(set(addresses)) == len(addresses)
 
 
-async def test_every_way_that_clients_are_told_relays_to_every_sfu(stack: RunningStack, turn: Turn) -> None:
-    """A STUN server at the SFU's address sees the relayed address: the way is open in both directions."""
+async def test_every_way_that_clients_are_told_gives_a_relay_to_every_sfu(
+    stack: RunningStack, turn: Turn
+) -> None:
     assert {urlsplit(url).scheme for url in stack.outputs.turn_urls} == {"turn", "turns"}
-    asked = {pod.address: pod.turn for pod in turn.pods if pod.address in turn.sfus}
-    assert asked
     for url in stack.outputs.turn_urls:
         endpoint = endpoint_of(url, stack.outputs.address_of)
         tls = url.startswith("turns:")
@@ -43,17 +47,31 @@ async def test_every_way_that_clients_are_told_relays_to_every_sfu(stack: Runnin
             str(endpoint.address), endpoint.port, "tls" if tls else endpoint.protocol, host_of(url)
         )
         async with allocate(server, credentials(turn.secret), turn.trust) as allocation:
-            for peer in asked.items():
-                assert await allocation.seen_by(peer) == allocation.relayed, url
+            assert allocation.relayed[0] in {pod.relays_at for pod in turn.pods}, url
             for sfu in turn.sfus:
                 await allocation.permit(sfu)
 
 
-async def test_tls_relays_on_each_servers_own_port(turn: Turn) -> None:
+async def test_each_server_takes_tls_at_its_port_for_tcp(turn: Turn) -> None:
     for pod in turn.pods:
-        server = Server(pod.address, pod.tls, "tls", turn.name)
-        async with allocate(server, credentials(turn.secret), turn.trust) as allocation:
-            assert allocation.relayed[0] == pod.address
+        async with allocate(pod.tls(turn.name), credentials(turn.secret), turn.trust) as allocation:
+            assert allocation.relayed[0] == pod.relays_at
+
+
+def test_the_port_that_the_edge_leads_to_is_not_on_the_nodes(
+    turn: Turn, kubectl: Kubectl, platform: str
+) -> None:
+    """Connections there come from the edge, which counts them by client: nobody else may make any."""
+    (port,) = {
+        port["containerPort"]
+        for pod in pods_of(kubectl, platform)
+        for port in pod["spec"]["containers"][0]["ports"]
+        if port["name"] == "turn-tls"
+    }
+    for pod in turn.pods:
+        with socket.socket() as connection:
+            connection.settimeout(2)
+            assert connection.connect_ex((pod.address, port)) != 0, f"{pod.address}:{port} answers"
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
@@ -123,3 +141,39 @@ async def test_tcp_is_not_relayed(turn: Turn) -> None:
         with pytest.raises(Refused) as refused:
             await ask_for_tcp_relay(Server(pod.address, pod.turn, "tcp"), credentials(turn.secret))
         assert refused.value.code in {403, 442}
+
+
+# VXLAN's: what arrives there is taken for a packet of the pod network.
+_TUNNEL_PORT = 8472
+
+
+async def test_a_relay_reaches_no_port_of_an_sfus_node_but_media(
+    turn: Turn, kubectl: Kubectl, platform: str, scratch: str
+) -> None:
+    sfu = turn.sfus[0]
+    echo = (sfu, _TUNNEL_PORT)
+    run_echo(kubectl, scratch, "echo", sfu, _TUNNEL_PORT)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as direct:
+        direct.settimeout(1)
+        wait_until(
+            lambda: _is_echoed(direct, echo), timeout=scaled(30), describe=f"an echo of {echo}", interval=0.2
+        )
+    async with AsyncExitStack() as held:
+        allocations = [
+            await held.enter_async_context(allocate(pod.udp, credentials(turn.secret))) for pod in turn.pods
+        ]
+        for allocation in allocations:
+            for _ in range(3):
+                assert not await allocation.is_answered(echo), f"{allocation.relayed} reached {echo}"
+        # By another policy they do: nothing but the platform's own kept them from there.
+        with relays_reach(kubectl, platform, [sfu], _TUNNEL_PORT):
+            for allocation in allocations:
+                await until(lambda: allocation.is_answered(echo), seconds=scaled(20))  # noqa: B023
+
+
+def _is_echoed(direct: socket.socket, echo: tuple[str, int]) -> bool:
+    direct.sendto(b"direct", echo)
+    try:
+        return direct.recv(100) == b"direct"
+    except TimeoutError:
+        return False

@@ -8,7 +8,7 @@ import json
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from common.waiting import wait_until
 from loadtest.targets.outputs import endpoint_of
 from tests.deployment.kubectl import Kubectl
-from tests.deployment.turn_client import Refused, Server, allocate, credentials
-from tests.deployment.turn_servers import Pod, Turn, find, pods_of, secret_of
+from tests.deployment.turn_client import Refused, Server, allocate, credentials, until
+from tests.deployment.turn_servers import Pod, Turn, find, pods_of, relays_reach_each_other, secret_of
 from tests.running import RunningStack
 
 # Less, and a renewal that fails has no time to be noticed.
@@ -61,11 +61,11 @@ def _served(address: str, port: int, name: str) -> x509.Certificate:
 def test_the_certificate_is_good_for_the_name_and_for_days_to_come(turn: Turn) -> None:
     for pod in turn.pods:
         with (
-            socket.create_connection((pod.address, pod.tls), timeout=10) as plain,
+            socket.create_connection((pod.address, pod.turn), timeout=10) as plain,
             turn.trust.wrap_socket(plain, server_hostname=turn.name) as tls,
         ):
             assert tls.version() == "TLSv1.3"
-        left = _served(pod.address, pod.tls, turn.name).not_valid_after_utc - datetime.now(UTC)
+        left = _served(pod.address, pod.turn, turn.name).not_valid_after_utc - datetime.now(UTC)
         assert left > timedelta(days=_LEAST_DAYS_LEFT), f"{left} left at {pod.address}"
 
 
@@ -86,7 +86,7 @@ def test_only_modern_tls_is_spoken(turn: Turn, version: ssl.TLSVersion, ciphers:
     context.minimum_version = context.maximum_version = version
     context.set_ciphers(ciphers)
     for pod in turn.pods:
-        with socket.create_connection((pod.address, pod.tls), timeout=10) as plain:
+        with socket.create_connection((pod.address, pod.turn), timeout=10) as plain:
             try:
                 context.wrap_socket(plain, server_hostname=turn.name).close()
             except (ssl.SSLError, ConnectionResetError):
@@ -165,28 +165,29 @@ async def test_a_changed_certificate_is_served_while_relays_go_on(
     stack: RunningStack, platform: str, kubectl: Kubectl, turn: Turn, disruptive: None
 ) -> None:
     certificate = _Certificate(kubectl, platform, turn.tls_secret)
-    places = [(pod.address, pod.tls, turn.name) for pod in turn.pods]
+    places = [(pod.address, pod.turn, turn.name) for pod in turn.pods]
     # The edge serves the same one, and must be back for the tests after this one.
     api = urlsplit(stack.outputs.api_url)
     edge = [(str(address), api.port or 443, api.hostname or "") for address in stack.outputs.edge_addresses]
     pods = {found["metadata"]["uid"] for found in pods_of(kubectl, platform)}
-    pod = turn.pods[0]
-    peer = (pod.address, pod.turn)
-    by_tls = Server(pod.address, pod.tls, "tls", turn.name)
-    async with (
-        allocate(pod.udp, credentials(turn.secret)) as udp,
-        allocate(by_tls, credentials(turn.secret), turn.trust) as tls,
-    ):
-        with _another_certificate(certificate, turn.name, [*places, *edge]) as other:
-            wait_until(
-                lambda: all(_served(*place) == other for place in places),
-                timeout=120,
-                describe="the changed certificate to be served",
-            )
+    [pod, other, *_] = turn.pods
+    peer = (other.address, other.turn)
+    with relays_reach_each_other(kubectl, platform, turn):
+        async with (
+            allocate(pod.udp, credentials(turn.secret)) as udp,
+            allocate(pod.tls(turn.name), credentials(turn.secret), turn.trust) as tls,
+        ):
+            await until(lambda: udp.is_answered(peer), seconds=20)
+            with _another_certificate(certificate, turn.name, [*places, *edge]) as other_certificate:
+                wait_until(
+                    lambda: all(_served(*place) == other_certificate for place in places),
+                    timeout=120,
+                    describe="the changed certificate to be served",
+                )
+                for allocation in (udp, tls):
+                    await allocation.ask(peer)
             for allocation in (udp, tls):
-                assert await allocation.seen_by(peer) == allocation.relayed
-        for allocation in (udp, tls):
-            assert await allocation.seen_by(peer) == allocation.relayed
+                await allocation.ask(peer)
     assert {found["metadata"]["uid"] for found in pods_of(kubectl, platform)} == pods
 
 
@@ -226,17 +227,6 @@ class _Stopping:
         return log
 
 
-async def _until(probe: Callable[[], Awaitable[bool]], seconds: float) -> None:
-    """As `wait_until`, for what has to be awaited.
-
-    Raises:
-        TimeoutError: it did not come true.
-    """
-    async with asyncio.timeout(seconds):
-        while not await probe():  # noqa: ASYNC110 - nothing tells when
-            await asyncio.sleep(0.5)
-
-
 async def test_a_stopping_server_keeps_its_relays_and_takes_no_new_ones(
     stack: RunningStack, platform: str, kubectl: Kubectl, turn: Turn, disruptive: None
 ) -> None:
@@ -248,22 +238,23 @@ async def test_a_stopping_server_keeps_its_relays_and_takes_no_new_ones(
     # What the server that stops relays to must not stop itself.
     peer = (turn.pods[0].address, turn.pods[0].turn)
     assert pod.address != peer[0]
-    async with allocate(pod.udp, credentials(turn.secret)) as allocation:
-        assert await allocation.seen_by(peer) == allocation.relayed
-        stopping = _Stopping.begin(kubectl, platform, pod)
-        await _until(lambda: _is_refused(turn, pod), seconds=20)
-        assert await allocation.seen_by(peer) == allocation.relayed
-        told = pod.scrape()
-        assert (told["turn_up"], told["turn_draining"]) == (1, 1)
-        assert told["turn_allocations{udp}"] >= 1
-        await asyncio.sleep(_HEARD_OF_SECONDS)
-        for edge in edges * _TRIES:
-            async with allocate(edge, credentials(turn.secret), turn.trust) as other:
-                assert other.relayed[0] != pod.address
-        # The server was still draining during all these attempts.
-        assert await _is_refused(turn, pod)
-        assert await allocation.seen_by(peer) == allocation.relayed
-        assert allocation.relayed[0] == pod.address
+    with relays_reach_each_other(kubectl, platform, turn):
+        async with allocate(pod.udp, credentials(turn.secret)) as allocation:
+            await until(lambda: allocation.is_answered(peer), seconds=20)
+            stopping = _Stopping.begin(kubectl, platform, pod)
+            await until(lambda: _is_refused(turn, pod), seconds=20)
+            await allocation.ask(peer)
+            told = pod.scrape()
+            assert (told["turn_up"], told["turn_draining"]) == (1, 1)
+            assert told["turn_allocations{udp}"] >= 1
+            await asyncio.sleep(_HEARD_OF_SECONDS)
+            for edge in edges * _TRIES:
+                async with allocate(edge, credentials(turn.secret), turn.trust) as other:
+                    assert other.relayed[0] != pod.relays_at
+            # The server was still draining during all these attempts.
+            assert await _is_refused(turn, pod)
+            await allocation.ask(peer)
+            assert allocation.relayed[0] == pod.relays_at
     log = await stopping.ended()
     assert f"draining, at most {pod.drain_seconds} s" in log
     # And some more: tries to allocate, in the seconds in which the server waits for the edge to know.

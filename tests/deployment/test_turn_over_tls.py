@@ -6,8 +6,8 @@ A peer at an SFU's node sends back what comes out of the relay.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
@@ -19,7 +19,7 @@ from tests.deployment.kubectl import Kubectl
 from tests.deployment.turn_client import credentials
 from tests.running import RunningStack
 
-# Neither the platform's nor a NodePort; relays may go to any port of an SFU's node.
+# Neither the platform's nor a NodePort. Relays reach it by a policy of this test.
 _PEER_PORT = 14480
 _PACKETS = 20
 _FILES = "/certificates"
@@ -50,13 +50,12 @@ class Client:
 
 
 @pytest.fixture(scope="module")
-def client(stack: RunningStack, kubectl: Kubectl, scratch: str) -> Client:
+def client(stack: RunningStack, kubectl: Kubectl, scratch: str) -> Iterator[Client]:
     outputs = stack.outputs
     turn = turn_servers.find(stack, kubectl)
     [url] = [url for url in outputs.turn_urls if url.startswith("turns:")]
     edge = endpoint_of(url, outputs.address_of)
     peer = turn.sfus[0]
-    image = turn_servers.pods_of(kubectl, outputs.namespace)[0]["spec"]["containers"][0]["image"]
     another = new_authority(outputs.domain)
     own = new_server_certificate([f"client.{outputs.domain}"], another)
     kubectl.apply(
@@ -72,14 +71,7 @@ def client(stack: RunningStack, kubectl: Kubectl, scratch: str) -> Client:
             },
         }
     )
-    kubectl.create_pod(
-        scratch,
-        "peer",
-        node=kubectl.node_at(peer),
-        script="",
-        hostNetwork=True,
-        container=_container(image, f"exec turnutils_peer -L {peer} -p {_PEER_PORT}"),
-    )
+    turn_servers.run_echo(kubectl, scratch, "peer", peer, _PEER_PORT)
     kubectl.create_pod(
         scratch,
         "client",
@@ -88,15 +80,16 @@ def client(stack: RunningStack, kubectl: Kubectl, scratch: str) -> Client:
         hostAliases=[{"ip": str(edge.address), "hostnames": [host_of(url)]}],
         volumes=[{"name": "certificates", "secret": {"secretName": "certificates"}}],
         container={
-            **_container(image, "exec sleep 3600"),
+            "image": turn_servers.image_of(kubectl),
+            "command": ["bash", "-c", "exec sleep 3600"],
             "volumeMounts": [{"name": "certificates", "mountPath": _FILES}],
         },
     )
-    kubectl.wait_for_pods(scratch, "peer", "client")
+    kubectl.wait_for_pods(scratch, "client")
     known = credentials(turn.secret)
     assert known.username is not None
     assert known.password is not None
-    return Client(
+    made = Client(
         kubectl,
         scratch,
         (
@@ -107,10 +100,8 @@ def client(stack: RunningStack, kubectl: Kubectl, scratch: str) -> Client:
             host_of(url),
         ),
     )
-
-
-def _container(image: str, script: str) -> dict[str, Any]:
-    return {"image": image, "command": ["bash", "-c", script]}
+    with turn_servers.relays_reach(kubectl, outputs.namespace, [peer], _PEER_PORT):
+        yield made
 
 
 def test_packets_go_to_an_sfus_node_and_back_under_the_stacks_certificate(client: Client) -> None:

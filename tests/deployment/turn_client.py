@@ -8,8 +8,8 @@ import hashlib
 import hmac
 import ssl
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -44,9 +44,9 @@ class Credentials:
     password: str | None
 
 
-def credentials(secret: str, *, seconds: int = 300) -> Credentials:
+def credentials(secret: str, *, seconds: int = 300, user: str = "test_turn") -> Credentials:
     """As LiveKit makes them: good until the time in the name, by the secret that it shares with coturn."""
-    username = f"{int(time.time()) + seconds}:test_turn"
+    username = f"{int(time.time()) + seconds}:{user}"
     digest = hmac.new(secret.encode(), username.encode(), hashlib.sha1).digest()
     return Credentials(username, base64.b64encode(digest).decode())
 
@@ -97,17 +97,35 @@ class Allocation:
         """
         await _answered(self._client.channel_bind(0x4FFF, (address, 9)))
 
-    async def seen_by(self, peer: tuple[str, int]) -> tuple[str, int]:
-        """The address that a STUN server at `peer` sees, asked through the relay."""
+    async def send(self, data: bytes, peer: tuple[str, int]) -> None:
+        """Send a datagram to `peer`, by a channel that is bound for it.
+
+        Raises:
+            Refused: the server relays nothing to it.
+        """
+        await _answered(self._client.send_data(data, peer))
+
+    async def ask(self, peer: tuple[str, int], *, seconds: float = _ANSWER_SECONDS) -> None:
+        """Ask a STUN server at `peer` through the relay, once.
+
+        Raises:
+            TimeoutError: no answer came back through it.
+        """
         question = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
         await _answered(self._client.send_data(bytes(question), peer))
-        async with asyncio.timeout(_ANSWER_SECONDS):
+        async with asyncio.timeout(seconds):
             while True:
                 data, source = await self._received.datagrams.get()
-                answer = stun.parse_message(data)
-                if source == peer and answer.transaction_id == question.transaction_id:
-                    seen: tuple[str, int] = answer.attributes["XOR-MAPPED-ADDRESS"]
-                    return seen
+                if source == peer and stun.parse_message(data).transaction_id == question.transaction_id:
+                    return
+
+    async def is_answered(self, peer: tuple[str, int]) -> bool:
+        """Whether a STUN server at `peer` answers through the relay within half a second."""
+        try:
+            await self.ask(peer, seconds=0.5)
+        except TimeoutError:
+            return False
+        return True
 
 
 async def _answered(asked: Any) -> Any:
@@ -116,6 +134,17 @@ async def _answered(asked: Any) -> Any:
             return await asked
     except stun.TransactionFailed as failed:
         raise Refused(failed.response.error_code) from failed
+
+
+async def until(probe: Callable[[], Awaitable[bool]], seconds: float) -> None:
+    """As `waituntil`, for what has to be awaited.
+
+    Raises:
+        TimeoutError: it did not come true.
+    """
+    async with asyncio.timeout(seconds):
+        while not await probe():  # noqa: ASYNC110 - nothing tells when
+            await asyncio.sleep(0.5)
 
 
 @asynccontextmanager
@@ -136,8 +165,12 @@ async def allocate(
         received = _Received()
         relayed = await _answered(client.connect())
         client.receiver = received
-        yield Allocation(client, relayed, received)
-        await client.delete()
+        try:
+            yield Allocation(client, relayed, received)
+        finally:
+            # Without it the server keeps it for ten minutes. A server that is gone does not answer.
+            with suppress(TimeoutError, stun.TransactionFailed):
+                await asyncio.wait_for(client.delete(), _ANSWER_SECONDS)
 
 
 async def ask_for_tcp_relay(server: Server, given: Credentials) -> None:

@@ -41,8 +41,29 @@ class CallPage:
         Raises:
             playwright.sync_api.Error: with the browser's words, where that fails.
         """
+        self.enter(admission, transport)
+        self.publish()
+
+    def enter(self, admission: Admission, transport: Literal["all", "relay"]) -> None:
+        """Join, and send nothing.
+
+        Raises:
+            playwright.sync_api.Error: with the browser's words, where that fails.
+        """
         given = [admission.url, admission.token.get_secret_value(), transport]
-        self._page.evaluate("([url, token, transport]) => join(url, token, transport)", given)
+        self._page.evaluate("([url, token, transport]) => enter(url, token, transport)", given)
+
+    def publish(self) -> None:
+        """Send the (fake) camera and microphone.
+
+        Raises:
+            playwright.sync_api.Error: with the browser's words, where that fails.
+        """
+        self._page.evaluate("publish()")
+
+    def restart(self, scenario: Literal["signal-reconnect", "full-reconnect"]) -> None:
+        """Resume the connection with an ICE restart, or join anew, and wait until it is back."""
+        self._page.evaluate("(scenario) => restart(scenario)", scenario)
 
     def wait_for_frames(self, count: int, *, timeout: float) -> int:
         """How many pictures of others it has decoded, once there are so many.

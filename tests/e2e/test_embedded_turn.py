@@ -46,7 +46,6 @@ _PORTS: Final[dict[str, Any]] = {
     "media_udp": 17982,
     "turn_udp": 14478,
     "turn_tls": 14349,
-    "turn_relay": {"first": 42000, "last": 42199},
     "livekit_metrics": 16889,
 }
 _ROLLOUT_SECONDS = 120

@@ -60,27 +60,34 @@ def test_declared_ports_are_the_ports_of_the_configuration(whole: list[Manifest]
     """Each port of the configuration is declared by a pod, and each port of a pod is in the configuration."""
     ports = [port for container in containers(whole) for port in container.get("ports", [])]
     on_nodes = {(port.get("hostPort"), port["protocol"]) for port in ports if "hostPort" in port}
-    in_pods = {(port["containerPort"], port["protocol"]) for port in ports if "hostPort" not in port}
+    # The edge has ports of its own behind those of the node; coturn has the same.
+    in_pods = {
+        (port["containerPort"], port["protocol"])
+        for port in ports
+        if port.get("hostPort", port["containerPort"]) == port["containerPort"]
+    }
     claims = Ports().claims()
+    relays = "ports.turn_relay"
 
     def claimed(*scopes: Scope) -> set[tuple[int, str]]:
         return {
             (claim.ports.first, claim.protocol.value)
             for claim in claims
-            if claim.scope in scopes and not claim.relay
+            if claim.scope in scopes and claim.key != relays
         }
 
-    # One Redis has no Sentinel; what is on a node's loopback is no port of a pod's.
+    # One Redis has no Sentinel; what is on a pod's loopback is not declared.
     absent = {(port, Protocol.TCP.value) for port in (Ports().redis_sentinel, Ports().turn_reports)}
     assert in_pods == claimed(Scope.HOST, Scope.POD) - absent
-    assert on_nodes == claimed(Scope.HOST_PORT)
+    # The edge leads to TURN over TLS.
+    assert on_nodes == claimed(Scope.HOST_PORT) - {(Ports().turn_tls, Protocol.TCP.value)}
     [relay] = [
         annotations["livekit-platform/turn-relay-ports"]
         for workload in workloads(whole)
         if "livekit-platform/turn-relay-ports"
         in (annotations := workload["spec"]["template"]["metadata"].get("annotations", {}))
     ]
-    assert [relay] == [f"{claim.ports}/{Protocol.UDP.value}" for claim in claims if claim.relay]
+    assert [relay] == [f"{claim.ports}/{Protocol.UDP.value}" for claim in claims if claim.key == relays]
 
 
 def test_the_real_server_takes_the_configuration_strictly_and_names_the_declared_ports(
@@ -183,10 +190,12 @@ def test_where_addresses_are_translated_policies_name_the_nodes_own(helm: Path, 
         for variable in container.get("env", [])
         if variable["name"] == "NODE_ADDRESSES"
     }
-    assert told == dict.fromkeys(("livekit-server", "coturn"), "node-a=203.0.113.1")
+    assert told == {"livekit-server": "node-a=203.0.113.1"}
     policies = of_kind(objects, "NetworkPolicy")
     # What is let through; what is left out (`except`) names nodes by all their addresses.
     named = set(re.findall(r"cidr: (\d+(?:\.\d+){3}/32)", yaml.safe_dump_all(policies)))
+    # Only a relay sends to the address that clients are told.
+    named.remove("203.0.113.1/32")
     assert named == {"10.0.0.1/32", "192.0.2.2/32", "10.244.0.0/32"}
     [redis] = [policy["spec"] for policy in policies if policy["metadata"]["name"] == "redis"]
     [from_sfus] = redis["ingress"]

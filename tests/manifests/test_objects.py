@@ -30,6 +30,7 @@ _RECOMMENDED = {
     "app.kubernetes.io/managed-by",
     "helm.sh/chart",
 }
+_RELAYS = "livekit-platform/turn-relay-ports"
 _CHANGING = {"app.kubernetes.io/version", "helm.sh/chart"}
 _SECRET_NAME = re.compile(r"secret|password|passwd|token|(api|service|private)_?key", re.IGNORECASE)
 
@@ -110,14 +111,25 @@ def test_services_and_budgets_lead_to_pods(manifests: list[Manifest]) -> None:
         assert len(selected(manifests, budget["spec"]["selector"]["matchLabels"])) == 1
 
 
+def _words(port: dict[str, Any]) -> str:
+    last = f"-{port['endPort']}" if "endPort" in port else ""
+    return f"{port['port']}{last}/{port['protocol']}"
+
+
 def test_network_policies_bind_pods_and_open_only_declared_ports(manifests: list[Manifest]) -> None:
     policies = of_kind(manifests, "NetworkPolicy")
-    declared = set(container_ports(manifests).values())
+    declared = {f"{port}/{protocol}" for port, protocol in container_ports(manifests).values()}
+    # Too many to declare one by one.
+    declared |= {
+        annotations[_RELAYS]
+        for workload in workloads(manifests)
+        if _RELAYS in (annotations := workload["spec"]["template"]["metadata"].get("annotations", {}))
+    }
     for policy in policies:
         assert len(selected(manifests, policy["spec"]["podSelector"]["matchLabels"])) == 1
         assert set(policy["spec"]["policyTypes"]) == {"Ingress", "Egress"}
         for rule in policy["spec"].get("ingress", []):
-            assert {(port["port"], port["protocol"]) for port in rule["ports"]} <= declared
+            assert {_words(port) for port in rule["ports"]} <= declared
             # An empty list of peers means everybody.
             assert rule.get("from") != []
         for rule in policy["spec"].get("egress", []):

@@ -42,6 +42,11 @@ class TurnPod:
     reports_port: int = field(default_factory=free_port)
 
     @property
+    def limit(self) -> int:
+        """How many allocations the server gives."""
+        return len(self.config.ports.turn_relay.ports)
+
+    @property
     def socket(self) -> Path:
         return self.directory / "redis.sock"
 
@@ -96,11 +101,12 @@ class TurnPod:
     def exporter(self) -> Iterator[subprocess.Popen[bytes]]:
         environment = {
             "PYTHONPATH": str(CHECKOUT / "services/turn-exporter"),
-            "NODE_IP": ADDRESS,
+            "TURN_ADDRESS": ADDRESS,
             "TURN_PORT": str(self.port),
             "METRICS_PORT": str(self.metrics_port),
             "REPORTS_SOCKET": str(self.socket),
             "DRAINING_FILE": str(self.draining_file),
+            "ALLOCATIONS_LIMIT": str(self.limit),
         }
         with self._running("exporter", [sys.executable, "-m", "turn_exporter"], environment) as process:
             wait_until(

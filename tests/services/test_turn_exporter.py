@@ -58,6 +58,7 @@ def test_every_series_is_there_before_anything_has_happened(running: TurnPod) ->
     assert running.metrics() == {
         "turn_up": 1,
         "turn_draining": 0,
+        "turn_allocations_limit": running.limit,
         **_NONE,
         **{f"turn_allocations_created_total{{{transport}}}": 0 for transport in ("udp", "tcp", "tls")},
         **{

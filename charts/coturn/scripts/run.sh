@@ -4,8 +4,7 @@
 # - A stop drains (SIGUSR1): new allocations are refused, those that are there live on until their clients
 #   give them up, or until the deadline.
 #
-# From the environment: CERTIFICATE_CHECK_SECONDS, DRAIN_SECONDS, RELAY_FIRST, RELAY_LAST; NODE_IP and NODE_NAME;
-# and NODE_ADDRESSES, `<node>=<address>` for each node that clients reach at another address than its own.
+# From the environment: CERTIFICATE_CHECK_SECONDS, DRAIN_SECONDS, RELAY_FIRST, RELAY_LAST.
 set -euo pipefail
 . /scripts/tls.sh
 
@@ -80,13 +79,6 @@ pause() {
   wait -n "$server" "$sleeper" || true
   kill "$sleeper" 2>/dev/null || true
 }
-
-for entry in ${NODE_ADDRESSES:-}; do
-  if [[ ${entry%%=*} == "$NODE_NAME" ]]; then
-    log "clients reach this node at ${entry#*=}"
-    set -- "$@" "--external-ip=${entry#*=}/$NODE_IP"
-  fi
-done
 
 stop_asked=no
 trap 'stop_asked=yes' TERM INT

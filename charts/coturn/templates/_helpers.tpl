@@ -11,15 +11,6 @@ app.kubernetes.io/component: turn
 app.kubernetes.io/part-of: livekit-platform
 {{- end }}
 
-{{/* A map as `key=value` words, in the order of its keys. */}}
-{{- define "coturn.pairs" -}}
-{{- $pairs := list }}
-{{- range $key, $value := . }}
-{{- $pairs = append $pairs (printf "%s=%s" $key $value) }}
-{{- end }}
-{{- join " " $pairs }}
-{{- end }}
-
 {{- define "coturn.labels" -}}
 {{ include "coturn.podLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}

@@ -64,9 +64,18 @@ defaults
 # Who did how much, by client address.
 backend connections_of
     stick-table type ipv6 size 100k expire 60s store conn_cur
+{{- if .Values.upstreams.turn.connectionsPerAddress }}
+
+backend turn_connections_of
+    stick-table type ipv6 size 100k expire 60s store conn_cur
+{{- end }}
 
 backend requests_of
     stick-table type ipv6 size 100k expire 60s store http_req_rate(10s)
+
+# By the SHA-1 of the identity.
+backend joins_of
+    stick-table type binary len 20 size 100k expire 120s store gpc0,gpc0_rate(60s)
 
 frontend metrics
     bind *:{{ .Values.ports.metrics }}
@@ -86,6 +95,11 @@ frontend tls
     acl hello req.ssl_hello_type 1
     {{- if $turn }}
     acl to_turn req.ssl_sni -i turn.{{ .Values.domain }}
+    {{- with .Values.upstreams.turn.connectionsPerAddress }}
+    # A connection has at most one relay.
+    tcp-request content track-sc1 src table turn_connections_of if to_turn
+    tcp-request content reject if to_turn { sc_conn_cur(1,turn_connections_of) gt {{ . }} }
+    {{- end }}
     {{- end }}
     # What goes on to a frontend that logs for itself.
     tcp-request content set-log-level silent if hello{{ if and $turn (not .Values.upstreams.turn.terminateTls) }} !to_turn{{ end }}
@@ -139,6 +153,20 @@ backend sfu
     http-check send meth GET uri / ver HTTP/1.1 hdr Host edge
     http-check expect status 200
     default-server check inter 3s fall 2 rise 2
+    # Who joins, by the identity in the token, which LiveKit takes from these two places in this order. LiveKit verifies
+    # the token. Only joins that it admits are counted, so nobody spends those of others with a token of their own making.
+    http-request set-var(txn.token) url_param(access_token),url_dec
+    http-request set-var(txn.token) req.fhdr(Authorization,1),word(2,' ') if { req.fhdr(Authorization,1) -m found }
+    http-request set-var(txn.identity) var(txn.token),jwt_payload_query('$.sub'),sha1
+    acl to_api_of_livekit path_beg /twirp/
+    acl to_validate path /rtc/validate /rtc/v1/validate
+    http-request return status 429 content-type text/plain string "Too many joins" hdr Retry-After 60 if !to_api_of_livekit !to_validate { var(txn.identity),table_gpc0_rate(joins_of) ge {{ .Values.rateLimit.joinsPer60s }} }
+    # A WebSocket, or WHIP.
+    acl admitted status 101 201
+    acl identified var(txn.identity) -m found
+    http-response deny if admitted !identified
+    http-response track-sc2 var(txn.identity) table joins_of if admitted
+    http-response sc-inc-gpc0(2) if admitted
     {{- include "edge.servers" (dict "name" "sfu" "upstream" .Values.upstreams.sfu) | nindent 4 }}
 
 backend api

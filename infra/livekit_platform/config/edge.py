@@ -51,7 +51,7 @@ class Tls(Section):
 
 
 class RateLimit(Section):
-    """What one client address may do; the excess is answered with 429 or not accepted."""
+    """What one client may do. The excess is refused."""
 
     requests_per_10s: int = Field(
         default=200,
@@ -64,6 +64,13 @@ class RateLimit(Section):
         ge=1,
         le=100000,
         description="connections at the same time per client address, from 1 to 100000",
+    )
+    joins_per_60s: int = Field(
+        default=30,
+        ge=1,
+        le=100000,
+        description="joins and resumes in 60 seconds per participant's identity, from 1 to 100000: each gets "
+        "credentials for TURN",
     )
 
 
@@ -114,3 +121,7 @@ class Edge(Section):
         default=Resources(cpu_request="100m", memory_request="64Mi", memory_limit="512Mi"),
         description="an object of quantities",
     )
+
+    def servers(self, nodes: int) -> int:
+        """How many HAProxys there are to be on so many nodes: none with an Ingress controller."""
+        return 0 if self.kind == "ingress" else self.replicas or nodes

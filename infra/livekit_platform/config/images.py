@@ -56,6 +56,9 @@ class Images(Section):
     )
     livekit: Image = Field(default="docker.io/livekit/livekit-server:v1.13.5", description=_IMAGE_ALLOWED)
     coturn: Image = Field(default="docker.io/coturn/coturn:4.18.0", description=_IMAGE_ALLOWED)
+    nftables: Image = Field(
+        default="registry.k8s.io/build-image/distroless-iptables:v0.8.9", description=_IMAGE_ALLOWED
+    )
     redis: Image = Field(default="docker.io/library/redis:7.0.15-bookworm", description=_IMAGE_ALLOWED)
     haproxy: Image = Field(default="docker.io/library/haproxy:3.0.11", description=_IMAGE_ALLOWED)
     versitygw: Image = Field(default="docker.io/versity/versitygw:v1.8.0", description=_IMAGE_ALLOWED)

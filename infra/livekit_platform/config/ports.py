@@ -16,10 +16,15 @@ def _port(default: int, purpose: str) -> Any:
 
 
 class RelayRange(Section):
-    """UDP ports for relayed addresses: each client that needs TURN takes one for the length of its call."""
+    """UDP ports for relayed addresses, in each TURN server's own network: one for each allocation."""
 
     first: Port = Field(default=40000, description=PORT_ALLOWED)
-    last: Port = Field(default=40199, description=PORT_ALLOWED)
+    last: Port = Field(default=49999, description=PORT_ALLOWED)
+
+    @property
+    def ports(self) -> PortRange:
+        """Both included."""
+        return PortRange(self.first, self.last)
 
 
 class Ports(Section):
@@ -30,12 +35,16 @@ class Ports(Section):
     media_udp: Port = _port(7882, "UDP on SFU nodes: media, all clients on one port")
     turn_udp: Port = _port(3478, "UDP on TURN nodes: TURN")
     turn_tcp: Port = _port(3478, "TCP on TURN nodes: TURN over TCP, with coturn")
-    turn_tls: Port = _port(5349, "TCP on TURN nodes: TURN over TLS, to which the edge leads")
+    turn_tls: Port = _port(
+        5349,
+        "TCP in coturn's pods: TURN over TLS, to which the edge leads; on TURN nodes, too, where "
+        "`edge.kind` is `ingress` or `turn.kind` is `embedded`",
+    )
     turn_relay: RelayRange = Field(
         default=RelayRange(), description='an object {"first": port, "last": port}'
     )
-    turn_metrics: Port = _port(9641, "TCP on TURN nodes: coturn's Prometheus metrics")
-    turn_reports: Port = _port(9642, "TCP on loopback of TURN nodes: what coturn reports for its metrics")
+    turn_metrics: Port = _port(9641, "TCP in coturn's pods: Prometheus metrics")
+    turn_reports: Port = _port(9642, "TCP on loopback of coturn's pods: what coturn reports for its metrics")
     livekit_metrics: Port = _port(6789, "TCP on SFU nodes: Prometheus metrics")
     edge_https: Port = _port(443, "TCP on the edge's nodes: signalling, API, object store and TURN over TLS")
     edge_http: Port = _port(80, "TCP on the edge's nodes: redirects to https")
@@ -53,17 +62,24 @@ class Ports(Section):
             port: int = getattr(self, field)
             return PortClaim(f"ports.{field}", protocol, PortRange(port, port), scope, pod=pod)
 
-        relay = PortRange(self.turn_relay.first, self.turn_relay.last)
         return (
             one("signal", Protocol.TCP, Scope.HOST),
             one("ice_tcp", Protocol.TCP, Scope.HOST),
             one("media_udp", Protocol.UDP, Scope.HOST),
-            one("turn_udp", Protocol.UDP, Scope.HOST),
-            one("turn_tcp", Protocol.TCP, Scope.HOST),
-            one("turn_tls", Protocol.TCP, Scope.HOST),
-            PortClaim("ports.turn_relay", Protocol.UDP, relay, Scope.HOST, relay=True),
-            one("turn_metrics", Protocol.TCP, Scope.HOST),
-            one("turn_reports", Protocol.TCP, Scope.HOST),
+            # The embedded server takes them from the node, coturn from the node and from its pod.
+            *(
+                one(field, protocol, scope, pod)
+                for field, protocol in (
+                    ("turn_udp", Protocol.UDP),
+                    ("turn_tcp", Protocol.TCP),
+                    ("turn_tls", Protocol.TCP),
+                )
+                for scope, pod in ((Scope.HOST_PORT, ""), (Scope.POD, names.COTURN))
+            ),
+            # The embedded server's are ports of the node: `turn_rules` says which those may be.
+            PortClaim("ports.turn_relay", Protocol.UDP, self.turn_relay.ports, Scope.POD, pod=names.COTURN),
+            one("turn_metrics", Protocol.TCP, Scope.POD, names.COTURN),
+            one("turn_reports", Protocol.TCP, Scope.POD, names.COTURN),
             one("livekit_metrics", Protocol.TCP, Scope.HOST),
             one("edge_https", Protocol.TCP, Scope.HOST_PORT),
             one("edge_http", Protocol.TCP, Scope.HOST_PORT),

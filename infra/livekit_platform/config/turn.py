@@ -30,10 +30,26 @@ class Turn(Section):
         examples=[2],
     )
     ttl_seconds: int = Field(
-        default=14400,
+        default=3600,
         ge=60,
         le=86400,
-        description="seconds from 60 to 86400 for which a client's TURN credentials are good",
+        description="seconds from 60 to 86400 for which a client's TURN credentials are good; it gets "
+        "new ones whenever it joins or resumes",
+    )
+    allocations_per_address: int = Field(
+        default=200,
+        ge=0,
+        le=5000,
+        description="how many allocations at one coturn one client address may begin by UDP, hold by TCP, "
+        "and hold by TLS at each edge, from 1 to 5000; whole schools share an address. 0: no limit, and "
+        "coturn's pods need no capability (NET_ADMIN)",
+    )
+    expected_participants: int = Field(
+        default=1000,
+        ge=1,
+        le=1000000,
+        description="how many participants at the same time each server must have relays for, from 1 to "
+        "1000000",
     )
     # The pod gets ten seconds more than these, and 18000 is the longest that any pod of the platform gets.
     drain_seconds: int = Field(

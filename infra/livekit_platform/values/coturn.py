@@ -7,15 +7,16 @@ from typing import Any
 from livekit_platform import names
 from livekit_platform.config import PlatformConfig
 from livekit_platform.fingerprint import fingerprint, secrets_fingerprint
-from livekit_platform.values.livekit import translated
+from livekit_platform.turn_allocations import (
+    ALLOCATIONS_OF_A_USER,
+    FORGOTTEN_SECONDS,
+    LIFETIME_SECONDS,
+)
 
 CONFIG_FILE = "turnserver.conf"
 # The server may write to this directory. charts/coturn puts a validated copy of the certificate there.
 _RUN = "/run/coturn"
 _TLS = f"{_RUN}/tls"
-# A browser allocates at every server, by every transport, on each of its interfaces, for two peer
-# connections, and again when it reconnects, while the old allocations live on.
-_ALLOCATIONS_PER_USER = 64
 # More than any office behind one address starts in a second; less than what makes us worth reflecting off.
 _CHALLENGES_PER_SECOND = 100
 # For TLS 1.2: with forward secrecy and authenticated encryption. TLS 1.3 has nothing else.
@@ -23,7 +24,7 @@ _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
 def turnserver_conf(config: PlatformConfig, secret: str) -> str:
-    """The whole turnserver.conf, but for the node's address, which each pod adds as arguments.
+    """The whole turnserver.conf, but for the pod's address, which each pod adds as arguments.
 
     What coturn 4.18 leaves off by itself (its command line, DTLS, the second ports of RFC 5780, peers on
     loopback and link-local addresses, old TLS, the SOFTWARE attribute) is not named: some of these words are
@@ -52,11 +53,14 @@ def turnserver_conf(config: PlatformConfig, secret: str) -> str:
         # are allowed. IPv4-mapped addresses lie in the IPv6 range and are judged by both.
         ("denied-peer-ip", "0.0.0.0-255.255.255.255"),
         ("denied-peer-ip", "::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
-        # At both addresses where an SFU has two: clients name the one that they are told, and the server on
-        # the SFU's own node takes that for the other.
+        # At both addresses where an SFU has two: clients name the one that they are told, and the SFU sends
+        # from the other one.
         *(("allowed-peer-ip", address) for node in config.sfu_nodes for address in node.addresses),
-        ("user-quota", _ALLOCATIONS_PER_USER),
-        ("total-quota", ports.turn_relay.last - ports.turn_relay.first + 1),
+        # A user is one join of a participant.
+        ("user-quota", ALLOCATIONS_OF_A_USER),
+        ("total-quota", len(ports.turn_relay.ports)),
+        # The shortest that coturn knows: a client that vanishes holds its relays for so long.
+        ("max-allocate-lifetime", LIFETIME_SECONDS),
         ("unauthorized-ratelimit", True),
         ("unauthorized-ratelimit-rps", _CHALLENGES_PER_SECOND),
         ("cert", f"{_TLS}/tls.crt"),
@@ -87,7 +91,6 @@ def chart_values(config: PlatformConfig) -> dict[str, Any]:
         # None where the SFUs are TURN servers, too: see platform.py for why it is declared all the same.
         "replicas": len(nodes) if config.turn.kind == "coturn" else 0,
         "nodeNames": [node.name for node in nodes],
-        "nodeAddresses": translated(nodes),
         "priorityClassName": names.priority_class(config.namespace, names.MEDIA),
         "configSecret": {"name": names.COTURN_CONFIG_SECRET, "key": CONFIG_FILE},
         "configChecksum": fingerprint(
@@ -100,6 +103,19 @@ def chart_values(config: PlatformConfig) -> dict[str, Any]:
             "turnRelay": {"first": relay.first, "last": relay.last},
             "metrics": config.ports.turn_metrics,
             "reports": config.ports.turn_reports,
+        },
+        "sfus": {
+            "cidrs": [f"{address}/32" for node in config.sfu_nodes for address in node.addresses],
+            "sourceCidrs": config.sfu_source_cidrs,
+            "mediaPort": config.ports.media_udp,
+        },
+        # An edge of ours leads clients of TURN over TLS here; else they come to the nodes.
+        "turnTlsClients": ({"app.kubernetes.io/name": names.EDGE} if config.edge.kind == "haproxy" else {}),
+        "limits": {
+            "perAddress": config.turn.allocations_per_address,
+            "image": config.images.complete(config.images.nftables),
+            "lifetimeSeconds": LIFETIME_SECONDS,
+            "forgottenSeconds": FORGOTTEN_SECONDS,
         },
         "metrics": {
             "enabled": config.turn.metrics,

@@ -46,7 +46,7 @@ def chart_values(config: PlatformConfig) -> dict[str, Any]:
     return {
         "image": config.images.complete(config.images.haproxy),
         "imagePullSecrets": list(config.images.pull_secrets),
-        "replicas": len(config.edge_nodes) if on_nodes else edge.replicas or len(config.nodes),
+        "replicas": edge.servers(len(config.nodes)),
         "nodeNames": [node.name for node in config.edge_nodes] if on_nodes else [],
         "priorityClassName": names.priority_class(config.namespace, names.MEDIA),
         "domain": config.domain,
@@ -60,10 +60,14 @@ def chart_values(config: PlatformConfig) -> dict[str, Any]:
                 **(
                     _on_nodes(config, names.LIVEKIT, config.sfu_nodes, ports.turn_tls)
                     if embedded_turn
-                    else _on_nodes(config, names.COTURN, config.turn_nodes, ports.turn_tls)
+                    else {
+                        **_on_nodes(config, names.COTURN, config.turn_nodes, ports.turn_tls),
+                        "podLabels": {"app.kubernetes.io/name": names.COTURN},
+                    }
                 ),
                 # coturn reads the certificate itself, and sees whom it talks to end to end.
                 "terminateTls": embedded_turn,
+                "connectionsPerAddress": config.turn.allocations_per_address,
             },
             "api": _service(config, names.TOKEN_API, ports.token_api),
             **({"s3": _service(config, names.OBJECT_STORE, ports.object_store)} if s3 else {}),
@@ -73,6 +77,7 @@ def chart_values(config: PlatformConfig) -> dict[str, Any]:
         "rateLimit": {
             "requestsPer10s": edge.rate_limit.requests_per_10s,
             "connections": edge.rate_limit.connections,
+            "joinsPer60s": edge.rate_limit.joins_per_60s,
         },
         "drainSeconds": edge.drain_seconds,
         "resources": edge.resources.to_values(),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import time
 
 from prometheus_client import CollectorRegistry, start_http_server
 
@@ -12,10 +14,12 @@ from turn_exporter import stun
 from turn_exporter.metrics import Counters, State
 from turn_exporter.settings import BadEnvironment, Settings, read
 from turn_exporter.store import Store
+from turn_exporter.warning import Warnings
 
 EX_CONFIG = 78  # of sysexits.h: the environment is not valid
 # Prometheus waits for ten.
 _TURN_ANSWER_SECONDS = 1.0
+_WATCH_SECONDS = 10.0
 
 
 def main() -> int:
@@ -41,10 +45,23 @@ def _serve(settings: Settings) -> None:
             answers=lambda: stun.answers(address, settings.turn_port, seconds=_TURN_ANSWER_SECONDS),
             draining=settings.draining_file.exists,
             allocations=store.allocations,
+            limit=settings.allocations_limit,
         )
     )
     start_http_server(settings.metrics_port, address, registry)
+    threading.Thread(target=_warn, args=(store, settings.allocations_limit), daemon=True).start()
     store.follow(counters.record)
+
+
+def _warn(store: Store, limit: int) -> None:
+    """Log when the server comes near its limit, whether or not somebody reads the metrics. For ever."""
+    warnings = Warnings(limit)
+    while True:
+        allocations = store.allocations()
+        line = None if allocations is None else warnings.look(len(allocations))
+        if line is not None:
+            print(line, flush=True)
+        time.sleep(_WATCH_SECONDS)
 
 
 if __name__ == "__main__":

@@ -74,6 +74,7 @@ class State(Collector):
         answers: whether it answers its clients.
         draining: whether it takes no new ones.
         allocations: the transport of each allocation that there is; None where nobody can tell.
+        limit: how many the server gives at the same time.
     """
 
     def __init__(
@@ -81,10 +82,12 @@ class State(Collector):
         answers: Callable[[], bool],
         draining: Callable[[], bool],
         allocations: Callable[[], Iterable[Transport] | None],
+        limit: int,
     ) -> None:
         self._answers = answers
         self._draining = draining
         self._allocations = allocations
+        self._limit = limit
 
     def describe(self) -> Iterable[Metric]:
         """None of it: to register it asks nobody."""
@@ -99,6 +102,9 @@ class State(Collector):
             "turn_draining",
             "1 where the server takes no new clients and waits for those that it has, else 0",
             self._draining(),
+        )
+        yield GaugeMetricFamily(
+            "turn_allocations_limit", "Allocations that the server gives at the same time", self._limit
         )
         found = self._allocations()
         if found is None:

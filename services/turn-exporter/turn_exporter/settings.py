@@ -25,11 +25,12 @@ class Settings:
     """What the exporter is told.
 
     Attributes:
-        address: the node's own, at which coturn listens, and at which the metrics are served.
+        address: at which coturn listens, and at which the metrics are served.
         turn_port: coturn's, over UDP.
         metrics_port: of the metrics, over TCP.
         reports_socket: the Unix socket of the Redis that coturn reports to.
         draining_file: is there while coturn drains.
+        allocations_limit: how many allocations coturn gives at the same time (`total-quota`).
     """
 
     address: IPv4Address
@@ -37,6 +38,7 @@ class Settings:
     metrics_port: int
     reports_socket: Path
     draining_file: Path
+    allocations_limit: int
 
 
 def read(environment: Mapping[str, str]) -> Settings:
@@ -56,11 +58,12 @@ def read(environment: Mapping[str, str]) -> Settings:
         return value  # type: ignore[return-value]
 
     settings = Settings(
-        address=one("NODE_IP", _address, "the node's IPv4 address"),
+        address=one("TURN_ADDRESS", _address, "the IPv4 address at which the server listens"),
         turn_port=one("TURN_PORT", _port, _PORT_ALLOWED),
         metrics_port=one("METRICS_PORT", _port, _PORT_ALLOWED),
         reports_socket=one("REPORTS_SOCKET", _path, _PATH_ALLOWED),
         draining_file=one("DRAINING_FILE", _path, _PATH_ALLOWED),
+        allocations_limit=one("ALLOCATIONS_LIMIT", _number, "a whole number from 1"),
     )
     if problems:
         raise BadEnvironment(problems)
@@ -76,6 +79,10 @@ def _address(given: str) -> IPv4Address | None:
 
 def _port(given: str) -> int | None:
     return int(given) if given.isascii() and given.isdigit() and 1 <= int(given) <= 65535 else None
+
+
+def _number(given: str) -> int | None:
+    return int(given) if given.isascii() and given.isdigit() and int(given) >= 1 else None
 
 
 def _path(given: str) -> Path | None:

@@ -14,12 +14,23 @@ window.RTCPeerConnection = class extends RTCPeerConnection {
 
 let room = null;
 
-/** Join, by all candidates or relay only, and send. Rejects with the library's error where that fails. */
-async function join(url, token, transport) {
+/** Join, by all candidates or relay only. Rejects with the library's error where that fails. */
+async function enter(url, token, transport) {
   room = new LivekitClient.Room();
   room.on(LivekitClient.RoomEvent.TrackSubscribed, (track) => document.body.append(track.attach()));
   await room.connect(url, token, { rtcConfig: { iceTransportPolicy: transport }, maxRetries: 0 });
+}
+
+/** Send the camera and the microphone. Rejects where that fails, as it does without the permission. */
+async function publish() {
   await room.localParticipant.enableCameraAndMicrophone();
+}
+
+/** Let the library restart the connection in one of its ways, and wait until it is back. */
+async function restart(scenario) {
+  const back = new Promise((resolve) => room.once(LivekitClient.RoomEvent.Reconnected, resolve));
+  await room.simulateScenario(scenario);
+  await back;
 }
 
 /** Pictures decoded so far, of all that others send. */

@@ -83,7 +83,9 @@ def start(
         def start(
             *,
             terminate_turn: bool = False,
+            turn_connections: int = 10000,
             sfu_health: int = 200,
+            joins: int = 10000,
             ready: tuple[str, ...] = ("sfu",),
             replaced: Mapping[str, str] | None = None,
             **changes: Any,
@@ -105,11 +107,12 @@ def start(
                         "addresses": here,
                         "port": turn,
                         "terminateTls": terminate_turn,
+                        "connectionsPerAddress": turn_connections,
                     },
                     "api": {"host": "localhost", "port": api.port, "podLabels": labels},
                     "s3": {"host": "localhost", "port": s3.port, "podLabels": labels},
                 },
-                "rateLimit": {"requestsPer10s": 10000, "connections": 10000},
+                "rateLimit": {"requestsPer10s": 10000, "connections": 10000, "joinsPer60s": joins},
                 **changes,
             }
             text = changed(configuration(template(helm, "edge", values), tls, dns.port), replaced or {})

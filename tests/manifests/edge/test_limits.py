@@ -100,7 +100,7 @@ def _received(connection: socket.socket) -> bytes:
 
 
 def test_requests_above_the_rate_are_told_to_come_back(start: Start) -> None:
-    limited = start(rateLimit={"requestsPer10s": 5, "connections": 10000})
+    limited = start(rateLimit={"requestsPer10s": 5, "connections": 10000, "joinsPer60s": 10000})
     answers = [limited.ask(f"api.{DOMAIN}") for _ in range(7)]
     assert [answer.status for answer in answers] == [200] * 5 + [429] * 2
     assert answers[-1].headers["retry-after"] == "10"
@@ -111,7 +111,7 @@ def test_requests_above_the_rate_are_told_to_come_back(start: Start) -> None:
 
 
 def test_one_address_cannot_take_all_connections(start: Start) -> None:
-    limited = start(rateLimit={"requestsPer10s": 10000, "connections": 3})
+    limited = start(rateLimit={"requestsPer10s": 10000, "connections": 3, "joinsPer60s": 10000})
     held = [limited.connect(name=DOMAIN) for _ in range(3)]
     with pytest.raises((ConnectionError, ssl.SSLError)):
         limited.connect(name=DOMAIN)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from common.waiting import wait_until
+from tests.edge_client import token
 from tests.manifests.edge.conftest import DOMAIN, SFU_HOST, Start
 from tests.manifests.edge.dns import Dns
 from tests.manifests.edge.haproxy import ENVIRONMENT, Edge, Service, configuration, running
@@ -198,7 +199,7 @@ def test_the_turn_name_leads_to_the_turn_server(start: Start, edge: Edge, termin
 def test_websockets_pass_and_get_no_headers_of_ours(edge: Edge, local_edge: Edge, plain: bool) -> None:
     one, host = (local_edge, "localhost") if plain else (edge, f"sfu.{DOMAIN}")
     with one.connect(plain=plain, name=host) as connection:
-        head = upgrade(connection, host, "/rtc?access_token=x").lower()
+        head = upgrade(connection, host, f"/rtc?access_token={token('somebody')}").lower()
         assert head.startswith(b"http/1.1 101 ")
         assert b"content-security-policy" not in head
         connection.sendall(b"frame")

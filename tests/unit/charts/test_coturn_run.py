@@ -63,36 +63,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "CERTIFICATE_CHECK_SECONDS": "0",
         "DRAIN_SECONDS": "5",
         "RELAY_FIRST": "40000",
-        "RELAY_LAST": "40199",
-        "NODE_IP": "10.0.0.1",
-        "NODE_NAME": "node-a",
+        "RELAY_LAST": "49999",
     }
-
-
-@pytest.mark.parametrize(
-    ("addresses", "added"),
-    [
-        (None, ""),
-        ("node-a=203.0.113.1", " --external-ip=203.0.113.1/10.0.0.1"),
-        ("node-b=203.0.113.2 node-a=203.0.113.1 node-aa=203.0.113.3", " --external-ip=203.0.113.1/10.0.0.1"),
-        ("node-b=203.0.113.2 node=203.0.113.4", ""),
-    ],
-)
-def test_relays_are_told_by_the_address_at_which_clients_reach_the_node(
-    script: Path, environment: dict[str, str], addresses: str | None, added: str
-) -> None:
-    if addresses is not None:
-        environment["NODE_ADDRESSES"] = addresses
-    done = subprocess.run(
-        ["bash", str(script), "-c", "file", "--relay-ip=10.0.0.1"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert f"arguments: -c file --relay-ip=10.0.0.1{added}\n" in done.stdout
 
 
 def test_a_mark_is_there_while_the_server_drains_and_only_then(

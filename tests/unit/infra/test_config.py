@@ -51,7 +51,7 @@ def test_all_mistakes_are_found_at_once_in_values_and_in_rules(kubeconfig: Path)
             "kubeconfig": "nowhere",
             "nodes": nodes(("a", "192.0.2.1"), ("a", "192.0.2.2")),
             "livekit": {"replicas": 5, "log_levl": "info"},
-            "ports": {"signal": 6443, "turn_relay": {"first": 30000, "last": 40000}},
+            "ports": {"signal": 6443, "turn_relay": {"first": 40000, "last": 30000}},
             "typo": "x",
         },
     )
@@ -71,10 +71,10 @@ def test_all_mistakes_are_found_at_once_in_values_and_in_rules(kubeconfig: Path)
 
 
 def test_a_part_given_in_part_keeps_the_rest_of_its_own_defaults(make_config: Any) -> None:
-    config = make_config(edge={"resources": {"cpu_request": "1"}}, ports={"turn_relay": {"last": 40999}})
+    config = make_config(edge={"resources": {"cpu_request": "1"}}, ports={"turn_relay": {"last": 48999}})
     given = config.edge.resources
     assert (given.cpu_request, given.memory_request, given.memory_limit) == ("1", "64Mi", "512Mi")
-    assert (config.ports.turn_relay.first, config.ports.turn_relay.last) == (40000, 40999)
+    assert (config.ports.turn_relay.first, config.ports.turn_relay.last) == (40000, 48999)
     assert config.livekit.resources.memory_limit == "2Gi"
 
 

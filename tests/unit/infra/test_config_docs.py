@@ -75,7 +75,7 @@ def test_defaults_are_those_of_the_very_place() -> None:
     assert KEYS["edge.tls.issuer.name"].default == "**required** in its part"
     assert KEYS["livekit.replicas"].default == "nothing"
     assert KEYS["livekit.interfaces"].default == '`["eth0"]`'
-    assert KEYS["ports.turn_relay.first"].default == "`40000`"
+    assert KEYS["ports.turn_relay.last"].default == "`49999`"
 
 
 def test_types_say_their_ranges() -> None:

@@ -115,14 +115,12 @@ def test_what_is_refused_ends_the_program_before_anything_is_registered(
     assert registered == Deployment()
 
 
-def test_translated_turn_servers_stand_where_sfus_do(kubeconfig: Path) -> None:
-    """coturn with an external address relays to its own node, whatever is denied."""
-    translated = [
-        {"name": "node-a", "address": "198.51.100.1", "internal_address": "10.0.0.1"},
-        {"name": "node-b", "address": "198.51.100.2", "internal_address": "10.0.0.2"},
-    ]
-    given = {**minimal_config(kubeconfig), "nodes": translated, "livekit": {"replicas": 1}}
-    _, mistakes = parse_completed(given)
-    assert [(mistake.key, mistake.given) for mistake in mistakes] == [("turn.replicas", "2")]
-    config, mistakes = parse_completed({**given, "turn": {"replicas": 1}})
+@pytest.mark.parametrize("environment", ["staging", "production"])
+def test_relays_that_no_policy_holds_are_for_the_local_stack_only(kubeconfig: Path, environment: str) -> None:
+    given = {**minimal_config(kubeconfig), "turn": {"kind": "embedded"}}
+    config, mistakes = parse_completed(given)
     assert config is not None, mistakes
+    _, mistakes = parse_completed({**given, "environment": environment, "domain": "live.example.com"})
+    [mistake] = [mistake for mistake in mistakes if mistake.key == "turn.kind"]
+    assert mistake.given == '"embedded"'
+    assert f"coturn in environment {environment}" in mistake.allowed

@@ -11,7 +11,8 @@ from pulumi.runtime import rpc
 
 from livekit_platform import config_rules, endpoints
 from livekit_platform.config import PlatformConfig, Ports, Turn
-from livekit_platform.values import coturn, livekit
+from livekit_platform.turn_allocations import most_of_one_address
+from livekit_platform.values import coturn, edge, livekit
 from tests.unit.infra.conftest import ConfigMaker
 from tests.unit.infra.program import GENERATED_VALUE, SECRET, TRANSLATED, local_config, run
 
@@ -74,10 +75,35 @@ def test_everything_is_denied_and_the_sfu_nodes_are_allowed(make_config: ConfigM
 
 
 def test_relays_keep_to_their_ports_and_nobody_takes_them_all(make_config: ConfigMaker) -> None:
-    conf = settings(make_config(ports={"turn_relay": {"first": 41000, "last": 41999}}))
-    assert (conf["min-port"], conf["max-port"]) == (["41000"], ["41999"])
-    assert conf["total-quota"] == ["1000"]
-    assert 1 <= int(conf["user-quota"][0]) < 1000
+    conf = settings(make_config(ports={"turn_relay": {"first": 41000, "last": 48999}}))
+    assert (conf["min-port"], conf["max-port"]) == (["41000"], ["48999"])
+    assert conf["total-quota"] == ["8000"]
+    # What two peer connections ask one server for, by UDP, TCP and TLS, and half as many.
+    assert conf["user-quota"] == ["9"]
+    assert conf["max-allocate-lifetime"] == ["600"]
+
+
+def test_the_edge_leads_to_turn_over_tls_or_clients_come_to_the_nodes(make_config: ConfigMaker) -> None:
+    led = coturn.chart_values(make_config())
+    assert led["turnTlsClients"] == {"app.kubernetes.io/name": "edge"}
+    assert coturn.chart_values(make_config(edge={"kind": "ingress"}))["turnTlsClients"] == {}
+
+
+def test_limits_per_address_are_the_same_at_coturn_and_at_the_edge(make_config: ConfigMaker) -> None:
+    config = make_config(turn={"allocations_per_address": 77})
+    assert coturn.chart_values(config)["limits"]["perAddress"] == 77
+    assert edge.chart_values(config)["upstreams"]["turn"]["connectionsPerAddress"] == 77
+
+
+@pytest.mark.parametrize(("limit", "edges", "most"), [(200, 2, 1400), (200, 0, 1000), (0, 2, 0)])
+def test_one_address_holds_what_it_begins_by_udp_until_that_ends(limit: int, edges: int, most: int) -> None:
+    # Four times in the 600 s of an allocation a silent flow is forgotten after 150 s; and TCP, and each edge.
+    assert most_of_one_address(limit, edges) == most
+
+
+def test_the_relays_that_there_are_do_for_seven_edges(make_config: ConfigMaker) -> None:
+    nodes = [(f"node-{number}", f"192.0.2.{number}") for number in range(1, 8)]
+    make_config(nodes=[{"name": name, "address": address} for name, address in nodes])
 
 
 @pytest.mark.parametrize(

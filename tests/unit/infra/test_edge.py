@@ -42,13 +42,21 @@ def test_turn_over_tls_is_coturn_s_own_or_ends_here_for_the_sfus(make_config: Co
     coturn = edge.chart_values(make_config(turn={"kind": "coturn", "replicas": 1}))["upstreams"]["turn"]
     namespace = make_config().namespace
     coturn_host, sfu_host = (f"{name}-nodes.{namespace}.svc" for name in ("coturn", "livekit-server"))
-    assert coturn == {"host": coturn_host, "addresses": [NODE_A], "port": 5349, "terminateTls": False}
+    assert coturn == {
+        "host": coturn_host,
+        "addresses": [NODE_A],
+        "podLabels": {"app.kubernetes.io/name": "coturn"},
+        "port": 5349,
+        "terminateTls": False,
+        "connectionsPerAddress": 200,
+    }
     embedded = edge.chart_values(make_config(turn={"kind": "embedded"}))["upstreams"]["turn"]
     assert embedded == {
         "host": sfu_host,
         "addresses": [NODE_A, NODE_B],
         "port": 5349,
         "terminateTls": True,
+        "connectionsPerAddress": 200,
     }
 
 

@@ -11,7 +11,6 @@ from livekit_platform.ports import (
     EPHEMERAL,
     KUBERNETES_TCP,
     NODE_PORTS,
-    RELAY_BAND,
     PortClaim,
     PortRange,
     Protocol,
@@ -27,9 +26,8 @@ def claim(
     key: str = "ports.x",
     protocol: Protocol = Protocol.UDP,
     scope: Scope = Scope.HOST,
-    relay: bool = False,
 ) -> PortClaim:
-    return PortClaim(key, protocol, PortRange(first, last or first), scope, relay)
+    return PortClaim(key, protocol, PortRange(first, last or first), scope)
 
 
 def test_the_platform_s_own_ports_break_no_rule() -> None:
@@ -49,12 +47,8 @@ def test_every_port_field_is_claimed() -> None:
         (claim(NODE_PORTS.last), "outside the NodePorts"),
         (claim(EPHEMERAL.first), "outside the ephemeral ports"),
         (claim(EPHEMERAL.last), "outside the ephemeral ports"),
-        (claim(RELAY_BAND.first), "outside the ephemeral ports"),
         (claim(29999, 30000), "outside the NodePorts"),
         (claim(8000, 7999), "first port is not above its last"),
-        (claim(39999, 40100, relay=True), "within 40000-49999"),
-        (claim(49000, 50000, relay=True), "within 40000-49999"),
-        (claim(7000, 7100, relay=True), "within 40000-49999"),
         (claim(443, scope=Scope.HOST), "an unprivileged port"),
         (claim(30000, scope=Scope.HOST_PORT), "outside the NodePorts"),
         (claim(32768, scope=Scope.HOST_PORT), "outside the ephemeral ports"),
@@ -74,7 +68,7 @@ def test_a_port_that_something_else_takes_is_refused(wrong: PortClaim, allowed: 
         claim(29999),
         claim(61000),
         claim(10250),  # the kubelet's, but TCP
-        claim(40000, 49999, relay=True),
+        claim(1024, 65535, scope=Scope.POD),
         claim(443, scope=Scope.HOST_PORT),
         claim(80, protocol=Protocol.TCP, scope=Scope.HOST_PORT),
         claim(31000, scope=Scope.POD),
@@ -96,7 +90,7 @@ def test_two_claims_on_one_port_blame_the_later_and_name_the_earlier() -> None:
         (claim(7000), claim(7000, protocol=Protocol.TCP)),
         (claim(7000), claim(7000, scope=Scope.POD)),
         (claim(7000, scope=Scope.POD), claim(7000, scope=Scope.POD)),  # each in its own pod
-        (claim(40000, 40099, relay=True), claim(40100, 40199, relay=True)),
+        (claim(7000, 7099), claim(7100, 7199)),
     ],
 )
 def test_claims_on_different_spaces_do_not_meet(one: PortClaim, other: PortClaim) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses
-from typing import Any
 
 import pytest
 import yaml
@@ -74,7 +73,7 @@ def test_with_an_ingress_turn_over_tls_is_on_its_own_port(make_config: ConfigMak
 def test_the_embedded_server_relays_only_to_sfus_and_leaves_tls_to_the_edge(make_config: ConfigMaker) -> None:
     both = livekit.server_config(make_config(turn={"kind": "embedded"}))["turn"]
     assert both["allow_restricted_peer_cidrs"] == ["192.0.2.1/32", "192.0.2.2/32"]
-    assert (both["relay_range_start"], both["relay_range_end"]) == (40000, 40199)
+    assert (both["relay_range_start"], both["relay_range_end"]) == (40000, 49999)
     assert (both["tls_port"], both["external_tls"], both["domain"]) == (5349, True, "turn.lk.localhost")
     one = livekit.server_config(make_config(livekit={"replicas": 1}, turn={"kind": "embedded"}))["turn"]
     assert one["allow_restricted_peer_cidrs"] == ["192.0.2.1/32"]
@@ -154,12 +153,20 @@ def test_policies_name_the_addresses_that_nodes_have_inside(make_config: ConfigM
     assert (policy["clientCidrs"], policy["livekitCidrs"]) == (inside, inside)
 
 
-@pytest.mark.parametrize("part", [livekit, coturn])
-def test_pods_are_told_of_addresses_that_their_node_does_not_have(
-    make_config: ConfigMaker, part: Any
-) -> None:
-    assert part.chart_values(make_config(nodes=TRANSLATED))["nodeAddresses"] == {"node-a": "203.0.113.1"}
-    assert part.chart_values(make_config())["nodeAddresses"] == {}
+def test_sfus_are_told_of_addresses_that_their_node_does_not_have(make_config: ConfigMaker) -> None:
+    assert livekit.chart_values(make_config(nodes=TRANSLATED))["nodeAddresses"] == {"node-a": "203.0.113.1"}
+    assert livekit.chart_values(make_config())["nodeAddresses"] == {}
+
+
+def test_relays_reach_the_sfus_media_at_both_addresses(make_config: ConfigMaker) -> None:
+    config = make_config(
+        nodes=TRANSLATED, ports={"media_udp": 17882}, network={"node_cidrs": ["10.244.0.0/32"]}
+    )
+    assert coturn.chart_values(config)["sfus"] == {
+        "cidrs": ["203.0.113.1/32", "10.0.0.1/32", "192.0.2.2/32"],
+        "sourceCidrs": ["10.0.0.1/32", "192.0.2.2/32", "10.244.0.0/32"],
+        "mediaPort": 17882,
+    }
 
 
 def test_clients_are_told_no_address_inside(make_config: ConfigMaker) -> None:

@@ -90,7 +90,7 @@ def test_the_charts_default_images_are_known() -> None:
     }
     # Ours have no default: they are tagged by content.
     assert {chart: len(images) for chart, images in named.items()} == {
-        "coturn": 2,
+        "coturn": 3,
         "edge": 1,
         "livekit-server": 1,
         "object-store": 1,
@@ -113,7 +113,7 @@ def test_the_programs_default_images_are_known() -> None:
         for name, field in Images.model_fields.items()
         if not field.is_required() and name not in elsewhere
     }
-    assert set(defaults) == {"livekit", "coturn", "redis", "haproxy", "versitygw"}
+    assert set(defaults) == {"livekit", "coturn", "nftables", "redis", "haproxy", "versitygw"}
     assert set(defaults.values()) - _KNOWN == set()
 
 

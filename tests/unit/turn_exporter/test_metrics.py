@@ -43,10 +43,11 @@ def test_a_report_that_cannot_be_read_ends_nothing_and_is_counted() -> None:
 def test_allocations_are_those_of_the_moment_of_each_transport() -> None:
     there = [Transport.UDP, Transport.TLS, Transport.UDP]
     registry = CollectorRegistry()
-    registry.register(State(answers=lambda: True, draining=lambda: False, allocations=lambda: there))
+    registry.register(State(answers=lambda: True, draining=lambda: False, allocations=lambda: there, limit=7))
     assert scraped(registry) == {
         "turn_up": 1,
         "turn_draining": 0,
+        "turn_allocations_limit": 7,
         "turn_allocations{udp}": 2,
         "turn_allocations{tcp}": 0,
         "turn_allocations{tls}": 1,
@@ -57,5 +58,5 @@ def test_allocations_are_those_of_the_moment_of_each_transport() -> None:
 
 def test_what_nobody_can_tell_is_not_0() -> None:
     registry = CollectorRegistry()
-    registry.register(State(answers=lambda: False, draining=lambda: True, allocations=lambda: None))
-    assert scraped(registry) == {"turn_up": 0, "turn_draining": 1}
+    registry.register(State(answers=lambda: False, draining=lambda: True, allocations=lambda: None, limit=7))
+    assert scraped(registry) == {"turn_up": 0, "turn_draining": 1, "turn_allocations_limit": 7}

@@ -14,11 +14,12 @@ from tests.running import CHECKOUT
 from turn_exporter.settings import BadEnvironment, Settings, read
 
 GOOD = {
-    "NODE_IP": "192.0.2.1",
+    "TURN_ADDRESS": "192.0.2.1",
     "TURN_PORT": "3478",
     "METRICS_PORT": "9641",
     "REPORTS_SOCKET": "/run/reports/redis.sock",
     "DRAINING_FILE": "/run/reports/draining",
+    "ALLOCATIONS_LIMIT": "10000",
 }
 
 
@@ -29,20 +30,23 @@ def test_a_whole_environment_is_taken() -> None:
         metrics_port=9641,
         reports_socket=Path("/run/reports/redis.sock"),
         draining_file=Path("/run/reports/draining"),
+        allocations_limit=10000,
     )
 
 
 @pytest.mark.parametrize(
     ("name", "given", "allowed"),
     [
-        ("NODE_IP", "::1", "the node's IPv4 address"),
-        ("NODE_IP", "", "the node's IPv4 address"),
+        ("TURN_ADDRESS", "::1", "the IPv4 address at which the server listens"),
+        ("TURN_ADDRESS", "", "the IPv4 address at which the server listens"),
         ("TURN_PORT", "0", "a port from 1 to 65535"),
         ("TURN_PORT", "65536", "a port from 1 to 65535"),
         ("METRICS_PORT", "tcp://10.0.0.1:9641", "a port from 1 to 65535"),
         ("METRICS_PORT", "٣", "a port from 1 to 65535"),
         ("REPORTS_SOCKET", "redis.sock", "an absolute path"),
         ("DRAINING_FILE", "", "an absolute path"),
+        ("ALLOCATIONS_LIMIT", "0", "a whole number from 1"),
+        ("ALLOCATIONS_LIMIT", "many", "a whole number from 1"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(name: str, given: str, allowed: str) -> None:

@@ -77,7 +77,8 @@ class Chat(Section):
 
     provider: Literal["builtin", "getstream"] = Field(
         default="builtin",
-        description="`builtin` (token-api and LiveKit) or `getstream` (clients get tokens for GetStream)",
+        description="`builtin` (token-api and LiveKit) or `getstream` (clients get tokens for "
+        "GetStream, which is told of bans)",
     )
     secret_name: SecretName | None = Field(
         default=None,

@@ -138,6 +138,8 @@ def _network_policy(config: PlatformConfig) -> dict[str, Any]:
     api, database = config.token_api, config.database
     jwks = api.host_auth.kind == "jwks"
     public_keys = {api.host_auth.jwks_port} if jwks and not api.host_auth.jwks_cidrs else set()
+    # It is told of bans.
+    getstream = {443} if api.chat.provider == "getstream" else set()
     store = config.object_store.external
     public_store = {store.port} if store is not None and store.secret_name and not store.cidrs else set()
     return {
@@ -149,7 +151,7 @@ def _network_policy(config: PlatformConfig) -> dict[str, Any]:
         "livekitPort": config.ports.signal,
         "databaseCidrs": [*map(str, database.cidrs)],
         "databasePort": database.port,
-        "publicPorts": sorted({*api.webhook_ports, *public_keys, *public_store}),
+        "publicPorts": sorted({*api.webhook_ports, *public_keys, *public_store, *getstream}),
         # A webhook that led back to the nodes, past the edge, would be the cluster's own voice there.
         "ownCidrs": _own_networks(config),
         "webhookCidrs": [*map(str, api.webhook_allow)],

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute
 
 from token_api import VERSION, openapi
 from token_api.callers import Authenticator
+from token_api.chat.getstream_api import GetStreamApi
 from token_api.database.engine import Database
 from token_api.delivery.addresses import allowed_of
 from token_api.delivery.client import DeliveryClient
@@ -109,6 +110,11 @@ def create_app(
             stack.push_async_callback(state.authenticator.aclose)
             stack.push_async_callback(state.probe.aclose)
             running = workers(state.services, OutboxWorker(state.services, state.delivery))
+            if (getstream := _getstream(settings)) is not None:
+                stack.push_async_callback(getstream.aclose)
+                tell = partial(chat_worker.tell_bans, state.services, getstream)
+                bell = state.services.wakeups.chat_bans
+                running.append(Worker("chat-bans", tell, bell, chat_worker.EVERY_SECONDS))
             await stack.enter_async_context(working(running, patience=settings.worker_seconds))
             yield
 
@@ -136,6 +142,14 @@ def create_app(
     app.add_middleware(Envelope, metrics=state.metrics)
     app.openapi = cache(lambda: openapi.document(app))  # type: ignore[method-assign]
     return app
+
+
+def _getstream(settings: Settings) -> GetStreamApi | None:
+    """GetStream's API, where its chat is used."""
+    key, secret = settings.getstream_key, settings.getstream_secret
+    if settings.chat_provider != "getstream" or key is None or secret is None:
+        return None
+    return GetStreamApi(settings.getstream_url, key, secret.get_secret_value())
 
 
 def workers(services: Services, outbox: OutboxWorker) -> list[Worker]:

@@ -131,6 +131,11 @@ class Settings(BaseSettings):
         validation_alias="TOKEN_API_GETSTREAM_SECRET",
         description=SECRET_ALLOWED,
     )
+    getstream_url: HttpUrl = Field(
+        "https://chat.stream-io-api.com",
+        validation_alias="TOKEN_API_GETSTREAM_URL",
+        description="where GetStream's API is: http:// or https:// with a host and optionally a port",
+    )
     s3_endpoint: HttpUrl | None = Field(
         None,
         validation_alias="TOKEN_API_S3_ENDPOINT",

@@ -20,6 +20,9 @@ from tests.token_api.postgres import (
     write_migrated_sqlite,
 )
 from tests.unit.token_api.api import HOST_AUDIENCE, HOST_ISSUER, HOST_SECRET, Api, running_api
+from tests.unit.token_api.getstream_stand_in import KEY as GETSTREAM_KEY
+from tests.unit.token_api.getstream_stand_in import SECRET as GETSTREAM_SECRET
+from tests.unit.token_api.getstream_stand_in import GetStreamStandIn, getstream_stand_in
 from tests.unit.token_api.livekit_double import LiveKitDouble, livekit_double
 from tests.unit.token_api.support import ENVIRONMENT, StandInServer, livekit_stand_in
 from token_api import recent
@@ -128,6 +131,33 @@ async def api(environment: pytest.MonkeyPatch, database: str, double: LiveKitDou
     environment.setenv("TOKEN_API_HOST_JWT_SECRET", HOST_SECRET)
     environment.setenv("TOKEN_API_HOST_JWT_ISSUER", HOST_ISSUER)
     environment.setenv("TOKEN_API_HOST_JWT_AUDIENCE", HOST_AUDIENCE)
+    async with running_api(load_settings(), double) as made:
+        yield made
+
+
+@pytest.fixture
+def getstream() -> Iterator[GetStreamStandIn]:
+    with getstream_stand_in() as made:
+        yield made
+
+
+@pytest.fixture
+async def getstream_api(
+    environment: pytest.MonkeyPatch, database: str, double: LiveKitDouble, getstream: GetStreamStandIn
+) -> AsyncIterator[Api]:
+    """The whole service, with GetStream's chat."""
+    for variable, value in (
+        ("TOKEN_API_DATABASE_URL", database),
+        ("LIVEKIT_URL", double.url),
+        ("TOKEN_API_HOST_JWT_SECRET", HOST_SECRET),
+        ("TOKEN_API_HOST_JWT_ISSUER", HOST_ISSUER),
+        ("TOKEN_API_HOST_JWT_AUDIENCE", HOST_AUDIENCE),
+        ("TOKEN_API_CHAT_PROVIDER", "getstream"),
+        ("TOKEN_API_GETSTREAM_URL", getstream.url),
+        ("TOKEN_API_GETSTREAM_KEY", GETSTREAM_KEY),
+        ("TOKEN_API_GETSTREAM_SECRET", GETSTREAM_SECRET),
+    ):
+        environment.setenv(variable, value)
     async with running_api(load_settings(), double) as made:
         yield made
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
@@ -11,20 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.token_api.api import (
-    HOST_AUDIENCE,
-    HOST_ISSUER,
-    HOST_SECRET,
-    START,
-    Api,
-    problem,
-    running_api,
-)
-from tests.unit.token_api.livekit_double import LiveKitDouble
+from tests.unit.token_api.api import START, Api, problem
+from tests.unit.token_api.getstream_stand_in import SECRET as GETSTREAM_SECRET
 from tests.unit.token_api.support import OTHER_SECRET, SECRET, SERVICE_KEY
 from token_api.chat.builtin import ChatIdentity, NoChatToken, key_from, read_token, user_token
 from token_api.domain.roles import StreamRole
-from token_api.settings import load_settings
 
 KEY = key_from(SERVICE_KEY)
 HOLDER = ChatIdentity("stream-1", "anna", "Anna", StreamRole.VIEWER)
@@ -158,32 +148,12 @@ def test_whatever_is_no_token_is_told_as_that(text: str) -> None:
         read_token([KEY], text, START)
 
 
-@pytest.fixture
-async def getstream_api(
-    environment: pytest.MonkeyPatch, database: str, double: LiveKitDouble
-) -> AsyncIterator[Api]:
-    """The service with GetStream's chat."""
-    for variable, value in (
-        ("TOKEN_API_DATABASE_URL", database),
-        ("LIVEKIT_URL", double.url),
-        ("TOKEN_API_HOST_JWT_SECRET", HOST_SECRET),
-        ("TOKEN_API_HOST_JWT_ISSUER", HOST_ISSUER),
-        ("TOKEN_API_HOST_JWT_AUDIENCE", HOST_AUDIENCE),
-        ("TOKEN_API_CHAT_PROVIDER", "getstream"),
-        ("TOKEN_API_GETSTREAM_KEY", "getstream-key"),
-        ("TOKEN_API_GETSTREAM_SECRET", OTHER_SECRET),
-    ):
-        environment.setenv(variable, value)
-    async with running_api(load_settings(), double) as made:
-        yield made
-
-
 async def test_getstreams_token_is_as_its_sdk_makes_it(getstream_api: Api) -> None:
     api = getstream_api
     stream_id = await api.live_stream()
     await api.grant("anna", "stream", stream_id)
     made = await token_for(api, stream_id, api.user("anna"))
-    told = jwt.decode(made["token"], OTHER_SECRET, algorithms=["HS256"], options={"verify_exp": False})
+    told = jwt.decode(made["token"], GETSTREAM_SECRET, algorithms=["HS256"], options={"verify_exp": False})
     now = int(api.clock.now().timestamp())
     assert set(told) == {"user_id", "iat", "exp"}
     assert told["user_id"] == "anna"
@@ -192,7 +162,7 @@ async def test_getstreams_token_is_as_its_sdk_makes_it(getstream_api: Api) -> No
     assert (made["provider"], made["api_key"]) == ("getstream", "getstream-key")
     assert (made["channel_type"], made["channel_id"]) == ("livestream", f"livestream:{stream_id}")
     assert made["messages_path"] is None
-    assert OTHER_SECRET not in str(made)
+    assert GETSTREAM_SECRET not in str(made)
     refused = await api.client.post(f"/v1/streams/{stream_id}/chat-token", headers=api.user("ben"))
     assert problem(refused) == (404, "not-found")
     await api.grant("a.b", "stream", stream_id)

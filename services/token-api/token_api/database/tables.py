@@ -413,6 +413,19 @@ class CallRoom(Base):
     wanted_until: Mapped[Time]
 
 
+class ChatBanDue(Base):
+    """At `due_at` GetStream is told whether a user is banned from a stream: see `use_cases.chat_bans`."""
+
+    __tablename__ = "chat_bans_due"
+    __table_args__ = (Index("ix_chat_bans_due_due_at", "due_at"),)
+
+    stream_id: Mapped[str] = mapped_column(
+        String(36), ForeignKey("streams.id", ondelete="CASCADE"), primary_key=True
+    )
+    user_id: Mapped[HostId] = mapped_column(primary_key=True)
+    due_at: Mapped[Time]
+
+
 class Outbox(Base):
     """Our own events, written together with the change that they tell of. `position` is their order."""
 

@@ -27,7 +27,7 @@ from token_api.endpoints.common import (
 from token_api.endpoints.guard import FOR_ALL, CallerRoute, CurrentCaller
 from token_api.problems import Kind, ProblemError
 from token_api.state import CurrentState
-from token_api.use_cases import bans, enforcement
+from token_api.use_cases import bans, chat_bans, enforcement
 from token_api.use_cases.idempotency import Answer
 
 router = APIRouter(prefix="/v1/streams", tags=["moderation"], route_class=CallerRoute, dependencies=FOR_ALL)
@@ -140,6 +140,7 @@ async def create_ban(
             raise ProblemError(Kind.VALIDATION, "until: it is over already.")
         new = bans.NewBan(wanted.user_id, wanted.scope == "space", until, wanted.reason)
         ban, made = await bans.ban(transaction, caller, stream_id, new, now)
+        await chat_bans.on_ban(transaction, state.services.settings, ban, now)
         space_id = ban.space_id
         location = f"/v1/streams/{stream_id}/bans/{ban.id}"
         return answer(201 if made else 200, _view(ban), location=location if made else None)
@@ -183,5 +184,7 @@ async def read_ban(stream_id: str, ban_id: str, state: CurrentState, caller: Cur
 async def lift_ban(stream_id: str, ban_id: str, state: CurrentState, caller: CurrentCaller) -> Response:
     """Lift a ban: the user can get a token again, if a grant of theirs lets them in."""
     async with state.services.database.begin() as transaction:
-        await bans.lift(transaction, caller, stream_id, ban_id, state.services.clock.now())
+        now = state.services.clock.now()
+        ban = await bans.lift(transaction, caller, stream_id, ban_id, now)
+        await chat_bans.on_ban(transaction, state.services.settings, ban, now)
     return Response(status_code=204)

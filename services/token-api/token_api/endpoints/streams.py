@@ -34,7 +34,7 @@ from token_api.free_json import FreeJson, from_stored
 from token_api.problems import Kind, ProblemError
 from token_api.state import CurrentState, State
 from token_api.storage.store import store_of
-from token_api.use_cases import streams
+from token_api.use_cases import chat_bans, streams
 from token_api.use_cases.idempotency import Answer
 from token_api.use_cases.standing import standing_of
 
@@ -184,6 +184,7 @@ async def create_stream(
             capacity=wanted.capacity,
         )
         stream = await streams.create(transaction, caller, new, now)
+        await chat_bans.on_stream(transaction, state.services.settings, stream, now)
         return answer(201, view_of(stream, None), location=f"/v1/streams/{stream.id}")
 
     return await once(state, request, caller, change, key=key, body=wanted)

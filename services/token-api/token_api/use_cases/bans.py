@@ -92,7 +92,7 @@ async def ban(
     return found, made
 
 
-async def lift(transaction: AsyncSession, caller: Caller, stream_id: str, ban_id: str, now: datetime) -> None:
+async def lift(transaction: AsyncSession, caller: Caller, stream_id: str, ban_id: str, now: datetime) -> Ban:
     """Lift a ban. One that is over or lifted stays so. The host application's bans are its own to lift.
 
     Raises:
@@ -106,6 +106,7 @@ async def lift(transaction: AsyncSession, caller: Caller, stream_id: str, ban_id
     if is_in_force(BanWindow(found.until, found.lifted_at), now):
         found.lifted_at = now
         _record(transaction, "participant.unbanned", caller, standing, found, now=now)
+    return found
 
 
 async def get(transaction: AsyncSession, caller: Caller, stream_id: str, ban_id: str, now: datetime) -> Ban:

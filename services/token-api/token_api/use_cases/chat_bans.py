@@ -1,0 +1,144 @@
+"""Bans in GetStream's chat, which knows nothing of ours: it has to be told of each.
+
+A token of GetStream's is good for all of its channels, so who is banned from one stream can still connect.
+What is to be told is written down with the change (`ChatBanDue`), and told at once, again and again until
+GetStream has taken it. What it is told is what holds then: changes that overtake each other do no harm.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import delete, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from token_api.chat import getstream
+from token_api.chat.getstream_api import GetStreamApi, GetStreamAway, GetStreamRefused
+from token_api.database.engine import insert, wake
+from token_api.database.tables import Ban, ChatBanDue, Stream
+from token_api.domain.access import BanWindow, in_force_clause, is_banned_by
+from token_api.domain.vocabulary import StreamStatus
+from token_api.settings import Settings
+from token_api.use_cases.services import Services
+from token_api.use_cases.standing import find_stream, relation_of
+
+# How long one that is being told is left alone by others, more than GetStream's longest answers take.
+_LEASE = timedelta(seconds=60)
+_AGAIN = timedelta(seconds=1)
+# What it refuses it will refuse again, unless somebody changes the app's settings.
+_REFUSED_AGAIN = timedelta(minutes=10)
+
+log = structlog.get_logger()
+
+
+async def on_ban(transaction: AsyncSession, settings: Settings, ban: Ban, now: datetime) -> None:
+    """A ban was made, changed or lifted: it is to be told for each stream that it concerns."""
+    if settings.chat_provider != "getstream":
+        return
+    streams = [ban.stream_id]
+    if ban.space_id is not None:
+        of_space = select(Stream.id).where(Stream.space_id == ban.space_id, Stream.status != StreamStatus.ENDED)
+        streams = list((await transaction.scalars(of_space)).all())
+    await _write_down(transaction, [(stream_id or "", ban.user_id) for stream_id in streams], now)
+
+
+async def on_stream(transaction: AsyncSession, settings: Settings, stream: Stream, now: datetime) -> None:
+    """A stream was made: the bans of its space are to be told for its channel, too."""
+    if settings.chat_provider != "getstream":
+        return
+    in_force = in_force_clause(Ban.until, Ban.lifted_at, now)
+    users = await transaction.scalars(
+        select(Ban.user_id).where(Ban.space_id == stream.space_id, in_force).distinct()
+    )
+    await _write_down(transaction, [(stream.id, user_id) for user_id in users.all()], now)
+
+
+async def _write_down(transaction: AsyncSession, due: list[tuple[str, str]], now: datetime) -> None:
+    if not due:
+        return
+    rows = [{"stream_id": stream_id, "user_id": user_id, "due_at": now} for stream_id, user_id in sorted(due)]
+    statement = insert(transaction, ChatBanDue).values(rows)
+    key = ["stream_id", "user_id"]
+    await transaction.execute(statement.on_conflict_do_update(index_elements=key, set_={"due_at": now}))
+    wake(transaction, "chat_bans")
+
+
+async def tell_due(services: Services, api: GetStreamApi) -> bool:
+    """Tell GetStream all that is due. Any number of replicas may do so at once.
+
+    Returns:
+        Whether GetStream took all, or refused it. False: it is away, and the rest is tried again soon.
+    """
+    while (due := await _take(services)) is not None:
+        stream_id, user_id, lease = due
+        try:
+            await _tell(services, api, stream_id, user_id)
+        except GetStreamAway as error:
+            log.warning("getstream_away", error=str(error))
+            await _settle(services, stream_id, user_id, lease, again=_AGAIN)
+            return False
+        except GetStreamRefused as error:
+            log.error("getstream_refused", error=str(error), stream_id=stream_id, user_id=user_id)
+            await _settle(services, stream_id, user_id, lease, again=_REFUSED_AGAIN)
+        else:
+            await _settle(services, stream_id, user_id, lease, again=None)
+    return True
+
+
+async def _take(services: Services) -> tuple[str, str, datetime] | None:
+    """The stream and the user of one that is due, for as long as the lease; None where nothing is."""
+    async with services.database.begin() as transaction:
+        now = services.clock.now()
+        found = await transaction.scalar(
+            select(ChatBanDue)
+            .where(ChatBanDue.due_at <= now)
+            .order_by(ChatBanDue.due_at)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        if found is None:
+            return None
+        found.due_at = now + _LEASE
+        return found.stream_id, found.user_id, found.due_at
+
+
+async def _tell(services: Services, api: GetStreamApi, stream_id: str, user_id: str) -> None:
+    if not getstream.takes(user_id):
+        # GetStream cannot have such a user, so nobody has a token for one.
+        return
+    now = services.clock.now()
+    async with services.database.read() as transaction:
+        stream, session = await find_stream(transaction, stream_id)
+        relation = await relation_of(transaction, stream, session, user_id)
+    bans = is_banned_by(relation, now)
+    if bans:
+        await api.ban(user_id, stream_id, _minutes(bans, now))
+    else:
+        await api.lift(user_id, stream_id)
+    log.info("getstream_told", stream_id=stream_id, user_id=user_id, banned=bool(bans))
+
+
+def _minutes(bans: list[BanWindow], now: datetime) -> int | None:
+    """Until the last of them ends, in whole minutes; None: one of them never does."""
+    ends = [ban.until for ban in bans]
+    last = [end for end in ends if end is not None]
+    return math.ceil((max(last) - now).total_seconds() / 60) if len(last) == len(ends) else None
+
+
+async def _settle(
+    services: Services, stream_id: str, user_id: str, lease: datetime, *, again: timedelta | None
+) -> None:
+    """Told, or due again. One that changed meanwhile is due by the change."""
+    mine = (
+        ChatBanDue.stream_id == stream_id,
+        ChatBanDue.user_id == user_id,
+        ChatBanDue.due_at == lease,
+    )
+    async with services.database.begin() as transaction:
+        if again is None:
+            await transaction.execute(delete(ChatBanDue).where(*mine))
+        else:
+            later = services.clock.now() + again
+            await transaction.execute(update(ChatBanDue).where(*mine).values(due_at=later))

@@ -1,0 +1,176 @@
+"""Bans in GetStream's chat: told at once, until GetStream has taken them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import select
+
+from tests.unit.token_api.api import Api
+from tests.unit.token_api.getstream_stand_in import GetStreamStandIn
+from token_api.database.tables import ChatBanDue
+
+
+async def settled(api: Api, *, minutes: int = 0) -> None:
+    """GetStream has taken all that it was to be told.
+
+    Args:
+        minutes: by which the service's clock goes on meanwhile, again and again: otherwise it stands still.
+    """
+    async with asyncio.timeout(20):
+        while await api.rows(select(ChatBanDue.user_id)):
+            api.clock.advance(minutes=minutes)
+            await asyncio.sleep(0.01)
+
+
+async def ban(api: Api, stream_id: str, user_id: str, **fields: object) -> str:
+    made = await api.call(
+        "POST", f"/streams/{stream_id}/bans", status=201, json={"user_id": user_id, **fields}
+    )
+    return str(made["id"])
+
+
+def known(getstream: GetStreamStandIn, *users: str, streams: tuple[str, ...] = ()) -> None:
+    """These have connected, and these channels are in use."""
+    getstream.users |= {"token-api", *users}
+    getstream.channels |= {f"livestream:{stream_id}" for stream_id in streams}
+
+
+async def test_a_ban_is_there_at_once_and_gone_when_it_is_lifted(
+    getstream_api: Api, getstream: GetStreamStandIn
+) -> None:
+    api = getstream_api
+    stream_id = await api.live_stream()
+    known(getstream, "anna", streams=(stream_id,))
+    made = await ban(api, stream_id, "anna", reason="spam")
+    await settled(api)
+    assert getstream.bans == {("anna", f"livestream:{stream_id}"): None}
+    # One request. Why somebody is banned is for owner and team.
+    assert getstream.asked == ["POST /moderation/ban"]
+    await api.call("DELETE", f"/streams/{stream_id}/bans/{made}", status=204)
+    await settled(api)
+    assert getstream.bans == {}
+
+
+async def test_who_has_never_connected_is_banned_too(getstream_api: Api, getstream: GetStreamStandIn) -> None:
+    """They may have a token already, and connect with it later."""
+    api = getstream_api
+    stream_id = await api.live_stream()
+    await ban(api, stream_id, "anna")
+    await settled(api)
+    assert getstream.bans == {("anna", f"livestream:{stream_id}"): None}
+    assert getstream.users == {"anna", "token-api"}
+
+
+async def test_a_lifted_ban_of_somebody_unknown_is_no_error(
+    getstream_api: Api, getstream: GetStreamStandIn
+) -> None:
+    api = getstream_api
+    stream_id = await api.live_stream()
+    getstream.failing = 503
+    made = await ban(api, stream_id, "anna")
+    await api.call("DELETE", f"/streams/{stream_id}/bans/{made}", status=204)
+    getstream.failing = None
+    await settled(api, minutes=1)
+    assert getstream.bans == {}
+
+
+@pytest.mark.parametrize(("seconds", "minutes"), [(1, 1), (60, 1), (61, 2), (86400, 1440)])
+async def test_a_ban_for_a_time_ends_by_itself(
+    getstream_api: Api, getstream: GetStreamStandIn, seconds: int, minutes: int
+) -> None:
+    api = getstream_api
+    stream_id = await api.live_stream()
+    await ban(api, stream_id, "anna", duration_seconds=seconds)
+    await settled(api)
+    assert getstream.bans == {("anna", f"livestream:{stream_id}"): minutes}
+
+
+async def test_one_of_two_bans_is_lifted_and_the_other_holds(
+    getstream_api: Api, getstream: GetStreamStandIn
+) -> None:
+    api = getstream_api
+    stream_id = await api.live_stream()
+    of_host = await ban(api, stream_id, "anna")
+    body = {"user_id": "anna", "duration_seconds": 3600}
+    await api.call("POST", f"/streams/{stream_id}/bans", api.user("creator"), 201, json=body)
+    await api.call("DELETE", f"/streams/{stream_id}/bans/{of_host}", status=204)
+    await settled(api)
+    assert getstream.bans == {("anna", f"livestream:{stream_id}"): 60}
+
+
+async def test_a_ban_of_a_space_holds_in_all_its_channels_also_later_ones(
+    getstream_api: Api, getstream: GetStreamStandIn
+) -> None:
+    """A token of GetStream's is good for channels that come later."""
+    api = getstream_api
+    live, planned, ended = await api.live_stream(), await api.stream(), await api.live_stream()
+    await api.stream(space_id="another")
+    await api.call("POST", f"/streams/{ended}/end")
+    made = await ban(api, live, "anna", scope="space")
+    await settled(api)
+    banned = [("anna", f"livestream:{stream_id}") for stream_id in (live, planned)]
+    assert set(getstream.bans) == {*banned}
+    new = await api.stream()
+    await settled(api)
+    assert set(getstream.bans) == {*banned, ("anna", f"livestream:{new}")}
+    await api.call("DELETE", f"/streams/{live}/bans/{made}", status=204)
+    await settled(api)
+    assert getstream.bans == {}
+
+
+@pytest.mark.parametrize("status", [500, 503, 429])
+async def test_while_getstream_is_away_the_ban_waits_and_nothing_else_does(
+    getstream_api: Api, getstream: GetStreamStandIn, status: int
+) -> None:
+    api = getstream_api
+    stream_id = await api.live_stream()
+    getstream.failing = status
+    await ban(api, stream_id, "anna")
+    await api.grant("ben", "stream", stream_id)
+    await api.call("POST", f"/streams/{stream_id}/chat-token", api.user("ben"), 201)
+    await until(lambda: "POST /moderation/ban" in getstream.asked)
+    assert getstream.bans == {}
+    getstream.failing = None
+    await settled(api, minutes=1)
+    assert getstream.bans == {("anna", f"livestream:{stream_id}"): None}
+
+
+async def test_what_getstream_refuses_holds_up_no_other_ban(
+    getstream_api: Api, getstream: GetStreamStandIn
+) -> None:
+    api = getstream_api
+    stream_id = await api.live_stream()
+    getstream.failing = 400
+    await ban(api, stream_id, "anna")
+    await until(lambda: "POST /moderation/ban" in getstream.asked)
+    getstream.failing = None
+    await ban(api, stream_id, "ben")
+    await until(lambda: ("ben", f"livestream:{stream_id}") in getstream.bans)
+    assert "anna" in await api.rows(select(ChatBanDue.user_id))
+    await settled(api, minutes=1)
+    assert len(getstream.bans) == 2
+
+
+async def test_a_user_whom_getstream_cannot_have_is_not_told_of(
+    getstream_api: Api, getstream: GetStreamStandIn
+) -> None:
+    api = getstream_api
+    await ban(api, await api.live_stream(), "a.b")
+    await settled(api)
+    assert getstream.asked == []
+
+
+async def test_with_our_own_chat_nothing_is_written_down(api: Api) -> None:
+    stream_id = await api.live_stream()
+    await ban(api, stream_id, "anna", scope="space")
+    await api.live_stream()
+    assert await api.rows(select(ChatBanDue.user_id)) == []
+
+
+async def until(probe: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not probe():  # noqa: ASYNC110 - nothing tells when
+            await asyncio.sleep(0.01)

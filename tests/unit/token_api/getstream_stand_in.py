@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import jwt
@@ -46,7 +47,7 @@ class GetStreamStandIn:
             return self.failing, {"code": -1, "message": "something went wrong"}
         if (refused := _not_a_server(query, headers)) is not None:
             return refused
-        told = json.loads(body) if body else query
+        told: dict[str, Any] = json.loads(body) if body else query
         match (method, url.path.strip("/").split("/")):
             case ("POST", ["users"]):
                 self.users |= told["users"].keys()
@@ -58,7 +59,7 @@ class GetStreamStandIn:
                 return self._ban(method, told)
         return 404, {"code": _INPUT, "message": "no such path"}
 
-    def _ban(self, method: str, told: dict[str, object]) -> _Answer:
+    def _ban(self, method: str, told: dict[str, Any]) -> _Answer:
         user, channel = str(told["target_user_id"]), f"{told['type']}:{told['id']}"
         named = {user, str(told["banned_by_id"])} if method == "POST" else {user}
         if not named <= self.users or channel not in self.channels:

@@ -39,7 +39,9 @@ async def on_ban(transaction: AsyncSession, settings: Settings, ban: Ban, now: d
         return
     streams = [ban.stream_id]
     if ban.space_id is not None:
-        of_space = select(Stream.id).where(Stream.space_id == ban.space_id, Stream.status != StreamStatus.ENDED)
+        of_space = select(Stream.id).where(
+            Stream.space_id == ban.space_id, Stream.status != StreamStatus.ENDED
+        )
         streams = list((await transaction.scalars(of_space)).all())
     await _write_down(transaction, [(stream_id or "", ban.user_id) for stream_id in streams], now)
 

@@ -121,6 +121,25 @@ async def test_a_ban_of_a_space_holds_in_all_its_channels_also_later_ones(
     assert getstream.bans == {}
 
 
+async def test_a_ban_by_the_team_does_not_hold_while_its_user_is_in_the_team_or_owns_the_stream(
+    getstream_api: Api, getstream: GetStreamStandIn
+) -> None:
+    api = getstream_api
+    stream_id = await api.live_stream()
+    body = {"user_id": "anna"}
+    await api.call("POST", f"/streams/{stream_id}/bans", api.user("creator"), 201, json=body)
+    banned = {("anna", f"livestream:{stream_id}"): None}
+    for method, path, wanted, status, expected in (
+        ("PUT", "/spaces/space/team/anna", {}, 201, {}),
+        ("DELETE", "/spaces/space/team/anna", None, 204, banned),
+        ("PATCH", f"/streams/{stream_id}", {"owner_id": "anna"}, 200, {}),
+        ("PATCH", f"/streams/{stream_id}", {"owner_id": "heir"}, 200, banned),
+    ):
+        await api.call(method, path, status=status, json=wanted)
+        await settled(api)
+        assert getstream.bans == expected, f"{method} {path}"
+
+
 @pytest.mark.parametrize("status", [500, 503, 429])
 async def test_while_getstream_is_away_the_ban_waits_and_nothing_else_does(
     getstream_api: Api, getstream: GetStreamStandIn, status: int

@@ -129,7 +129,7 @@ def in_force_clause(until: TimeColumn, lifted_at: TimeColumn, now: datetime) -> 
     return and_(lifted_at.is_(None), or_(until.is_(None), until > now))
 
 
-def is_banned_by(relation: Relation, now: datetime) -> list[BanWindow]:
+def bans_that_hold(relation: Relation, now: datetime) -> list[BanWindow]:
     """The bans that keep a user so related to a stream out of it at `now`; none: they are not banned."""
     is_staff = relation.is_owner or relation.is_team
     return [ban for ban in relation.bans if is_in_force(ban, now) and (ban.by_host or not is_staff)]
@@ -142,7 +142,7 @@ def decide(relation: Relation, now: datetime) -> Admitted | Refused:
     grant is active, the reason is the one that tells the user most: not started, then expired, then
     cancelled. In a consultation everybody with an active grant may publish.
     """
-    if is_banned_by(relation, now):
+    if bans_that_hold(relation, now):
         return Refused(Refusal.BANNED)
     if relation.is_owner or relation.is_team:
         return Admitted(StreamRole.CREATOR if relation.is_owner else StreamRole.TEAM)

@@ -28,7 +28,7 @@ from token_api.endpoints.common import (
 from token_api.endpoints.guard import FOR_SERVICE, CurrentService, ServiceRoute
 from token_api.problems import Kind
 from token_api.state import CurrentState
-from token_api.use_cases import access
+from token_api.use_cases import access, chat_bans
 from token_api.use_cases.idempotency import Answer
 
 router = APIRouter(prefix="/v1", tags=["access"], route_class=ServiceRoute, dependencies=FOR_SERVICE)
@@ -199,6 +199,7 @@ async def put_member(
         member, made = await access.put_member(
             transaction, caller, space_id=space_id, user_id=user_id, role=wanted.role, now=now
         )
+        await chat_bans.on_user(transaction, state.services.settings, user_id, space_id, now)
     response.status_code = 201 if made else 200
     return member_view(member)
 
@@ -214,5 +215,7 @@ async def delete_member(
 ) -> Response:
     """Take a user out of a team. They are put out of its rooms, unless something else lets them in."""
     async with state.services.database.begin() as transaction:
-        await access.remove_member(transaction, caller, space_id, user_id, state.services.clock.now())
+        now = state.services.clock.now()
+        await access.remove_member(transaction, caller, space_id, user_id, now)
+        await chat_bans.on_user(transaction, state.services.settings, user_id, space_id, now)
     return Response(status_code=204)

@@ -11,14 +11,14 @@ import math
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.chat import getstream
 from token_api.chat.getstream_api import GetStreamApi, GetStreamAway, GetStreamRefused
 from token_api.database.engine import insert, wake
 from token_api.database.tables import Ban, ChatBanDue, Stream
-from token_api.domain.access import BanWindow, in_force_clause, is_banned_by
+from token_api.domain.access import BanWindow, bans_that_hold, in_force_clause
 from token_api.domain.vocabulary import StreamStatus
 from token_api.settings import Settings
 from token_api.use_cases.services import Services
@@ -55,6 +55,28 @@ async def on_stream(transaction: AsyncSession, settings: Settings, stream: Strea
         select(Ban.user_id).where(Ban.space_id == stream.space_id, in_force).distinct()
     )
     await _write_down(transaction, [(stream.id, user_id) for user_id in users.all()], now)
+
+
+async def on_user(
+    transaction: AsyncSession, settings: Settings, user_id: str, space_id: str, now: datetime
+) -> None:
+    """A user joined or left the team of a space, or is not the owner of a stream there any more, or is now.
+
+    Owner and team are kept out by bans of the host application only: an older ban of theirs may hold now, or
+    hold no longer.
+    """
+    if settings.chat_provider != "getstream":
+        return
+    bans = select(Ban.id).where(
+        Ban.user_id == user_id,
+        or_(Ban.stream_id == Stream.id, Ban.space_id == Stream.space_id),
+        in_force_clause(Ban.until, Ban.lifted_at, now),
+    )
+    of_space = select(Stream.id).where(
+        Stream.space_id == space_id, Stream.status != StreamStatus.ENDED, bans.exists()
+    )
+    streams = (await transaction.scalars(of_space)).all()
+    await _write_down(transaction, [(stream_id, user_id) for stream_id in streams], now)
 
 
 async def _write_down(transaction: AsyncSession, due: list[tuple[str, str]], now: datetime) -> None:
@@ -114,7 +136,7 @@ async def _tell(services: Services, api: GetStreamApi, stream_id: str, user_id: 
     async with services.database.read() as transaction:
         stream, session = await find_stream(transaction, stream_id)
         relation = await relation_of(transaction, stream, session, user_id)
-    bans = is_banned_by(relation, now)
+    bans = bans_that_hold(relation, now)
     if bans:
         await api.ban(user_id, stream_id, _minutes(bans, now))
     else:

@@ -20,7 +20,7 @@ from token_api.domain.vocabulary import GrantScope, SessionState, StreamKind, St
 from token_api.free_json import to_stored
 from token_api.livekit_api.gateway import NotInLiveKit
 from token_api.problems import Kind, ProblemError
-from token_api.use_cases import enforcement, sessions
+from token_api.use_cases import chat_bans, enforcement, sessions
 from token_api.use_cases.events import record
 from token_api.use_cases.services import Services
 from token_api.use_cases.standing import Standing, decisions_on, require_steering, standing_of
@@ -194,6 +194,9 @@ async def change(
                 details={"fields": changed, "version": stream.version},
                 event_type="stream.updated",
             )
+        if stream.owner_id != former_owner:
+            for user_id in (former_owner, stream.owner_id):
+                await chat_bans.on_user(transaction, services.settings, user_id, stream.space_id, now)
     if changed and standing.session is not None and stream.status in ON_AIR:
         await _tell_room(services, stream, standing.session)
     if stream.owner_id != former_owner:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-
 import pytest
 from sqlalchemy import select
 
 from tests.unit.token_api.api import Api
 from tests.unit.token_api.getstream_stand_in import GetStreamStandIn
+from tests.unit.token_api.receiver import eventually
 from token_api.database.tables import ChatBanDue
 
 
@@ -19,10 +17,12 @@ async def settled(api: Api, *, minutes: int = 0) -> None:
     Args:
         minutes: by which the service's clock goes on meanwhile, again and again: otherwise it stands still.
     """
-    async with asyncio.timeout(20):
-        while await api.rows(select(ChatBanDue.user_id)):
-            api.clock.advance(minutes=minutes)
-            await asyncio.sleep(0.01)
+
+    async def nothing_is_due() -> bool:
+        api.clock.advance(minutes=minutes)
+        return not await api.rows(select(ChatBanDue.user_id))
+
+    await eventually(nothing_is_due, "nothing to be due")
 
 
 async def ban(api: Api, stream_id: str, user_id: str, **fields: object) -> str:
@@ -150,7 +150,7 @@ async def test_while_getstream_is_away_the_ban_waits_and_nothing_else_does(
     await ban(api, stream_id, "anna")
     await api.grant("ben", "stream", stream_id)
     await api.call("POST", f"/streams/{stream_id}/chat-token", api.user("ben"), 201)
-    await until(lambda: "POST /moderation/ban" in getstream.asked)
+    await eventually(lambda: "POST /moderation/ban" in getstream.asked, "GetStream to be asked")
     assert getstream.bans == {}
     getstream.failing = None
     await settled(api, minutes=1)
@@ -164,10 +164,10 @@ async def test_what_getstream_refuses_holds_up_no_other_ban(
     stream_id = await api.live_stream()
     getstream.failing = 400
     await ban(api, stream_id, "anna")
-    await until(lambda: "POST /moderation/ban" in getstream.asked)
+    await eventually(lambda: "POST /moderation/ban" in getstream.asked, "GetStream to be asked")
     getstream.failing = None
     await ban(api, stream_id, "ben")
-    await until(lambda: ("ben", f"livestream:{stream_id}") in getstream.bans)
+    await eventually(lambda: ("ben", f"livestream:{stream_id}") in getstream.bans, "the other ban")
     assert "anna" in await api.rows(select(ChatBanDue.user_id))
     await settled(api, minutes=1)
     assert len(getstream.bans) == 2
@@ -187,9 +187,3 @@ async def test_with_our_own_chat_nothing_is_written_down(api: Api) -> None:
     await ban(api, stream_id, "anna", scope="space")
     await api.live_stream()
     assert await api.rows(select(ChatBanDue.user_id)) == []
-
-
-async def until(probe: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not probe():  # noqa: ASYNC110 - nothing tells when
-            await asyncio.sleep(0.01)

@@ -17,6 +17,8 @@ from tests.deployment.turn_client import Refused, Server, allocate, credentials
 
 # As many at once: a server of TLS is busy with handshakes.
 _AT_ONCE = 50
+# What a limit drops gets no answer.
+_ANSWER_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ async def _hoard(wish: Wish) -> None:
         async def ask(server: Server, number: int) -> bool:
             given = credentials(wish.secret, user=f"hoarder-{server.transport}-{number}")
             try:
-                async with free:
+                async with free, asyncio.timeout(_ANSWER_SECONDS):
                     await held.enter_async_context(allocate(server, given, trust))
             except (TimeoutError, Refused, OSError):
                 return False

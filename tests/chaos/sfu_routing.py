@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from livekit import api
@@ -25,6 +26,7 @@ from tests.e2e.call import room_name
 _SFU = "app.kubernetes.io/name=livekit-server"
 _EDGE = "app.kubernetes.io/name=edge"
 _BACKEND = "sfu"
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def room_on(outputs: StackOutputs, node: IPv4Address, metrics_port: int) -> str:
         async with _server_api(outputs) as server:
             await server.room.create_room(api.CreateRoomRequest(name=name, node_id=node_id))
 
-    asyncio.run(create())
+    _done(create())
     return name
 
 
@@ -88,7 +90,7 @@ def participant_ids(outputs: StackOutputs, room: str) -> dict[str, str]:
             found = await server.room.list_participants(api.ListParticipantsRequest(room=room))
         return {participant.identity: participant.sid for participant in found.participants}
 
-    return asyncio.run(ask())
+    return _done(ask())
 
 
 def let_publish(outputs: StackOutputs, room: str, identity: str) -> None:
@@ -100,7 +102,13 @@ def let_publish(outputs: StackOutputs, room: str, identity: str) -> None:
         async with _server_api(outputs) as server:
             await server.room.update_participant(request)
 
-    asyncio.run(ask())
+    _done(ask())
+
+
+def _done(work: Coroutine[Any, Any, _T]) -> _T:
+    """What `work` returns. In a thread of its own: Playwright runs a loop in the test's."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 def _server_api(outputs: StackOutputs) -> api.LiveKitAPI:

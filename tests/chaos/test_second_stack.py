@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from common.waiting import wait_until
-from loadtest.client.process import client_process
-from loadtest.client.protocol import ClientConfig, FirstVideo, Joined
+from loadtest.client.process import ClientProcess, client_process
+from loadtest.client.protocol import ClientConfig, Joined
 from loadtest.client.samples import now_ms
 from loadtest.net.bridge import ClientNetwork
 from loadtest.net.firewall import OnlyTo
@@ -151,13 +151,21 @@ def test_a_viewer_by_relay_is_promoted_after_its_credentials_have_expired(
         )
         let_publish(its, room, "viewer")
         page.publish()
-        peer.wait_for(FirstVideo, timeout=scaled(40))
+        wait_until(
+            lambda: _decoded(peer) >= 30, timeout=scaled(40), describe="the peer to decode 30 pictures"
+        )
         assert {path.local.type for path in page.paths()} == {"relay"}
         # With an ICE restart, for which it gets new ones.
         page.restart("signal-reconnect")
         seen = page.wait_for_frames(1, timeout=1)
         page.wait_for_frames(seen + 30, timeout=scaled(40))
         assert {path.local.type for path in page.paths()} == {"relay"}
+
+
+def _decoded(peer: ClientProcess) -> int:
+    """Pictures of the page's camera, which have no marker, that a client has decoded so far."""
+    peer.run_for(0.5)
+    return sum(video.unreadable for second in peer.recording.measured for video in second.video)
 
 
 def test_it_is_healthy_and_a_second_up_changes_nothing(second: SecondStack) -> None:

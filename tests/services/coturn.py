@@ -40,11 +40,11 @@ class TurnPod:
     port: int = field(default_factory=free_port)
     metrics_port: int = field(default_factory=free_port)
     reports_port: int = field(default_factory=free_port)
+    limit: int = 0
 
-    @property
-    def limit(self) -> int:
-        """How many allocations the server gives."""
-        return len(self.config.ports.turn_relay.ports)
+    def __post_init__(self) -> None:
+        """As many allocations as the server gives, where the exporter is told nothing else."""
+        self.limit = self.limit or len(self.config.ports.turn_relay.ports)
 
     @property
     def socket(self) -> Path:

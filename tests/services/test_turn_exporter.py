@@ -91,6 +91,18 @@ async def test_an_allocation_is_counted_while_it_is_there_and_its_traffic_at_its
     assert "test_turn" not in running.log("exporter")
 
 
+async def test_the_log_warns_when_few_allocations_are_left(pod: TurnPod) -> None:
+    pod.limit = 4
+    with pod.redis(), pod.exporter(), pod.coturn():
+        _wait(pod, turn_up=1)
+        async with AsyncExitStack() as held:
+            for number in range(4):
+                given = credentials(SECRET, user=f"user-{number}")
+                await held.enter_async_context(allocate(pod.server("udp"), given))
+            _wait_until(lambda: "warning: 4 of 4 allocations are taken" in pod.log("exporter"), "the warning")
+        _wait_until(lambda: "the warning is over" in pod.log("exporter"), "its end")
+
+
 async def test_a_server_that_drains_says_so_and_still_answers(pod: TurnPod) -> None:
     with pod.redis(), pod.exporter(), pod.coturn() as server:
         _wait(pod, turn_up=1, turn_draining=0)

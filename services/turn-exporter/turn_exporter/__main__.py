@@ -19,7 +19,7 @@ from turn_exporter.warning import Warnings
 EX_CONFIG = 78  # of sysexits.h: the environment is not valid
 # Prometheus waits for ten.
 _TURN_ANSWER_SECONDS = 1.0
-_WATCH_SECONDS = 10.0
+_WATCH_SECONDS = 5.0
 
 
 def main() -> int:

@@ -74,7 +74,8 @@ _RULES = f"""\
   `net.ipv4.ip_local_reserved_ports={RESERVED_ON_NODES}`.
 - `ports.turn_relay` has {ALLOCATIONS_OF_A_JOIN} ports for each of `turn.expected_participants`: a client
   allocates at every server, so more servers do not help. With coturn it also has four times as many ports as
-  one client address can hold: `turn.allocations_per_address` times five, and once more for each edge.
+  one client address can hold: `turn.allocations_per_address` times five, and once more for each edge, whose
+  connections go to all servers in equal parts.
 - `turn.resources.memory_limit` is enough for all relays: {ALLOCATION_BYTES // 1024} KiB for each with coturn.
 - A key that belongs to one kind (`edge.tls.issuer`, `redis.external`, `database.secret_name` and their like)
   is refused with any other; what a kind cannot do without is required with it.

@@ -17,15 +17,16 @@ ALLOCATION_BYTES = 24 * 1024
 MEMORY_BYTES = 32 * 2**20
 
 
-def most_of_one_address(limit: int, edges: int) -> int:
+def most_of_one_address(limit: int, servers: int, edges: int) -> int:
     """How many allocations one client address can hold at one server.
 
     Args:
         limit: `turn.allocations_per_address`, for UDP, for TCP and at each edge; 0: there is none.
-        edges: how many edges lead TURN over TLS to the server.
+        servers: how many TURN servers there are.
+        edges: how many edges lead TURN over TLS to them, in equal parts.
 
     Returns:
         By UDP it can begin as many anew whenever those before are forgotten, until the first ones end.
     """
     by_udp = limit * (LIFETIME_SECONDS // FORGOTTEN_SECONDS)
-    return by_udp + limit + limit * edges
+    return by_udp + limit + -(-limit * edges // servers)

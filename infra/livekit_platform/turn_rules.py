@@ -82,7 +82,8 @@ def relays_suffice(nodes: Sequence[Node], turn: Turn, edge: Edge, ports: Ports) 
             f"at least {-(-memory // 2**20)}Mi: coturn needs {ALLOCATION_BYTES // 1024} KiB for each of "
             f"{relays} relays",
         )
-    held = most_of_one_address(turn.allocations_per_address, edge.servers(len(nodes)))
+    servers, edges = turn.servers(len(nodes)), edge.servers(len(nodes))
+    held = most_of_one_address(turn.allocations_per_address, servers, edges)
     if relays < _SHARE_OF_ONE_ADDRESS * held:
         yield Mistake(
             "ports.turn_relay",

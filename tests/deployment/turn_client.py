@@ -137,7 +137,7 @@ async def _answered(asked: Any) -> Any:
 
 
 async def until(probe: Callable[[], Awaitable[bool]], seconds: float) -> None:
-    """As `waituntil`, for what has to be awaited.
+    """As `wait_until`, for what has to be awaited.
 
     Raises:
         TimeoutError: it did not come true.

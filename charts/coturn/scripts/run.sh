@@ -56,7 +56,8 @@ take_certificate() {
   mv "$new" "$COPY"
 }
 
-# The kernel's own list: each relayed address is a UDP socket in the relay range, which nobody else uses.
+# The kernel's own list: each relayed address is a UDP socket in the relay range. The exporter's own short-lived socket
+# may be among them.
 relays() {
   local number=0 local_address port
   while read -r _ local_address _; do

@@ -153,20 +153,25 @@ backend sfu
     http-check send meth GET uri / ver HTTP/1.1 hdr Host edge
     http-check expect status 200
     default-server check inter 3s fall 2 rise 2
-    # Who joins, by the identity in the token, which LiveKit takes from these two places in this order. LiveKit verifies
-    # the token. Only joins that it admits are counted, so nobody spends those of others with a token of their own making.
+    # Who joins, by the identity in the token. LiveKit gets this token in the header, where it looks first: it may read
+    # a query in another way than the edge, which would then count for another. LiveKit verifies the token, and only
+    # joins that it admits are counted, so nobody spends those of others with a token of their own making.
     http-request set-var(txn.token) url_param(access_token),url_dec
     http-request set-var(txn.token) req.fhdr(Authorization,1),word(2,' ') if { req.fhdr(Authorization,1) -m found }
+    http-request set-header Authorization "Bearer %[var(txn.token)]" if { var(txn.token) -m found }
     http-request set-var(txn.identity) var(txn.token),jwt_payload_query('$.sub'),sha1
+    http-request set-var(txn.agent) bool(true) if { path /agent }
     acl to_api_of_livekit path_beg /twirp/
     acl to_validate path /rtc/validate /rtc/v1/validate
     http-request return status 429 content-type text/plain string "Too many joins" hdr Retry-After 60 if !to_api_of_livekit !to_validate { var(txn.identity),table_gpc0_rate(joins_of) ge {{ .Values.rateLimit.joinsPer60s }} }
     # A WebSocket, or WHIP.
     acl admitted status 101 201
     acl identified var(txn.identity) -m found
-    http-response deny if admitted !identified
-    http-response track-sc2 var(txn.identity) table joins_of if admitted
-    http-response sc-inc-gpc0(2) if admitted
+    # LiveKit's agents have no identity, and no relays.
+    acl agent var(txn.agent) -m bool
+    http-response deny if admitted !identified !agent
+    http-response track-sc2 var(txn.identity) table joins_of if admitted !agent
+    http-response sc-inc-gpc0(2) if admitted !agent
     {{- include "edge.servers" (dict "name" "sfu" "upstream" .Values.upstreams.sfu) | nindent 4 }}
 
 backend api

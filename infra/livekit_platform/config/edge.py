@@ -69,8 +69,8 @@ class RateLimit(Section):
         default=30,
         ge=1,
         le=100000,
-        description="joins and resumes in 60 seconds per participant's identity, from 1 to 100000: each gets "
-        "credentials for TURN",
+        description="joins and resumes in 60 seconds per participant's identity at each edge, from 1 to "
+        "100000: each gets credentials for TURN",
     )
 
 

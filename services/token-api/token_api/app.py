@@ -112,9 +112,9 @@ def create_app(
             running = workers(state.services, OutboxWorker(state.services, state.delivery))
             if (getstream := _getstream(settings)) is not None:
                 stack.push_async_callback(getstream.aclose)
-                tell = partial(chat_worker.tell_bans, state.services, getstream)
+                teller = chat_worker.BanTeller(state.services, getstream)
                 bell = state.services.wakeups.chat_bans
-                running.append(Worker("chat-bans", tell, bell, chat_worker.EVERY_SECONDS))
+                running.append(Worker("chat-bans", teller.work, bell, chat_worker.EVERY_SECONDS))
             await stack.enter_async_context(working(running, patience=settings.worker_seconds))
             yield
 

@@ -79,6 +79,27 @@ def test_what_livekit_refuses_costs_the_identity_nothing(limited: Edge) -> None:
     assert _by_query(limited, "u:victim") == 101
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "%61ccess_token={other}&access_token={token}",
+        "x=1;access_token={token}&access_token={other}",
+        "access_token={token}&access_token={other}",
+    ],
+)
+def test_livekit_takes_the_token_that_the_edge_counts_for(limited: Edge, query: str) -> None:
+    """Go and HAProxy do not read every query alike, but both read this header in one way."""
+    counted = token("u:counted")
+    seen = limited.ask(_SFU, f"/rtc?{query.format(token=counted, other=token('u:real'))}").seen
+    assert seen["headers"]["authorization"] == f"Bearer {counted}"
+
+
+def test_livekit_s_agents_connect_without_an_identity(limited: Edge) -> None:
+    for _ in range(5):
+        assert _join(limited, "/agent", "Authorization: Bearer x.e30.x") == 101
+    assert _join(limited, "/%61gent", "Authorization: Bearer x.e30.x") == 502
+
+
 @pytest.mark.parametrize("target", ["/rtc", "/rtc?access_token=x", "/rtc?access%5Ftoken={token}"])
 def test_nobody_is_admitted_whose_identity_the_edge_does_not_find(limited: Edge, target: str) -> None:
     assert _join(limited, target.format(token=token("u:hidden"))) == 502

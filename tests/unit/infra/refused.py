@@ -524,10 +524,10 @@ REFUSED: list[tuple[str, Any, str, str, str]] = [
     ("turn", {"expected_participants": 0}, "turn.expected_participants", "0", "from 1 to 1000000"),
     (
         "turn",
-        {"allocations_per_address": 358},
+        {"allocations_per_address": 417},
         "ports.turn_relay",
         "40000-49999, 10000 relays",
-        "at least 10024 ports, or fewer `turn.allocations_per_address` (358)",
+        "at least 10008 ports, or fewer `turn.allocations_per_address` (417)",
     ),
     (
         "turn",

@@ -95,14 +95,19 @@ def test_limits_per_address_are_the_same_at_coturn_and_at_the_edge(make_config: 
     assert edge.chart_values(config)["upstreams"]["turn"]["connectionsPerAddress"] == 77
 
 
-@pytest.mark.parametrize(("limit", "edges", "most"), [(200, 2, 1400), (200, 0, 1000), (0, 2, 0)])
-def test_one_address_holds_what_it_begins_by_udp_until_that_ends(limit: int, edges: int, most: int) -> None:
-    # Four times in the 600 s of an allocation a silent flow is forgotten after 150 s; and TCP, and each edge.
-    assert most_of_one_address(limit, edges) == most
+@pytest.mark.parametrize(
+    ("limit", "servers", "edges", "most"),
+    [(200, 2, 2, 1200), (200, 1, 2, 1400), (200, 2, 0, 1000), (200, 3, 2, 1134), (0, 2, 2, 0)],
+)
+def test_one_address_holds_what_it_begins_by_udp_until_that_ends(
+    limit: int, servers: int, edges: int, most: int
+) -> None:
+    # Four times in the 600 s of an allocation a silent flow is forgotten after 150 s; and TCP, and the edges.
+    assert most_of_one_address(limit, servers, edges) == most
 
 
-def test_the_relays_that_there_are_do_for_seven_edges(make_config: ConfigMaker) -> None:
-    nodes = [(f"node-{number}", f"192.0.2.{number}") for number in range(1, 8)]
+def test_by_default_there_are_relays_enough_for_fifteen_nodes(make_config: ConfigMaker) -> None:
+    nodes = [(f"node-{number}", f"192.0.2.{number}") for number in range(1, 16)]
     make_config(nodes=[{"name": name, "address": address} for name, address in nodes])
 
 

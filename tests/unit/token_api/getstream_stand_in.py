@@ -21,6 +21,7 @@ SECRET = "getstream-secret-0123456789-abcdefghijkl"
 _AUTHENTICATION = 2
 _INPUT = 4
 _DOES_NOT_EXIST = 16
+_CODES = {400: _INPUT, 404: _DOES_NOT_EXIST}
 
 _Answer = tuple[int, dict[str, object]]
 
@@ -29,7 +30,7 @@ _Answer = tuple[int, dict[str, object]]
 class GetStreamStandIn:
     """The app's users, its channels, and its bans: (user, channel) -> minutes, None for good.
 
-    `failing`: the status of every answer, while it is set.
+    `failing`: the status of every answer, while it is set. `missing`: where something does not exist.
     """
 
     url: str
@@ -38,17 +39,25 @@ class GetStreamStandIn:
     bans: dict[tuple[str, str], int | None] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     failing: int | None = None
+    missing: int = 404
 
     def answer(self, method: str, target: str, headers: dict[str, str], body: bytes) -> _Answer:
         url = urlsplit(target)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        failing = self.failing
         self.asked.append(f"{method} {url.path}")
-        if self.failing is not None:
-            return self.failing, {"code": -1, "message": "something went wrong"}
+        if failing is not None:
+            return failing, {"code": -1, "message": "something went wrong"}
         if (refused := _not_a_server(query, headers)) is not None:
             return refused
         told: dict[str, Any] = json.loads(body) if body else query
-        match (method, url.path.strip("/").split("/")):
+        return self._do(method, url.path.strip("/").split("/"), told)
+
+    def _do(self, method: str, path: list[str], told: dict[str, Any]) -> _Answer:
+        match (method, path):
+            case ("GET", ["users"]):
+                wanted = json.loads(told["payload"])["filter_conditions"]["id"]
+                return 200, {"users": [{"id": wanted}] if wanted in self.users else []}
             case ("POST", ["users"]):
                 self.users |= told["users"].keys()
                 return 201, {}
@@ -63,7 +72,10 @@ class GetStreamStandIn:
         user, channel = str(told["target_user_id"]), f"{told['type']}:{told['id']}"
         named = {user, str(told["banned_by_id"])} if method == "POST" else {user}
         if not named <= self.users or channel not in self.channels:
-            return 404, {"code": _DOES_NOT_EXIST, "message": f"{sorted(named)} or {channel} does not exist"}
+            return self.missing, {
+                "code": _CODES[self.missing],
+                "message": f"{named} or {channel} is not there",
+            }
         if method == "POST":
             minutes = told.get("timeout")
             if minutes is not None and (not isinstance(minutes, int) or minutes < 1):
@@ -106,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(encoded)
 
-    do_DELETE = do_POST
+    do_GET = do_DELETE = do_POST
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing: the test's output is for the test."""

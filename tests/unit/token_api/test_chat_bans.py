@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from sqlalchemy import select
 
 from tests.unit.token_api.api import Api
 from tests.unit.token_api.getstream_stand_in import GetStreamStandIn
 from tests.unit.token_api.receiver import eventually
-from token_api.database.tables import ChatBanDue
+from token_api.chat.getstream_api import GetStreamApi
+from token_api.database.tables import Ban, ChatBanDue
+from token_api.use_cases import chat_bans
 
 
 async def settled(api: Api, *, minutes: int = 0) -> None:
@@ -54,14 +58,29 @@ async def test_a_ban_is_there_at_once_and_gone_when_it_is_lifted(
     assert getstream.bans == {}
 
 
-async def test_who_has_never_connected_is_banned_too(getstream_api: Api, getstream: GetStreamStandIn) -> None:
+@pytest.mark.parametrize("missing", [400, 404])
+async def test_who_has_never_connected_is_banned_too(
+    getstream_api: Api, getstream: GetStreamStandIn, missing: int
+) -> None:
     """They may have a token already, and connect with it later."""
     api = getstream_api
+    getstream.missing = missing
     stream_id = await api.live_stream()
     await ban(api, stream_id, "anna")
     await settled(api)
     assert getstream.bans == {("anna", f"livestream:{stream_id}"): None}
     assert getstream.users == {"anna", "token-api"}
+
+
+async def test_what_a_client_told_of_its_user_stays(getstream_api: Api, getstream: GetStreamStandIn) -> None:
+    """An upsert of a user replaces their name and picture."""
+    api = getstream_api
+    stream_id = await api.live_stream()
+    known(getstream, "anna")
+    await ban(api, stream_id, "anna")
+    await settled(api)
+    assert getstream.bans == {("anna", f"livestream:{stream_id}"): None}
+    assert "POST /users" not in getstream.asked
 
 
 async def test_a_lifted_ban_of_somebody_unknown_is_no_error(
@@ -109,6 +128,7 @@ async def test_a_ban_of_a_space_holds_in_all_its_channels_also_later_ones(
     live, planned, ended = await api.live_stream(), await api.stream(), await api.live_stream()
     await api.stream(space_id="another")
     await api.call("POST", f"/streams/{ended}/end")
+    api.clock.advance(seconds=1)
     made = await ban(api, live, "anna", scope="space")
     await settled(api)
     banned = [("anna", f"livestream:{stream_id}") for stream_id in (live, planned)]
@@ -116,6 +136,7 @@ async def test_a_ban_of_a_space_holds_in_all_its_channels_also_later_ones(
     new = await api.stream()
     await settled(api)
     assert set(getstream.bans) == {*banned, ("anna", f"livestream:{new}")}
+    await api.call("POST", f"/streams/{live}/end")
     await api.call("DELETE", f"/streams/{live}/bans/{made}", status=204)
     await settled(api)
     assert getstream.bans == {}
@@ -187,3 +208,64 @@ async def test_with_our_own_chat_nothing_is_written_down(api: Api) -> None:
     await ban(api, stream_id, "anna", scope="space")
     await api.live_stream()
     assert await api.rows(select(ChatBanDue.user_id)) == []
+
+
+async def test_bans_of_a_time_with_another_chat_are_told_at_the_start(api: Api) -> None:
+    stream_id = await api.live_stream()
+    other = await api.stream()
+    await api.stream(space_id="another")
+    await ban(api, stream_id, "anna")
+    await ban(api, stream_id, "ben", scope="space")
+    over = await ban(api, stream_id, "carl")
+    await api.call("DELETE", f"/streams/{stream_id}/bans/{over}", status=204)
+    await chat_bans.begin(api.services)
+    found = await api.rows(select(ChatBanDue))
+    assert {(row.stream_id, row.user_id) for row in found} == {
+        (stream_id, "anna"),
+        (stream_id, "ben"),
+        (other, "ben"),
+    }
+
+
+class _Slow(GetStreamApi):
+    """GetStream, whose answer to a lifted ban takes until `gate` is set."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.lifting = asyncio.Event()
+        self.banned: set[str] = set()
+
+    async def ban(self, user_id: str, stream_id: str, minutes: int | None) -> None:  # noqa: ARG002
+        self.banned.add(user_id)
+
+    async def lift(self, user_id: str, stream_id: str) -> None:  # noqa: ARG002
+        self.lifting.set()
+        await self.gate.wait()
+        self.banned.discard(user_id)
+
+
+async def test_a_later_change_is_told_after_an_earlier_one_by_any_replica(api: Api) -> None:
+    """Two at once: what GetStream is told last must be what holds."""
+    slow = _Slow()
+    stream_id = await api.live_stream()
+    made = await ban(api, stream_id, "anna")
+    await api.call("DELETE", f"/streams/{stream_id}/bans/{made}", status=204)
+    await told(api, made)
+    async with asyncio.TaskGroup() as replicas:
+        replicas.create_task(chat_bans.tell_due(api.services, slow))
+        await slow.lifting.wait()
+        await told(api, await ban(api, stream_id, "anna"))
+        # Another replica: it leaves this one alone.
+        assert await chat_bans.tell_due(api.services, slow)
+        assert slow.banned == set()
+        slow.gate.set()
+    assert slow.banned == {"anna"}
+    assert await api.rows(select(ChatBanDue)) == []
+
+
+async def told(api: Api, ban_id: str) -> None:
+    """Write down that a ban is to be told, as with GetStream's chat."""
+    settings = api.services.settings.model_copy(update={"chat_provider": "getstream"})
+    async with api.services.database.begin() as transaction:
+        found = await transaction.get_one(Ban, ban_id)
+        await chat_bans.on_ban(transaction, settings, found, api.clock.now())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -15,8 +16,8 @@ from token_api.chat import getstream
 TIMEOUT_SECONDS = 10.0
 # Who bans, for GetStream.
 BANNED_BY = "token-api"
-# GetStream's code for an object that does not exist.
-_DOES_NOT_EXIST = 16
+# GetStream's codes for a request that names an object that does not exist: as such, or as wrong input.
+_MAY_NOT_EXIST = (4, 16)
 _MAX_WORDS = 200
 
 
@@ -28,8 +29,8 @@ class GetStreamRefused(Exception):
     """It will refuse the same request again."""
 
 
-class _DoesNotExist(GetStreamRefused):
-    """The user or the channel is not known."""
+class _MayNotExist(GetStreamRefused):
+    """The user or the channel may not be known."""
 
 
 class GetStreamApi:
@@ -70,14 +71,13 @@ class GetStreamApi:
             **({} if minutes is None else {"timeout": minutes}),
         }
         try:
-            await self._ask("POST", "/moderation/ban", json=body)
-        except _DoesNotExist:
-            # Not before: an upsert replaces what the user's own client has told GetStream of the user.
+            await self._ask("POST", "/moderation/ban", body=body)
+        except _MayNotExist:
             for each in (BANNED_BY, user_id):
-                await self._ask("POST", "/users", json={"users": {each: {"id": each}}})
+                await self._make_user(each)
             channel = f"/channels/{getstream.CHANNEL_TYPE}/{stream_id}/query"
-            await self._ask("POST", channel, json={"data": {"created_by_id": BANNED_BY}})
-            await self._ask("POST", "/moderation/ban", json=body)
+            await self._ask("POST", channel, body={"data": {"created_by_id": BANNED_BY}})
+            await self._ask("POST", "/moderation/ban", body=body)
 
     async def lift(self, user_id: str, stream_id: str) -> None:
         """Lift a ban in a stream's channel; one that is not there is lifted.
@@ -88,38 +88,43 @@ class GetStreamApi:
         params = {"target_user_id": user_id, "type": getstream.CHANNEL_TYPE, "id": stream_id}
         try:
             await self._ask("DELETE", "/moderation/ban", params=params)
-        except _DoesNotExist:
+        except _MayNotExist:
             return
+
+    async def _make_user(self, user_id: str) -> None:
+        """Make a user that is not there. An upsert would replace what a client has told of one that is."""
+        wanted = {"filter_conditions": {"id": user_id}, "limit": 1}
+        found = await self._ask("GET", "/users", params={"payload": json.dumps(wanted)})
+        if not found.get("users"):
+            await self._ask("POST", "/users", body={"users": {user_id: {"id": user_id}}})
 
     async def _ask(
         self,
         method: str,
         path: str,
         *,
-        json: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
         params: Mapping[str, str] | None = None,
-    ) -> None:
+    ) -> dict[str, Any]:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                answer = await self._client.request(method, path, json=json, params=params)
+                answer = await self._client.request(method, path, json=body, params=params)
         except (httpx.TransportError, TimeoutError) as error:
             raise GetStreamAway(f"{method} {path}: {type(error).__name__}") from error
+        told = _object(answer)
         if answer.is_success:
-            return
-        code, words = _error(answer)
+            return told
+        code, words = told.get("code"), str(told.get("message", ""))[:_MAX_WORDS]
         said = f"{method} {path}: {answer.status_code}, code {code}: {words}"
         if answer.is_server_error or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
             raise GetStreamAway(said)
-        raise _DoesNotExist(said) if code == _DOES_NOT_EXIST else GetStreamRefused(said)
+        raise _MayNotExist(said) if code in _MAY_NOT_EXIST else GetStreamRefused(said)
 
 
-def _error(answer: httpx.Response) -> tuple[int | None, str]:
-    """GetStream's code and words; a proxy's answer has none."""
+def _object(answer: httpx.Response) -> dict[str, Any]:
+    """GetStream's answer; a proxy's is empty."""
     try:
         told = answer.json()
     except ValueError:
-        return None, ""
-    if not isinstance(told, dict):
-        return None, ""
-    code = told.get("code")
-    return code if isinstance(code, int) else None, str(told.get("message", ""))[:_MAX_WORDS]
+        return {}
+    return told if isinstance(told, dict) else {}

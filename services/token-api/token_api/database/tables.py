@@ -414,7 +414,10 @@ class CallRoom(Base):
 
 
 class ChatBanDue(Base):
-    """At `due_at` GetStream is told whether a user is banned from a stream: see `use_cases.chat_bans`."""
+    """At `due_at` GetStream is told whether a user is banned from a stream: see `use_cases.chat_bans`.
+
+    `version` grows with each change, the last one at `since`. `claimed_until`: one process is telling it.
+    """
 
     __tablename__ = "chat_bans_due"
     __table_args__ = (Index("ix_chat_bans_due_due_at", "due_at"),)
@@ -423,7 +426,10 @@ class ChatBanDue(Base):
         String(36), ForeignKey("streams.id", ondelete="CASCADE"), primary_key=True
     )
     user_id: Mapped[HostId] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(default=1)
+    since: Mapped[Time]
     due_at: Mapped[Time]
+    claimed_until: Mapped[MaybeTime]
 
 
 class Outbox(Base):

@@ -86,7 +86,7 @@ RULES: Mapping[type[Base], tuple[Rule, ...]] = {
     tables.InboxClaim: (Pruned(tables.InboxClaim.claimed_until, timedelta(days=1)),),
     tables.CallRoom: (Pruned(tables.CallRoom.wanted_until, timedelta(days=1)),),
     # GetStream has refused it for so long.
-    tables.ChatBanDue: (GoesWith(tables.Stream), Pruned(tables.ChatBanDue.due_at, timedelta(days=30))),
+    tables.ChatBanDue: (GoesWith(tables.Stream), Pruned(tables.ChatBanDue.since, timedelta(days=30))),
     # An event that is not fanned out yet stays, whatever its age.
     tables.Outbox: (
         Pruned(tables.Outbox.created_at, timedelta(days=30), tables.Outbox.fanned_out_at.is_not(None)),

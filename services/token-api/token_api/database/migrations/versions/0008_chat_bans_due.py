@@ -18,7 +18,10 @@ def upgrade() -> None:
         "chat_bans_due",
         sa.Column("stream_id", sa.String(length=36), nullable=False),
         sa.Column("user_id", sa.String(length=128), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("since", UtcDateTime(), nullable=False),
         sa.Column("due_at", UtcDateTime(), nullable=False),
+        sa.Column("claimed_until", UtcDateTime(), nullable=True),
         sa.ForeignKeyConstraint(
             ["stream_id"],
             ["streams.id"],

@@ -158,6 +158,8 @@ backend sfu
     # joins that it admits are counted, so nobody spends those of others with a token of their own making.
     http-request set-var(txn.token) url_param(access_token),url_dec
     http-request set-var(txn.token) req.fhdr(Authorization,1),word(2,' ') if { req.fhdr(Authorization,1) -m found }
+    # Not in both places: they would not fit.
+    http-request set-query "%[query,regsub('access_token=[^&]*','',g)]" if { var(txn.token) -m found }
     http-request set-header Authorization "Bearer %[var(txn.token)]" if { var(txn.token) -m found }
     http-request set-var(txn.identity) var(txn.token),jwt_payload_query('$.sub'),sha1
     http-request set-var(txn.agent) bool(true) if { path /agent }

@@ -94,6 +94,13 @@ def test_livekit_takes_the_token_that_the_edge_counts_for(limited: Edge, query: 
     assert seen["headers"]["authorization"] == f"Bearer {counted}"
 
 
+def test_the_rest_of_a_query_is_not_changed(limited: Edge) -> None:
+    given = token("u:rest")
+    seen = limited.ask(_SFU, f"/rtc?protocol=9&access_token={given}&join_request=a%2Fb%3D").seen
+    assert seen["path"] == "/rtc?protocol=9&&join_request=a%2Fb%3D"
+    assert seen["headers"]["authorization"] == f"Bearer {given}"
+
+
 def test_livekit_s_agents_connect_without_an_identity(limited: Edge) -> None:
     for _ in range(5):
         assert _join(limited, "/agent", "Authorization: Bearer x.e30.x") == 101

@@ -60,7 +60,7 @@ def test_haproxy_takes_every_rendering_without_a_warning(
 @pytest.mark.parametrize(
     ("host", "path", "service"),
     [
-        (f"sfu.{DOMAIN}", "/rtc?access_token=x", "sfu"),
+        (f"sfu.{DOMAIN}", "/rtc?protocol=9", "sfu"),
         (f"sfu.{DOMAIN}", "/", "sfu"),
         (f"SFU.{DOMAIN.upper()}:443", "/twirp/livekit.RoomService/ListRooms", "sfu"),
         (f"api.{DOMAIN}", "/v1/token", "api"),

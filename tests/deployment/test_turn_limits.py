@@ -18,7 +18,7 @@ from loadtest.targets.outputs import endpoint_of
 from tests.deployment.kubectl import Kubectl
 from tests.deployment.turn_client import Server
 from tests.deployment.turn_hoarder import Wish
-from tests.deployment.turn_servers import Pod, Turn, find
+from tests.deployment.turn_servers import Turn, find
 from tests.running import CHECKOUT, RunningStack
 from tests.support.speed import scaled
 
@@ -64,7 +64,7 @@ def test_a_client_holds_so_many_allocations_and_others_get_theirs(
     port = endpoint_of(url, stack.outputs.address_of).port
     edges = [Server(str(address), port, "tls", turn.name) for address in stack.outputs.edge_addresses]
     pod = turn.pods[0]
-    before = _held(pod)
+    before = pod.allocations()
     ways = (pod.udp, pod.tcp, *edges)
     # Its flows are counted for minutes after it has gone: the next test's client must not have its address.
     end = network.model_copy(update={"addresses": [*network.addresses.subnets(new_prefix=29)][-2]})
@@ -76,16 +76,14 @@ def test_a_client_holds_so_many_allocations_and_others_get_theirs(
         assert {way: number for way, number in got.items() if not 0 < number <= _LIMIT} == {}
         # Of UDP, what an earlier run began from this address may still count.
         assert {way: number for way, number in got.items() if "udp" not in way and number < _LIMIT / 2} == {}
-        held = _held(pod) - before
+        held = pod.allocations() - before
         assert held >= got[str(pod.udp)] + got[str(pod.tcp)]
         assert held <= pod.scrape()["turn_allocations_limit"] / 4
         with _hoarding(other, Wish(ways, 3, turn.secret)) as theirs:
             assert theirs == {str(way): 3 for way in ways}
     wait_until(
-        lambda: _held(pod) <= before, timeout=scaled(_SECONDS), describe="all to be given up", interval=0.5
+        lambda: pod.allocations() <= before,
+        timeout=scaled(_SECONDS),
+        describe="all to be given up",
+        interval=0.5,
     )
-
-
-def _held(pod: Pod) -> float:
-    found = pod.scrape()
-    return sum(found[f"turn_allocations{{{way}}}"] for way in ("udp", "tcp", "tls"))

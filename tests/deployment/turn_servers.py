@@ -37,6 +37,10 @@ class Pod:
     drain_seconds: int
     scrape: Callable[[], dict[str, float]]
 
+    def allocations(self) -> float:
+        """How many it has, by all transports."""
+        return sum(value for name, value in self.scrape().items() if name.startswith("turn_allocations{"))
+
     @property
     def udp(self) -> Server:
         return Server(self.address, self.turn, "udp")

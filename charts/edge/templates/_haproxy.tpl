@@ -153,12 +153,12 @@ backend sfu
     http-check send meth GET uri / ver HTTP/1.1 hdr Host edge
     http-check expect status 200
     default-server check inter 3s fall 2 rise 2
-    # Who joins, by the identity in the token. LiveKit gets this token in the header, where it looks first: it may read
-    # a query in another way than the edge, which would then count for another. LiveKit verifies the token, and only
-    # joins that it admits are counted, so nobody spends those of others with a token of their own making.
+    # Joins are counted by the identity in the token. The edge passes this token on in the header, where LiveKit looks
+    # first: the two parse some queries differently, and the edge would then count for another identity. LiveKit
+    # verifies the token, and only joins that it admits are counted, so a forged token uses up nobody's joins.
     http-request set-var(txn.token) url_param(access_token),url_dec
     http-request set-var(txn.token) req.fhdr(Authorization,1),word(2,' ') if { req.fhdr(Authorization,1) -m found }
-    # Not in both places: they would not fit.
+    # A long token does not fit into the buffer twice, so it is removed from the query.
     http-request set-query "%[query,regsub('access_token=[^&]*','',g)]" if { var(txn.token) -m found }
     http-request set-header Authorization "Bearer %[var(txn.token)]" if { var(txn.token) -m found }
     http-request set-var(txn.identity) var(txn.token),jwt_payload_query('$.sub'),sha1
@@ -169,7 +169,7 @@ backend sfu
     # A WebSocket, or WHIP.
     acl admitted status 101 201
     acl identified var(txn.identity) -m found
-    # LiveKit's agents have no identity, and no relays.
+    # LiveKit's agents have no identity and use no relays.
     acl agent var(txn.agent) -m bool
     http-response deny if admitted !identified !agent
     http-response track-sc2 var(txn.identity) table joins_of if admitted !agent

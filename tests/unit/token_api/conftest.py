@@ -124,13 +124,19 @@ def double() -> Iterator[LiveKitDouble]:
 
 
 @pytest.fixture
-async def api(environment: pytest.MonkeyPatch, database: str, double: LiveKitDouble) -> AsyncIterator[Api]:
-    """The whole service, on SQLite and on PostgreSQL in turn."""
+def connected(environment: pytest.MonkeyPatch, database: str, double: LiveKitDouble) -> pytest.MonkeyPatch:
+    """An environment with a database, LiveKit and host JWTs."""
     environment.setenv("TOKEN_API_DATABASE_URL", database)
     environment.setenv("LIVEKIT_URL", double.url)
     environment.setenv("TOKEN_API_HOST_JWT_SECRET", HOST_SECRET)
     environment.setenv("TOKEN_API_HOST_JWT_ISSUER", HOST_ISSUER)
     environment.setenv("TOKEN_API_HOST_JWT_AUDIENCE", HOST_AUDIENCE)
+    return environment
+
+
+@pytest.fixture
+async def api(connected: pytest.MonkeyPatch, double: LiveKitDouble) -> AsyncIterator[Api]:
+    """The whole service, on SQLite and on PostgreSQL in turn."""
     async with running_api(load_settings(), double) as made:
         yield made
 
@@ -143,21 +149,13 @@ def getstream() -> Iterator[GetStreamStandIn]:
 
 @pytest.fixture
 async def getstream_api(
-    environment: pytest.MonkeyPatch, database: str, double: LiveKitDouble, getstream: GetStreamStandIn
+    connected: pytest.MonkeyPatch, double: LiveKitDouble, getstream: GetStreamStandIn
 ) -> AsyncIterator[Api]:
     """The whole service, with GetStream's chat."""
-    for variable, value in (
-        ("TOKEN_API_DATABASE_URL", database),
-        ("LIVEKIT_URL", double.url),
-        ("TOKEN_API_HOST_JWT_SECRET", HOST_SECRET),
-        ("TOKEN_API_HOST_JWT_ISSUER", HOST_ISSUER),
-        ("TOKEN_API_HOST_JWT_AUDIENCE", HOST_AUDIENCE),
-        ("TOKEN_API_CHAT_PROVIDER", "getstream"),
-        ("TOKEN_API_GETSTREAM_URL", getstream.url),
-        ("TOKEN_API_GETSTREAM_KEY", GETSTREAM_KEY),
-        ("TOKEN_API_GETSTREAM_SECRET", GETSTREAM_SECRET),
-    ):
-        environment.setenv(variable, value)
+    connected.setenv("TOKEN_API_CHAT_PROVIDER", "getstream")
+    connected.setenv("TOKEN_API_GETSTREAM_URL", getstream.url)
+    connected.setenv("TOKEN_API_GETSTREAM_KEY", GETSTREAM_KEY)
+    connected.setenv("TOKEN_API_GETSTREAM_SECRET", GETSTREAM_SECRET)
     async with running_api(load_settings(), double) as made:
         yield made
 

@@ -71,7 +71,7 @@ images-push: ## build and publish our images: REGISTRY=registry.example.com/live
 
 lock: ## compile the requirements.in files anew
 	@$(LOCAL) run -- uv pip compile $(LOCK_FLAGS) --universal requirements.in -o requirements.txt
-	@for part in services/token-api services/object-store-setup services/turn-exporter loadtest; do \
+	@for part in services/token-api services/object-store-setup services/turn-exporter services/recorder loadtest; do \
 		$(LOCAL) run -- uv pip compile $(LOCK_FLAGS) $(IMAGE_LOCK_FLAGS) $$part/requirements.in \
 			-o $$part/requirements.txt || exit; \
 	done

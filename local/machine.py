@@ -39,6 +39,18 @@ LOAD_PACKAGES = {"iptables-nft": "iptables", "irtt": "irtt"}
 TEST_PACKAGES = {"chromium": "chromium", "certutil": "libnss3-tools", "npm": "npm", **LOAD_PACKAGES}
 # And the servers that token-api is tested with. PostgreSQL's programs are off PATH, by versions.
 TEST_PACKAGES |= {"/usr/lib/postgresql/*/bin/initdb": "postgresql", "redis-server": "redis-server"}
+# And what the recorder is tested with: its image's fonts, a reader of its files, and an RTMP server.
+_FONTS = "/usr/share/fonts/truetype"
+TEST_PACKAGES |= {
+    f"{_FONTS}/dejavu/DejaVuSans-Bold.ttf": "fonts-dejavu-core",
+    f"{_FONTS}/noto/NotoColorEmoji.ttf": "fonts-noto-color-emoji",
+    f"{_FONTS}/noto/NotoSansThaiUI-Bold.ttf": "fonts-noto-ui-core",
+    f"{_FONTS}/open-sans/OpenSans-Semibold.ttf": "fonts-open-sans",
+    f"{_FONTS}/wqy/wqy-microhei.ttc": "fonts-wqy-microhei",
+    "/usr/lib/*/libfribidi.so.0": "libfribidi0",
+    "ffprobe": "ffmpeg",
+    "/usr/*/nginx/modules/ngx_rtmp_module.so": "libnginx-mod-rtmp",
+}
 
 
 @dataclass(frozen=True)

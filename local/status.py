@@ -42,7 +42,7 @@ class Kubectl(Protocol):
 class Part:
     """One line of the table."""
 
-    kind: str  # "plugin", "node", "door", "workload" or "container"
+    kind: str  # "plugin", "node", "door", "recording", "workload" or "container"
     name: str
     node: str
     version: str
@@ -156,6 +156,7 @@ def parts(seen: Observation) -> list[Part]:
     return [
         *map(_node_part, seen.nodes),
         *map(door_part, seen.doors),
+        *(part for workload in seen.workloads for part in _recording_parts(workload)),
         *(part for workload in seen.workloads for part in _workload_parts(workload, seen.pods)),
         *(part for pod in seen.pods for part in pod_parts(pod, seen)),
     ]
@@ -174,6 +175,14 @@ def door_part(door: Door) -> Part:
     healthy = door.process.runs
     detail = "" if healthy else "its process is not there: `make up` starts it"
     return Part("door", door.name, "", "", "", healthy, detail)
+
+
+def _recording_parts(workload: _Object) -> Iterator[Part]:
+    """One part if the stack records nothing: token-api answers `recording-unavailable` then, and not why."""
+    for container in workload["spec"]["template"]["spec"]["containers"]:
+        variables = {each["name"]: each.get("value", "") for each in container.get("env", [])}
+        if variables.get("TOKEN_API_EGRESS_KIND") == "none":
+            yield Part("recording", "egress.kind none: nothing records", "", "", "", True, "")
 
 
 def _workload_parts(workload: _Object, pods: tuple[_Object, ...]) -> Iterator[Part]:

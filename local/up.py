@@ -134,6 +134,7 @@ def _facts(instance: Instance, given: GivenCluster | None) -> ClusterFacts:
             ("token_api", catalog.token_api().reference),
             ("object_store_setup", catalog.object_store_setup().reference),
             ("turn_exporter", catalog.turn_exporter().reference),
+            ("recorder", catalog.recorder().reference),
         ),
     )
 

@@ -17,7 +17,7 @@ from common.commands import CommandFailed, Completed
 from common.waiting import wait_until
 from livekit_platform.config import PlatformConfig
 from livekit_platform.values import redis as redis_values
-from livekit_platform.values.livekit import REDIS_MASTER, REDIS_USER
+from livekit_platform.values.redis_client import REDIS_MASTER, REDIS_USER
 from tests.deployment.kubectl import Kubectl
 from tests.manifests.rendering import template
 from tests.support.speed import scaled

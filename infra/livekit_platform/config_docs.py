@@ -18,6 +18,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from livekit_platform.config import PlatformConfig
+from livekit_platform.egress_capacity import LIVEKIT_CPU_COSTS
 from livekit_platform.names import PROJECT
 from livekit_platform.ports import EPHEMERAL, NODE_PORTS
 from livekit_platform.turn_allocations import ALLOCATION_BYTES, ALLOCATIONS_OF_A_JOIN
@@ -28,6 +29,7 @@ _HEADINGS = ("Key", "Type and range", "Default", "Example", "Allowed")
 _WORDS = {
     bool: "true or false",
     int: "whole number",
+    float: "number",
     str: "text",
     Path: "path",
     IPv4Address: "IPv4 address",
@@ -80,17 +82,27 @@ _RULES = f"""\
 - A key that belongs to one kind (`edge.tls.issuer`, `redis.external`, `database.secret_name` and their like)
   is refused with any other; what a kind cannot do without is required with it.
 - `redis.storage_size` is at least twice `redis.maxmemory_mib`; a memory request is not above its limit.
+- `egress.kind` `recorder` needs `images.recorder`.
+- `egress.resources.cpu_request` is at least the largest of `egress.cpu_cost`, by default
+  {LIVEKIT_CPU_COSTS["web"]:g} with kind `livekit`: a smaller worker runs, and refuses what takes more. With
+  kind `recorder`, `egress.cpu_cost.max_utilization` of it is at least so much.
+- `egress.temporary_storage` is enough for all recordings that a worker of kind `livekit` accepts at once, of
+  `egress.expected_kbps` for `egress.session_limits.file_output_max_seconds` each, and a ninth more.
+- `egress.autoscaling.headroom` is at least a tenth of `max_replicas`: Kubernetes ignores smaller differences.
+- `egress.backup` has a key of its own (`access_key` with `secrets.egress_backup_secret_key`), or
+  `object_store.kind` is `external`, whose key or identity it then shares.
 - Secrets differ from each other, and are encrypted by Pulumi: in plain text they are refused. Each stack
   needs `livekit_api_secret`, `turn_secret` and `api_service_key`; `redis.kind` `single` needs
   `redis_password`, `sentinel` also `redis_replication_password`, `external` the password of that Redis;
   `object_store.kind` `embedded` needs all that begin with `s3_`; `token_api.host_auth.kind` `secret` needs
-  `host_jwt_secret`. `pulumi preview` names each that is missing, and the command that creates it.
+  `host_jwt_secret`; `egress.backup.access_key` needs the secret of that key. `pulumi preview` names each that
+  is missing, and the command that creates it.
 - `certificates`: with `edge.tls.kind` `own_ca` all four are needed. The server's certificate is signed by the
   authority, and both are for `domain`. 30 days before one expires, `pulumi preview` warns.
 - `environment: production` also wants: at least two nodes, and two of each part; a domain that clients can
   find; a certificate that browsers trust (`edge.tls.kind` other than `own_ca`), and nothing without TLS
-  (`edge.plain_localhost`, `redis.external.tls`, `object_store.external.endpoint`); `redis.kind` `sentinel` or
-  `external`; `object_store.kind` and `database.kind` `external`.
+  (`edge.plain_localhost`, `redis.external.tls`, `object_store.external.endpoint`, `egress.backup.endpoint`);
+  `redis.kind` `sentinel` or `external`; `object_store.kind` and `database.kind` `external`.
 """
 
 
@@ -203,7 +215,9 @@ def _ranges(metadata: list[Any]) -> Iterator[str]:
     def bound(name: str) -> Any:
         return next((getattr(entry, name) for entry in metadata if hasattr(entry, name)), None)
 
-    least, most = bound("ge"), bound("le")
+    least, most, above = bound("ge"), bound("le"), bound("gt")
+    if above is not None:
+        yield f"above {above}" if most is None else f"above {above} to {most}"
     if least is not None:
         yield f"from {least}" if most is None else f"{least} to {most}"
     shortest, longest = bound("min_length"), bound("max_length")

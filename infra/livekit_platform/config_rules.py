@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from livekit_platform import required_secrets, token_api_rules, turn_rules
+from livekit_platform import egress_rules, required_secrets, token_api_rules, turn_rules
 from livekit_platform.config import (
     Database,
     Edge,
+    Egress,
     Images,
     LiveKit,
     Network,
@@ -77,12 +78,13 @@ def _tls_is_complete(edge: Edge) -> Iterator[Mistake]:
     yield from goes_with("edge.tls.issuer", tls.issuer, tls.kind, "cert_manager", "an issuer")
 
 
-def _requests_fit(livekit: LiveKit, turn: Turn, edge: Edge) -> Iterator[Mistake]:
+def _requests_fit(livekit: LiveKit, turn: Turn, edge: Edge, egress: Egress) -> Iterator[Mistake]:
     # Kubernetes refuses such a pod, when half of the stack is there.
     parts: dict[str, Resources] = {
         "livekit": livekit.resources,
         "turn": turn.resources,
         "edge": edge.resources,
+        "egress": egress.worker_resources,
     }
     for part, resources in parts.items():
         if bytes_of(resources.memory_request) > bytes_of(resources.memory_limit):
@@ -240,13 +242,22 @@ _RULES: _Rules = (
     (("turn", "ports"), turn_rules.turn_ports_fit),
     (("nodes", "turn", "edge", "ports"), turn_rules.relays_suffice),
     (("edge",), _tls_is_complete),
-    (("livekit", "turn", "edge"), _requests_fit),
+    (("livekit", "turn", "edge", "egress"), _requests_fit),
     (("network",), _networks_are_narrow),
     (("edge", "network"), _ingress_is_used),
     (("redis",), _redis_fits),
     (("redis",), _redis_is_complete),
     (("object_store",), _object_store_is_complete),
+    (("egress", "images"), egress_rules.recorder_has_an_image),
+    (("egress",), egress_rules.worker_accepts_requests),
+    (("egress",), egress_rules.recordings_fit),
+    (("egress",), egress_rules.retries_grow),
+    (("egress",), egress_rules.autoscaling_is_complete),
+    (("egress", "object_store", "secrets"), egress_rules.backup_is_complete),
+    (("egress", "object_store"), egress_rules.identity_is_used),
+    (("egress", "redis"), egress_rules.egress_networks_are_narrow),
     (("database",), token_api_rules.database_is_complete),
+    (("recordings", "object_store"), token_api_rules.retention_has_a_key),
     (("livekit", "secrets"), token_api_rules.previous_key_is_complete),
     (("token_api", "secrets"), token_api_rules.previous_jwt_secret_has_its_kind),
     (("token_api", "database"), token_api_rules.one_replica_has_the_file),
@@ -267,6 +278,7 @@ _PRODUCTION_RULES: _Rules = (
     (("redis", "object_store", "database"), _production_keeps_data),
     (("edge", "redis", "object_store", "token_api"), _production_is_trusted),
     (("nodes", "livekit", "turn", "edge", "token_api"), _production_outlives_a_node),
+    (("egress",), egress_rules.production_keeps_recordings),
 )
 
 

@@ -9,6 +9,7 @@ PROJECT = "livekit-platform"
 ACME_SOLVER = "acme-solver"
 COTURN = "coturn"
 EDGE = "edge"
+EGRESS = "egress"
 LIVEKIT = "livekit-server"
 OBJECT_STORE = "object-store"
 REDIS = "redis"
@@ -16,6 +17,7 @@ TOKEN_API = "token-api"  # noqa: S105 - the name of a service
 
 COTURN_CONFIG_SECRET = "coturn-config"  # noqa: S105 - the names of Secret objects
 EDGE_TLS_SECRET = "edge-tls"  # noqa: S105
+EGRESS_CONFIG_SECRET = "egress-config"  # noqa: S105
 LIVEKIT_CONFIG_SECRET = "livekit-server-config"  # noqa: S105
 OBJECT_STORE_ACCOUNTS_SECRET = "object-store-accounts"  # noqa: S105
 OBJECT_STORE_ROOT_SECRET = "object-store-root"  # noqa: S105

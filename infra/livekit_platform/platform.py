@@ -10,6 +10,7 @@ import pulumi_kubernetes as kubernetes
 from livekit_platform import config_loader, endpoints, live_nodes, names, required_secrets
 from livekit_platform.components.coturn import Coturn, CoturnArgs
 from livekit_platform.components.edge import Edge, EdgeArgs, IngressArgs
+from livekit_platform.components.egress import Egress, EgressArgs
 from livekit_platform.components.livekit import LiveKit, LiveKitArgs
 from livekit_platform.components.namespace import Namespace, NamespaceArgs
 from livekit_platform.components.object_store import ObjectStore, ObjectStoreArgs
@@ -19,6 +20,7 @@ from livekit_platform.components.token_api import TokenApi, TokenApiArgs
 from livekit_platform.config import PlatformConfig
 from livekit_platform.values import coturn as coturn_values
 from livekit_platform.values import edge as edge_values
+from livekit_platform.values import egress as egress_values
 from livekit_platform.values import livekit as livekit_values
 from livekit_platform.values import object_store as object_store_values
 from livekit_platform.values import redis as redis_values
@@ -84,6 +86,8 @@ def deploy() -> None:
     else:
         livekit = _livekit(config, secrets, after(namespace, *redis))
         _coturn(config, secrets, after(namespace, tls, livekit))
+    if config.egress.kind != "none":
+        Egress(names.EGRESS, _egress(config, secrets), after(namespace, *redis, object_store, livekit))
     token_api = TokenApi(names.TOKEN_API, _token_api(config, secrets), after(namespace, livekit))
     # It looks its Services up when it starts.
     Edge(names.EDGE, _edge(config), after(namespace, tls, livekit, token_api, object_store))
@@ -152,6 +156,17 @@ def _livekit(config: PlatformConfig, secrets: _Secrets, opts: pulumi.ResourceOpt
     return LiveKit(names.LIVEKIT, args, opts)
 
 
+def _egress(config: PlatformConfig, secrets: _Secrets) -> EgressArgs:
+    """The workers. Those of livekit/egress end if they find no Redis at their start: they come after it."""
+    used = {name: secrets[name] for name in egress_values.secret_fields(config)}
+    return EgressArgs(
+        namespace=config.namespace,
+        values=egress_values.chart_values(config),
+        config_file=egress_values.config_file(config),
+        secrets=used,
+    )
+
+
 def _token_api(config: PlatformConfig, secrets: _Secrets) -> TokenApiArgs:
     known = pulumi.Output.all(**secrets)
     own_store = config.object_store.kind == "embedded"
@@ -186,6 +201,7 @@ def _export(config: PlatformConfig, secrets: _Secrets, tls: Tls) -> None:
     pulumi.export("api_url", endpoints.api_url(config))
     pulumi.export("edge_addresses", endpoints.edge_addresses(config))
     pulumi.export("ca_certificate", tls.ca_certificate)
+    pulumi.export("egress_kind", config.egress.kind)
     pulumi.export("livekit_api_key", config.livekit.api_key)
     pulumi.export("s3_endpoint", endpoints.s3_endpoint(config))
     pulumi.export("s3_bucket", config.object_store.bucket)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from livekit_platform.config import Database, LiveKit, Secrets, TokenApi
+from livekit_platform.config import Database, LiveKit, ObjectStore, Recordings, Secrets, TokenApi
 from livekit_platform.mistakes import Mistake, goes_with, narrow, only_with
 
 
@@ -13,6 +13,17 @@ def database_is_complete(database: Database) -> Iterator[Mistake]:
         "database.secret_name", database.secret_name, database.kind, "external", "the name of a Secret"
     )
     yield from only_with("database.cidrs", database.cidrs or None, database.kind, "external")
+
+
+def retention_has_a_key(recordings: Recordings, object_store: ObjectStore) -> Iterator[Mistake]:
+    """token-api deletes recordings with a key: it has no identity of its own at a store."""
+    external = object_store.external
+    if recordings.retention_days and external is not None and not external.secret_name:
+        yield Mistake(
+            "recordings.retention_days",
+            str(recordings.retention_days),
+            "0, unless `object_store.external.secret_name` names a key by which token-api deletes them",
+        )
 
 
 def previous_key_is_complete(livekit: LiveKit, secrets: Secrets) -> Iterator[Mistake]:

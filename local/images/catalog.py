@@ -164,9 +164,24 @@ _HAPROXY = Rootfs("haproxy", ("haproxy", "openssl"), suite="trixie")
 # Without the cluster that the package makes: each pod makes its own.
 _POSTGRES = Rootfs("postgres", ("postgresql",), without=("etc/postgresql", "var/lib/postgresql"))
 _PYTHON = Rootfs("python", ("ca-certificates", "python3"))
+# The recorder draws names in all scripts.
+_RECORDER_ROOT = Rootfs(
+    "recorder",
+    (
+        "ca-certificates",
+        "fonts-dejavu-core",
+        "fonts-noto-color-emoji",
+        "fonts-noto-ui-core",
+        "fonts-open-sans",
+        "fonts-wqy-microhei",
+        "libfribidi0",
+        "python3",
+    ),
+)
 _TOKEN_API = CHECKOUT / "services" / "token-api"
 _OBJECT_STORE_SETUP = CHECKOUT / "services" / "object-store-setup"
 _TURN_EXPORTER = CHECKOUT / "services" / "turn-exporter"
+_RECORDER = CHECKOUT / "services" / "recorder"
 _LOADTEST = CHECKOUT / "loadtest"
 # The applets that shells in test pods and the volume provisioner's helper pods call.
 _APPLETS = """
@@ -283,6 +298,7 @@ def platform_images() -> list[Image]:
         token_api(),
         object_store_setup(),
         turn_exporter(),
+        recorder(),
     ]
 
 
@@ -307,6 +323,12 @@ def turn_exporter() -> Image:
     )
 
 
+def recorder() -> Image:
+    """The recording worker."""
+    source = Source(_RECORDER / "recorder", "app/recorder")
+    return _own_python_image("recorder", _RECORDER, source, root=_RECORDER_ROOT)
+
+
 def postgres() -> Image:
     """Debian's PostgreSQL, for a pod of a test: no stack runs it, and `up` does not load it.
 
@@ -327,15 +349,18 @@ def loadtest() -> Image:
     )
 
 
-def _own_python_image(name: str, directory: Path, *sources: Source, module: str = "") -> Image:
+def _own_python_image(
+    name: str, directory: Path, *sources: Source, module: str = "", root: Rootfs = _PYTHON
+) -> Image:
     """Tagged by its content: a changed source is another image, and pods roll to it.
 
     Args:
         directory: where its requirements.txt is.
         module: what it runs; the only source's package where it is not given.
+        root: the Debian packages below, with Python.
     """
     parts: tuple[Part, ...] = (
-        _PYTHON,
+        root,
         PythonPackages(directory / "requirements.txt", "app/site-packages"),
         *sources,
     )

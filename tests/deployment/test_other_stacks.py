@@ -17,9 +17,9 @@ import pytest
 import yaml
 
 from common.commands import CommandFailed, run
-from common.waiting import wait_until
 from tests.completed_secrets import complete_secrets
 from tests.deployment import owners
+from tests.deployment.custom_kinds import installed
 from tests.deployment.kubectl import Kubectl
 from tests.running import CHECKOUT, ClusterAccess, RunningStack
 
@@ -40,20 +40,9 @@ def certificate_kinds(kubectl: Kubectl, disruptive_session: None) -> Iterator[No
             timeout=300,
         ).stdout
     )
-    files = [str(Path(module["Dir"]) / "deploy" / "crds" / f"cert-manager.io_{kind}.yaml") for kind in _KINDS]
-    options = [word for file in files for word in ("-f", file)]
-    kubectl("apply", "--server-side", *options, timeout=60)
-    try:
-        # Again where it failed: a kind that has no conditions at all yet ends `kubectl wait` at once.
-        wait_until(
-            lambda: kubectl("wait", "--for=condition=Established", *options, "--timeout=30s", timeout=40),
-            timeout=90,
-            describe="the kinds to be there",
-            tolerate=(CommandFailed,),
-        )
+    files = [Path(module["Dir"]) / "deploy" / "crds" / f"cert-manager.io_{kind}.yaml" for kind in _KINDS]
+    with installed(kubectl, files):
         yield
-    finally:
-        kubectl("delete", "--wait=true", *options, timeout=120)
 
 
 _KINDS = ("certificates", "clusterissuers")
@@ -158,7 +147,7 @@ def test_the_preview_is_whole_and_touches_nothing(stack_name: str, previews: _Pr
         *("StatefulSet", "Deployment", "PodDisruptionBudget", "ServiceAccount", "Job"),
     ):
         assert resource in shown, f"{resource} is missing in:\n{shown}"
-    for part in ("livekit-server", "coturn", "edge", "redis", "token-api"):
+    for part in ("livekit-server", "coturn", "edge", "redis", "token-api", "egress"):
         assert part in shown, f"{part} is missing in:\n{shown}"
     assert " to create" in shown
     assert " to update" not in shown

@@ -13,8 +13,8 @@ from common.waiting import wait_until
 from tests.deployment.kubectl import Kubectl
 from tests.running import RunningStack
 
-# Where anybody may knock: the edge's own listeners.
-_PUBLIC = {("edge", "https"), ("edge", "http"), ("coturn", "turn-tcp")}
+# What a pod of any namespace may reach: what clients reach, and metrics. Prometheus may run in any namespace.
+_OPEN = {("edge", "https"), ("edge", "http"), ("coturn", "turn-tcp"), ("egress", "metrics")}
 # In an image that has nothing else to connect with.
 _CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3)"
 
@@ -69,15 +69,15 @@ def test_every_declared_listener_answers_its_own_node(
         assert silent == [], done.stderr
 
 
-def test_a_pod_of_another_namespace_reaches_what_clients_reach_and_nothing_else(
+def test_a_pod_of_another_namespace_reaches_what_clients_and_prometheus_reach_and_nothing_else(
     kubectl: Kubectl, scratch: str, listeners: list[_Listener], stateful: set[str]
 ) -> None:
     kubectl.start_pod(scratch, "stranger")
-    public = [one for one in listeners if (one.part, one.name) in _PUBLIC]
-    closed = [one for one in listeners if one not in public]
-    assert public, "the probe must be able to connect at all"
+    allowed = [one for one in listeners if (one.part, one.name) in _OPEN]
+    closed = [one for one in listeners if one not in allowed]
+    assert allowed, "the probe must be able to connect at all"
     assert {one.part for one in closed} >= {"token-api", *stateful}
-    for one in public:
+    for one in allowed:
         wait_until(
             lambda one=one: kubectl.connects(scratch, "stranger", one.address, one.port),  # type: ignore[misc]
             timeout=20,

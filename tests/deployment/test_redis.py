@@ -11,7 +11,7 @@ import pytest
 import testinfra.host
 
 from common.waiting import NeverHappened, wait_until
-from livekit_platform.values.livekit import REDIS_MASTER
+from livekit_platform.values.redis_client import REDIS_MASTER
 from tests.deployment.kubectl import Kubectl
 from tests.deployment.node_backend import node_host
 from tests.redis_trio import FAILOVER_MS, PODS, RedisTrio, deploy

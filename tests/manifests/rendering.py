@@ -15,15 +15,21 @@ import yaml
 from pulumi.runtime import rpc
 
 from common.commands import CommandFailed, run
-from tests.unit.infra.program import CHECKOUT, SECRET, STACKS, Deployment
+from tests.unit.infra.program import CHART, CHECKOUT, SECRET, STACKS, Deployment, checked_in_config
 
 Manifest = dict[str, Any]
 
 CHARTS = CHECKOUT / "charts"
 CHART_NAMES = tuple(sorted(path.parent.name for path in CHARTS.glob("*/Chart.yaml")))
 NAMESPACE = "calls"
-# Charts whose part somebody else keeps for these stacks.
-NOT_IN_STACK: dict[str, tuple[str, ...]] = {}
+# Charts that stacks do not deploy, for what they would make is kept by somebody else, or is not wanted.
+NOT_IN_STACK: dict[str, tuple[str, ...]] = {
+    stack: ("egress",)
+    for stack in STACKS
+    if checked_in_config(stack).get("egress", {}).get("kind", "none") == "none"
+}
+# Versions of kinds that Kubernetes itself does not have.
+FROM_OPERATORS = ("keda.sh/v1alpha1",)
 # What runs until it is told to stop, and what runs once.
 _SERVING = ("Deployment", "StatefulSet", "DaemonSet")
 _ONCE = ("Job",)
@@ -89,6 +95,11 @@ def refusal(helm: Path, chart: str, values: Mapping[str, Any]) -> str | None:
     except CommandFailed as error:
         return error.stderr
     return None
+
+
+def deployed_charts(deployment: Deployment) -> list[str]:
+    """The charts that the program deploys, by name."""
+    return sorted(chart.name for chart in deployment.of_type(CHART))
 
 
 def stack_values(deployment: Deployment, chart: str) -> dict[str, Any]:

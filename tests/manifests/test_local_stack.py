@@ -16,8 +16,10 @@ from livekit_platform.config import Ports
 from livekit_platform.ports import Protocol, Scope
 from tests.manifests.rendering import (
     CHART_NAMES,
+    NOT_IN_STACK,
     Manifest,
     containers,
+    deployed_charts,
     of_kind,
     pod_labels,
     pod_specs,
@@ -38,7 +40,7 @@ STACK_NAMESPACE = "livekit"
 def whole(helm: Path, local_stack: Deployment) -> list[Manifest]:
     return [
         manifest
-        for chart in CHART_NAMES
+        for chart in deployed_charts(local_stack)
         for manifest in template(helm, chart, stack_values(local_stack, chart), STACK_NAMESPACE)
     ]
 
@@ -51,7 +53,8 @@ def server_config(local_stack: Deployment) -> dict[str, Any]:
 
 
 def test_every_chart_of_the_repository_is_deployed(local_stack: Deployment) -> None:
-    for chart in CHART_NAMES:
+    assert set(deployed_charts(local_stack)) == set(CHART_NAMES) - set(NOT_IN_STACK.get("local", ()))
+    for chart in deployed_charts(local_stack):
         assert local_stack.chart(chart).inputs["chart"] == f"../charts/{chart}"
         assert local_stack.chart(chart).inputs["namespace"] == STACK_NAMESPACE
 
@@ -77,7 +80,11 @@ def test_declared_ports_are_the_ports_of_the_configuration(whole: list[Manifest]
         }
 
     # One Redis has no Sentinel; what is on a pod's loopback is not declared.
-    absent = {(port, Protocol.TCP.value) for port in (Ports().redis_sentinel, Ports().turn_reports)}
+    own = Ports()
+    numbers = [own.redis_sentinel, own.turn_reports, own.egress_template]
+    if "egress" in NOT_IN_STACK.get("local", ()):
+        numbers += [own.egress_health, own.egress_metrics]
+    absent = {(port, Protocol.TCP.value) for port in numbers}
     assert in_pods == claimed(Scope.HOST, Scope.POD) - absent
     # The edge leads to TURN over TLS.
     assert on_nodes == claimed(Scope.HOST_PORT) - {(Ports().turn_tls, Protocol.TCP.value)}
@@ -165,8 +172,8 @@ def test_policies_let_the_parts_reach_each_other(
     sfus = {f"{address}/32" for address in re.findall(r"^allowed-peer-ip=(.+)$", conf, re.MULTILINE)}
     assert sfus == {"192.0.2.1/32", "192.0.2.2/32"}
     policies = {policy["metadata"]["name"]: policy["spec"] for policy in of_kind(whole, "NetworkPolicy")}
-    [from_sfus] = policies["redis"]["ingress"]
-    assert {peer["ipBlock"]["cidr"] for peer in from_sfus["from"]} == sfus
+    [to_redis] = policies["redis"]["ingress"]
+    assert {peer["ipBlock"]["cidr"] for peer in to_redis["from"] if "ipBlock" in peer} == sfus
     to_sfus = policies["token-api"]["egress"][0]
     assert {peer["ipBlock"]["cidr"] for peer in to_sfus["to"]} == sfus
     assert to_sfus["ports"] == [{"port": server_config["port"], "protocol": "TCP"}]
@@ -180,7 +187,7 @@ def test_where_addresses_are_translated_policies_name_the_nodes_own(helm: Path, 
     deployed = program.run({**config, "network": {"node_cidrs": ["10.244.0.0/32"]}})
     objects = [
         manifest
-        for chart in CHART_NAMES
+        for chart in deployed_charts(deployed)
         for manifest in template(helm, chart, stack_values(deployed, chart), STACK_NAMESPACE)
     ]
     told = {
@@ -194,12 +201,12 @@ def test_where_addresses_are_translated_policies_name_the_nodes_own(helm: Path, 
     policies = of_kind(objects, "NetworkPolicy")
     # What is let through; what is left out (`except`) names nodes by all their addresses.
     named = set(re.findall(r"cidr: (\d+(?:\.\d+){3}/32)", yaml.safe_dump_all(policies)))
-    # Only a relay sends to the address that clients are told.
+    # Relays and workers that join rooms send to the address that clients are told.
     named.remove("203.0.113.1/32")
     assert named == {"10.0.0.1/32", "192.0.2.2/32", "10.244.0.0/32"}
     [redis] = [policy["spec"] for policy in policies if policy["metadata"]["name"] == "redis"]
-    [from_sfus] = redis["ingress"]
-    assert {peer["ipBlock"]["cidr"] for peer in from_sfus["from"]} == named
+    [to_redis] = redis["ingress"]
+    assert {peer["ipBlock"]["cidr"] for peer in to_redis["from"] if "ipBlock" in peer} == named
     others = [manifest for manifest in objects if manifest["kind"] not in ("Deployment", "NetworkPolicy")]
     assert "203.0.113.1" not in yaml.safe_dump_all(others)
 
@@ -207,7 +214,11 @@ def test_where_addresses_are_translated_policies_name_the_nodes_own(helm: Path, 
 def test_every_pod_that_asks_for_names_reaches_the_given_name_servers(helm: Path, tmp_path: Path) -> None:
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.touch()
-    config = {**program.local_config(kubeconfig), "redis": {"kind": "sentinel"}}
+    config = {
+        **program.local_config(kubeconfig),
+        "redis": {"kind": "sentinel"},
+        "egress": {"kind": "livekit"},
+    }
     deployed = program.run({**config, "network": {"dns_cidrs": ["169.254.20.10/32"]}})
     asking = {
         chart: rule["to"]
@@ -216,7 +227,7 @@ def test_every_pod_that_asks_for_names_reaches_the_given_name_servers(helm: Path
         for rule in policy["spec"].get("egress", [])
         if {"port": 53, "protocol": "UDP"} in rule["ports"]
     }
-    assert set(asking) == {"edge", "object-store", "redis", "token-api"}
+    assert set(asking) == {"edge", "egress", "object-store", "redis", "token-api"}
     for chart, servers in asking.items():
         assert {"ipBlock": {"cidr": "169.254.20.10/32"}} in servers, chart
 

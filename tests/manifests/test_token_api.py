@@ -83,6 +83,7 @@ def test_what_is_configured_arrives(helm: Path, monkeypatch: pytest.MonkeyPatch)
     assert (settings.chat_provider, settings.getstream_key) == ("getstream", "getstream")
     assert (settings.s3_endpoint, settings.s3_bucket) == ("https://s3.example.org", "recordings")
     assert (settings.s3_region, settings.s3_access_key) == ("eu-central-1", "token-api")
+    assert settings.recordings_retention_days == 90
     assert set(settings.livekit_secrets) == {"platform", "earlier"}
     assert settings.host_jwt_secret is None
     by_secret = _settings(template(helm, "token-api", _values("embedded")), monkeypatch)

@@ -85,6 +85,7 @@ def refused(_engine: None, cluster: ClusterAccess, core: Any, tmp_path: Path) ->
             "token_api": "r.example.com/token-api:1",
             "object_store_setup": "r.example.com/setup:1",
             "turn_exporter": "r.example.com/turn-exporter:1",
+            "recorder": "r.example.com/recorder:1",
         },
     }
     config = {key.removeprefix("livekit-platform:"): value for key, value in checked_in.items()}

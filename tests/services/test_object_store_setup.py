@@ -96,6 +96,9 @@ def test_the_recording_worker_finishes_an_upload_in_parts(gateway: Gateway) -> N
         }
         for number in (1, 2)
     ]
+    # What another worker does to continue after this one died.
+    listed = egress.list_parts(Bucket=BUCKET, Key="long.mp4", UploadId=upload)["Parts"]
+    assert [part["PartNumber"] for part in listed] == [1, 2]
     egress.complete_multipart_upload(
         Bucket=BUCKET, Key="long.mp4", UploadId=upload, MultipartUpload={"Parts": parts}
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import boto3
 import httpx
@@ -42,12 +43,12 @@ class ObjectStore:
 
 
 @contextmanager
-def object_store(directory: Path) -> Iterator[ObjectStore]:
-    """Start a store that keeps its objects in `directory`."""
-    port = free_port()
+def object_store(directory: Path, port: int | None = None) -> Iterator[ObjectStore]:
+    """Start a store that keeps its objects in `directory`, or one that was stopped there."""
+    port = port or free_port()
     objects = directory / "objects"
-    objects.mkdir()
-    (directory / "metadata").mkdir()
+    objects.mkdir(exist_ok=True)
+    (directory / "metadata").mkdir(exist_ok=True)
     environment = {
         "PATH": os.environ["PATH"],
         "ROOT_ACCESS_KEY_ID": ACCESS_KEY,
@@ -71,15 +72,20 @@ def object_store(directory: Path) -> Iterator[ObjectStore]:
             interval=0.1,
             tolerate=(httpx.TransportError,),
         )
-        boto3.session.Session().client(
-            "s3",
-            endpoint_url=store.endpoint,
-            region_name="us-east-1",
-            aws_access_key_id=ACCESS_KEY,
-            aws_secret_access_key=SECRET_KEY,
-            config=Config(s3={"addressing_style": "path"}),
-        ).create_bucket(Bucket=BUCKET)
+        if not (objects / BUCKET).is_dir():
+            _client(store).create_bucket(Bucket=BUCKET)
         yield store
     finally:
         process.terminate()
         process.wait(timeout=_STOP_SECONDS)
+
+
+def _client(store: ObjectStore) -> Any:
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=store.endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET_KEY,
+        config=Config(s3={"addressing_style": "path"}),
+    )

@@ -1,31 +1,30 @@
-"""Recordings with a real LiveKit, Redis and object store; LiveKit takes our worker for its own."""
+"""Recordings through the service: with a real LiveKit, Redis, object store and recorder."""
 
 from __future__ import annotations
 
-import signal
+import io
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import httpx
 import pytest
 
 from tests.ports import free_port
+from tests.recorder.worker import Worker, config, kill, recorder
 from tests.support.speed import scaled
 from tests.token_api.clients import client, eventually
 from tests.token_api.conftest import Platform
-from tests.token_api.egress_worker import CONTENT, egress_worker
 from tests.token_api.livekit_server import livekit_server, redis_server
 from tests.token_api.object_store import ACCESS_KEY, BUCKET, SECRET_KEY, ObjectStore, object_store
 from tests.token_api.service import WEBHOOK_PATH, token_api
 from token_api.problems import Kind, ProblemError
 from token_api.storage import objects
 from token_api.storage.store import Store
-
-_KEYS = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +53,20 @@ def recording_platform(
         ) as service,
     ):
         yield Platform(service, livekit, redis_port)
+
+
+def working(
+    platform: Platform, store: ObjectStore, directory: Path, bucket: str = BUCKET
+) -> AbstractContextManager[Worker]:
+    """A recorder of this platform for the block."""
+    settings = config(
+        livekit_url=platform.livekit.url,
+        redis_port=platform.redis_port,
+        store=store.endpoint,
+        spool=directory / "spool",
+    )
+    settings["storage"]["s3"]["bucket"] = bucket
+    return recorder(directory, settings)
 
 
 @asynccontextmanager
@@ -95,9 +108,9 @@ async def fetch(url: str) -> httpx.Response:
         return await store.get(url)
 
 
-async def test_from_start_to_file(recording_platform: Platform, store: ObjectStore) -> None:
+async def test_from_start_to_file(recording_platform: Platform, store: ObjectStore, tmp_path: Path) -> None:
     platform = recording_platform
-    with egress_worker(platform.redis_port, endpoint=store.endpoint, bucket=BUCKET, **_KEYS):
+    with working(platform, store, tmp_path):
         async with on_stage(platform) as stream_id:
             recording_id = begin(platform, stream_id)
             again = platform.service.ask("POST", f"/streams/{stream_id}/recordings", json={})
@@ -105,11 +118,12 @@ async def test_from_start_to_file(recording_platform: Platform, store: ObjectSto
             await becomes(platform, recording_id, "active")
             platform.service.call("POST", f"/recordings/{recording_id}/stop")
             found = await becomes(platform, recording_id, "complete")
-            assert found["size_bytes"] == len(CONTENT)
             assert found["started_at"] <= found["ended_at"]
             given = platform.service.call("GET", f"/recordings/{recording_id}/url")
             fetched = await fetch(given["url"])
-            assert (fetched.status_code, fetched.content) == (200, CONTENT)
+            assert (fetched.status_code, len(fetched.content)) == (200, found["size_bytes"])
+            with av.open(io.BytesIO(fetched.content)) as played:
+                assert {stream.type for stream in played.streams} == {"video", "audio"}
             assert fetched.headers["content-disposition"] == f'attachment; filename="{given["file_name"]}"'
             assert fetched.headers["content-type"] == "video/mp4"
             # The signature is over this object, this time, and this name.
@@ -123,10 +137,10 @@ async def test_from_start_to_file(recording_platform: Platform, store: ObjectSto
 
 
 async def test_a_deleted_recording_is_gone_from_the_store_and_a_key_without_the_right_deletes_nothing(
-    recording_platform: Platform, store: ObjectStore
+    recording_platform: Platform, store: ObjectStore, tmp_path: Path
 ) -> None:
     service = recording_platform.service
-    with egress_worker(recording_platform.redis_port, endpoint=store.endpoint, bucket=BUCKET, **_KEYS):
+    with working(recording_platform, store, tmp_path):
         async with on_stage(recording_platform) as stream_id:
             recording_id = begin(recording_platform, stream_id)
             path = f"/recordings/{recording_id}"
@@ -155,11 +169,14 @@ async def test_a_deleted_recording_is_gone_from_the_store_and_a_key_without_the_
         assert refused.value.kind is kind
 
 
-async def test_a_file_that_the_store_does_not_take(recording_platform: Platform, store: ObjectStore) -> None:
+async def test_a_file_that_the_store_does_not_take(
+    recording_platform: Platform, store: ObjectStore, tmp_path: Path
+) -> None:
     platform = recording_platform
-    with egress_worker(platform.redis_port, endpoint=store.endpoint, bucket="missing", **_KEYS):
+    with working(platform, store, tmp_path, bucket="missing"):
         async with on_stage(platform) as stream_id:
             recording_id = begin(platform, stream_id)
+            await becomes(platform, recording_id, "active")
             platform.service.call("POST", f"/recordings/{recording_id}/stop")
             found = await becomes(platform, recording_id, "failed")
             assert "NoSuchBucket" in found["error"]
@@ -167,24 +184,24 @@ async def test_a_file_that_the_store_does_not_take(recording_platform: Platform,
 
 
 async def test_the_end_of_the_stream_ends_its_recording(
-    recording_platform: Platform, store: ObjectStore
+    recording_platform: Platform, store: ObjectStore, tmp_path: Path
 ) -> None:
     platform = recording_platform
-    with egress_worker(platform.redis_port, endpoint=store.endpoint, bucket=BUCKET, **_KEYS):
+    with working(platform, store, tmp_path):
         async with on_stage(platform) as stream_id:
             recording_id = begin(platform, stream_id)
+            await becomes(platform, recording_id, "active")
             platform.service.call("POST", f"/streams/{stream_id}/end")
             await becomes(platform, recording_id, "complete")
 
 
-async def test_a_worker_that_dies(recording_platform: Platform, store: ObjectStore) -> None:
+async def test_a_worker_that_dies(recording_platform: Platform, store: ObjectStore, tmp_path: Path) -> None:
     platform = recording_platform
     async with on_stage(platform) as stream_id:
-        with egress_worker(platform.redis_port, endpoint=store.endpoint, bucket=BUCKET, **_KEYS) as worker:
+        with working(platform, store, tmp_path) as worker:
             recording_id = begin(platform, stream_id)
             await becomes(platform, recording_id, "active")
-            worker.send_signal(signal.SIGKILL)
-            worker.wait(timeout=10)
+            kill(worker)
             response = platform.service.ask("POST", f"/recordings/{recording_id}/stop")
             assert (response.status_code, response.json()["type"].rpartition(":")[2]) == (
                 503,

@@ -6,6 +6,8 @@
 - name: LIVEKIT_PUBLIC_URL
   value: {{ . | quote }}
 {{- end }}
+- name: TOKEN_API_EGRESS_KIND
+  value: {{ .Values.egressKind }}
 {{- $own := list "LIVEKIT_API_KEY" "LIVEKIT_API_SECRET" "TOKEN_API_SERVICE_KEY" }}
 {{- if .Values.livekit.previousKey }}
 {{- $own = concat $own (list "LIVEKIT_API_KEY_PREVIOUS" "LIVEKIT_API_SECRET_PREVIOUS") }}
@@ -59,6 +61,8 @@
   value: {{ .bucket | quote }}
 - name: TOKEN_API_S3_REGION
   value: {{ .region | quote }}
+- name: TOKEN_API_RECORDINGS_RETENTION_DAYS
+  value: {{ .retentionDays | quote }}
 {{ include "token-api.fromSecret" (list "TOKEN_API_S3_ACCESS_KEY" .secretName "access_key_id") }}
 {{ include "token-api.fromSecret" (list "TOKEN_API_S3_SECRET_KEY" .secretName "secret_access_key") }}
 {{- end }}

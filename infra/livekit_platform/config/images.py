@@ -62,6 +62,7 @@ class Images(Section):
     redis: Image = Field(default="docker.io/library/redis:7.0.15-bookworm", description=_IMAGE_ALLOWED)
     haproxy: Image = Field(default="docker.io/library/haproxy:3.0.11", description=_IMAGE_ALLOWED)
     versitygw: Image = Field(default="docker.io/versity/versitygw:v1.8.0", description=_IMAGE_ALLOWED)
+    egress: Image = Field(default="docker.io/livekit/egress:v1.14.1", description=_IMAGE_ALLOWED)
     token_api: Image = Field(
         description=_OURS_ALLOWED, examples=["token-api:0123456789ab@sha256:" + "0123456789abcdef" * 4]
     )
@@ -74,6 +75,11 @@ class Images(Section):
         description=_OURS_ALLOWED,
         examples=["registry.example.com/livekit-platform/turn-exporter:0123456789ab"],
     )
+    recorder: Image | None = Field(
+        default=None,
+        description=f"{_OURS_ALLOWED}; for `egress.kind` `recorder`",
+        examples=["registry.example.com/livekit-platform/recorder:0123456789ab"],
+    )
 
     def complete(self, image: str) -> str:
         """`image` with its registry: its own, or `registry`."""
@@ -81,8 +87,9 @@ class Images(Section):
 
     def references(self) -> dict[str, str]:
         """Every image as it is configured, by field name."""
-        return {
+        images = {
             name: getattr(self, name)
             for name in type(self).model_fields
             if name not in ("registry", "pull_secrets")
         }
+        return {name: image for name, image in images.items() if image is not None}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
@@ -18,27 +17,33 @@ from livekit_platform.config.section import (
     SecretName,
     Section,
     port_in_range,
+    port_of,
 )
+
+# An S3 store's address without a path.
+Endpoint = Annotated[
+    str, Field(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?$"), AfterValidator(port_in_range)
+]
+BUCKET = r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$"
+REGION = r"^[a-z0-9-]{1,64}$"
+ENDPOINT_ALLOWED = "the store's address without a path, such as https://s3.eu-central-1.example.com"
+BUCKET_ALLOWED = "a bucket name: 3 to 63 of a-z, 0-9 and -"
+REGION_ALLOWED = "1 to 64 of a-z, 0-9 and -"
+PATH_STYLE_ALLOWED = "true (bucket in the path) or false (bucket in the host name)"
 
 
 class ExternalStore(Section):
     """An S3-compatible store that somebody else keeps."""
 
-    endpoint: Annotated[str, AfterValidator(port_in_range)] = Field(
-        pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?$",
-        description="the store's address without a path, such as https://s3.eu-central-1.example.com",
-        examples=["https://s3.eu-central-1.example.com"],
-    )
+    endpoint: Endpoint = Field(description=ENDPOINT_ALLOWED, examples=["https://s3.eu-central-1.example.com"])
     cidrs: tuple[IPv4Network, ...] = Field(
         default=(),
         description="a list of IPv4 networks in which the host of `endpoint` is, where its address is no "
-        "public one: token-api deletes recordings there",
+        "public one: token-api and the egress workers connect to it",
         examples=[["10.60.0.0/24"]],
     )
     # Virtual-host addressing needs a DNS name per bucket, which many compatible stores do not have.
-    path_style: bool = Field(
-        default=True, description="true (bucket in the path) or false (bucket in the host name)"
-    )
+    path_style: bool = Field(default=True, description=PATH_STYLE_ALLOWED)
     secret_name: SecretName | None = Field(
         default=None,
         description=f"{SECRET_NAME_ALLOWED} with access_key_id and secret_access_key; or leave it out and "
@@ -55,8 +60,7 @@ class ExternalStore(Section):
     @property
     def port(self) -> int:
         """The port of `endpoint`."""
-        address = urlsplit(self.endpoint)
-        return address.port or (443 if address.scheme == "https" else 80)
+        return port_of(self.endpoint)
 
 
 class ObjectStore(Section):
@@ -66,14 +70,8 @@ class ObjectStore(Section):
         default="embedded",
         description="`embedded` (versitygw in the cluster) or `external` (given by `external`)",
     )
-    bucket: str = Field(
-        default="recordings",
-        pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$",
-        description="a bucket name: 3 to 63 of a-z, 0-9 and -",
-    )
-    region: str = Field(
-        default="us-east-1", pattern=r"^[a-z0-9-]{1,64}$", description="1 to 64 of a-z, 0-9 and -"
-    )
+    bucket: str = Field(default="recordings", pattern=BUCKET, description=BUCKET_ALLOWED)
+    region: str = Field(default="us-east-1", pattern=REGION, description=REGION_ALLOWED)
     storage_size: Quantity = Field(default="10Gi", description=QUANTITY_ALLOWED)
     storage_class: str = Field(
         default="", pattern=OPTIONAL_NAME, description=STORAGE_CLASS_ALLOWED, examples=["fast-ssd"]

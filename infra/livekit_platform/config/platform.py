@@ -11,11 +11,13 @@ from pydantic import AfterValidator, Field
 from livekit_platform import names
 from livekit_platform.config.certificates import Certificates
 from livekit_platform.config.edge import Edge
+from livekit_platform.config.egress import Egress
 from livekit_platform.config.images import Images
 from livekit_platform.config.livekit import LiveKit
 from livekit_platform.config.network import Network
 from livekit_platform.config.object_store import ObjectStore
 from livekit_platform.config.ports import Ports
+from livekit_platform.config.recordings import Recordings
 from livekit_platform.config.redis import Redis
 from livekit_platform.config.secrets import Secrets
 from livekit_platform.config.section import DNS_LABEL, DNS_NAME, Section, existing_file, reachable
@@ -105,6 +107,8 @@ class PlatformConfig(Section):
     edge: Edge = Field(default=Edge(), description="an object")
     redis: Redis = Field(default=Redis(), description="an object")
     object_store: ObjectStore = Field(default=ObjectStore(), description="an object")
+    egress: Egress = Field(default=Egress(), description="an object")
+    recordings: Recordings = Field(default=Recordings(), description="an object")
     token_api: TokenApi = Field(default=TokenApi(), description="an object")
     database: Database = Field(default=Database(), description="an object")
     images: Images = Field(
@@ -135,9 +139,20 @@ class PlatformConfig(Section):
         return [f"{node.inside}/32" for node in self.sfu_nodes]
 
     @property
+    def sfu_media_cidrs(self) -> list[str]:
+        """The SFUs at every address that media may go to: their own, and the one that clients are told."""
+        return [f"{address}/32" for node in self.sfu_nodes for address in node.addresses]
+
+    @property
     def sfu_source_cidrs(self) -> list[str]:
         """Where SFUs come from when they connect to pods."""
         return [*self.sfu_cidrs, *map(str, self.network.node_cidrs)]
+
+    @property
+    def own_cidrs(self) -> list[str]:
+        """The cluster's nodes, at all their addresses: what no public address is."""
+        nodes = [f"{address}/32" for node in self.nodes for address in node.addresses]
+        return list(dict.fromkeys([*nodes, *map(str, self.network.node_cidrs)]))
 
     @property
     def tls_secret_name(self) -> str:

@@ -54,6 +54,11 @@ class Ports(Section):
     object_store: Port = _port(7070, "TCP in the object store's pod: S3")
     object_store_admin: Port = _port(7071, "TCP in the object store's pod: its own API, for its setup only")
     token_api: Port = _port(8080, "TCP in token-api's pods: HTTP")
+    egress_template: Port = _port(
+        7980, "TCP on loopback of livekit/egress' pods: the pages that its browser records"
+    )
+    egress_health: Port = _port(7981, "TCP in the egress workers' pods: health")
+    egress_metrics: Port = _port(7982, "TCP in the egress workers' pods: Prometheus metrics")
 
     def claims(self) -> tuple[PortClaim, ...]:
         """Every port as a claim on the space it is taken from."""
@@ -89,4 +94,7 @@ class Ports(Section):
             one("object_store", Protocol.TCP, Scope.POD, names.OBJECT_STORE),
             one("object_store_admin", Protocol.TCP, Scope.POD, names.OBJECT_STORE),
             one("token_api", Protocol.TCP, Scope.POD, names.TOKEN_API),
+            one("egress_template", Protocol.TCP, Scope.POD, names.EGRESS),
+            one("egress_health", Protocol.TCP, Scope.POD, names.EGRESS),
+            one("egress_metrics", Protocol.TCP, Scope.POD, names.EGRESS),
         )

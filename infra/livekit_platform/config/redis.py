@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -10,6 +11,7 @@ from livekit_platform.config.section import (
     OPTIONAL_NAME,
     QUANTITY_ALLOWED,
     STORAGE_CLASS_ALLOWED,
+    Port,
     Quantity,
     Section,
     port_in_range,
@@ -18,6 +20,10 @@ from livekit_platform.config.section import (
 _HOST_PORT = r"^[A-Za-z0-9.-]{1,253}:[0-9]{1,5}$"
 HostPort = Annotated[str, Field(pattern=_HOST_PORT), AfterValidator(port_in_range)]
 _HOST_PORT_ALLOWED = 'a "host:port"'
+
+
+def _port_in(address: str) -> int:
+    return int(address.rpartition(":")[2])
 
 
 class ExternalRedis(Section):
@@ -37,6 +43,17 @@ class ExternalRedis(Section):
         description=f"a list of {_HOST_PORT_ALLOWED} of the Sentinels",
         examples=[["sentinel-0.example.com:26379", "sentinel-1.example.com:26379"]],
     )
+    server_port: Port = Field(
+        default=6379,
+        description="the port number, from 1 to 65535, of the servers that the Sentinels name: policies let "
+        "the egress workers connect to it",
+    )
+    cidrs: tuple[IPv4Network, ...] = Field(
+        default=(),
+        description="a list of IPv4 networks in which the servers and Sentinels are: policies let the egress "
+        "workers connect there; anywhere where empty",
+        examples=[["10.50.0.0/24"]],
+    )
     sentinel_auth: bool = Field(
         default=False, description="true (the Sentinels ask for the same user and password) or false"
     )
@@ -45,6 +62,13 @@ class ExternalRedis(Section):
     )
     db: int = Field(default=0, ge=0, le=15, description="a database number from 0 to 15")
     tls: bool = Field(default=True, description="true (TLS, checked against the system's CAs) or false")
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports of all servers and Sentinels."""
+        if self.address is not None:
+            return (_port_in(self.address),)
+        return tuple(sorted({*map(_port_in, self.sentinel_addresses), self.server_port}))
 
 
 class Redis(Section):

@@ -8,8 +8,9 @@ from livekit_platform.config.section import KEY_ALLOWED, GivenSecret, Section
 
 # token-api accepts two values of these secrets. `make secrets ROTATE=…` keeps the earlier one by this name.
 KEPT_AS = {"api_service_key": "previous_api_service_key", "host_jwt_secret": "previous_host_jwt_secret"}
-# Earlier values of secrets, while they are still accepted. A generated value would not work.
-GIVEN_ONLY = ("livekit_previous_api_secret", *KEPT_AS.values())
+# Earlier values of secrets, while they are still accepted, and the key of somebody else's store. A generated
+# value would not work.
+GIVEN_ONLY = ("livekit_previous_api_secret", *KEPT_AS.values(), "egress_backup_secret_key")
 _KEPT = (
     f"{KEY_ALLOWED}; the earlier `{{0}}`, which is still accepted: `make secrets ROTATE={{0}}` keeps it "
     "here; remove it with `pulumi config rm --path` once it is no longer used"
@@ -41,6 +42,12 @@ class Secrets(Section):
     s3_secret_key: GivenSecret | None = Field(default=None, description=KEY_ALLOWED)
     s3_egress_secret_key: GivenSecret | None = Field(default=None, description=KEY_ALLOWED)
     s3_token_api_secret_key: GivenSecret | None = Field(default=None, description=KEY_ALLOWED)
+    egress_backup_secret_key: GivenSecret | None = Field(
+        default=None,
+        description="32 to 256 printable ASCII characters without spaces, at least 8 of them different: the "
+        "secret of `egress.backup.access_key`, which the store's owner gives; set with `pulumi config set "
+        "--secret --path`, and never generated",
+    )
 
     def present(self) -> dict[str, SecretStr]:
         """The secrets that are present, by field name."""

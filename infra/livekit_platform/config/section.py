@@ -9,6 +9,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
@@ -71,6 +72,17 @@ def bytes_of(quantity: str) -> float:
     return float(number) * {**_UNITS, **_BINARY_UNITS}[quantity[len(number) :]]
 
 
+def cores_of(quantity: str) -> float:
+    """A quantity of processor time in cores."""
+    return float(quantity[:-1]) / 1000 if quantity.endswith("m") else float(quantity)
+
+
+def port_of(url: str) -> int:
+    """The port of an http:// or https:// address: its own, or the default one of its scheme."""
+    address = urlsplit(url)
+    return address.port or (443 if address.scheme == "https" else 80)
+
+
 def _some_bytes(quantity: str) -> str:
     # "512" is taken for 512 bytes by Kubernetes, and kills every container at once.
     if bytes_of(quantity) < _LEAST_BYTES:
@@ -79,7 +91,7 @@ def _some_bytes(quantity: str) -> str:
 
 
 def _some_cpu(quantity: str) -> str:
-    if float(quantity.removesuffix("m")) == 0:
+    if cores_of(quantity) == 0:
         raise ValueError("none")
     return quantity
 

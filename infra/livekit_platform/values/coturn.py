@@ -105,7 +105,7 @@ def chart_values(config: PlatformConfig) -> dict[str, Any]:
             "reports": config.ports.turn_reports,
         },
         "sfus": {
-            "cidrs": [f"{address}/32" for node in config.sfu_nodes for address in node.addresses],
+            "cidrs": config.sfu_media_cidrs,
             "sourceCidrs": config.sfu_source_cidrs,
             "mediaPort": config.ports.media_udp,
         },

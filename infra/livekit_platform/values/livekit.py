@@ -7,14 +7,11 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from livekit_platform import endpoints, names
-from livekit_platform.config import ExternalRedis, Node, PlatformConfig
+from livekit_platform.config import Node, PlatformConfig
 from livekit_platform.fingerprint import fingerprint, secrets_fingerprint
+from livekit_platform.values import redis_client
 
 CONFIG_FILE = "config.yaml"
-# Redis knows this user by its ACL file, and the Sentinels the master by this name (values/redis.py).
-REDIS_USER = "livekit"
-REDIS_MASTER = "livekit"
-
 # Down sooner than by LiveKit's own values, with which a viewer whose link is narrower than the largest layer
 # stands still for 3 to 4 s after joining. How far down, and when up again, stays LiveKit's: loss in full, and
 # longer probes, were worse. docs/adr/0021-congestion-control.md has all of it measured.
@@ -42,7 +39,7 @@ def server_config(config: PlatformConfig) -> dict[str, Any]:
         "region": config.livekit.region,
         "prometheus": {"port": config.ports.livekit_metrics},
         "logging": {"level": config.livekit.log_level, "json": True, "sample": False},
-        "redis": _redis(config),
+        "redis": redis_client.connection(config),
         "rtc": {
             "udp_port": config.ports.media_udp,
             "tcp_port": config.ports.ice_tcp,
@@ -62,47 +59,6 @@ def server_config(config: PlatformConfig) -> dict[str, Any]:
             "urls": [f"http://{token_api}:{config.ports.token_api}{names.WEBHOOK_PATH}"],
         },
     }
-
-
-def _redis(config: PlatformConfig) -> dict[str, Any]:
-    """How the SFUs reach Redis, without its password."""
-    external = config.redis.external
-    if config.redis.kind == "external" and external is not None:
-        return _external_redis(config, external)
-    if config.redis.kind == "sentinel":
-        hosts = names.pod_hosts(names.REDIS, config.namespace, names.REDIS_REPLICAS)
-        return {
-            "sentinel_master_name": REDIS_MASTER,
-            "sentinel_addresses": [f"{host}:{config.ports.redis_sentinel}" for host in hosts],
-            "sentinel_username": REDIS_USER,
-            "username": REDIS_USER,
-            **_redis_timeouts(config),
-        }
-    host = names.service_host(names.REDIS, config.namespace)
-    return {"address": f"{host}:{config.ports.redis}", "username": REDIS_USER}
-
-
-def _external_redis(config: PlatformConfig, external: ExternalRedis) -> dict[str, Any]:
-    return {
-        **(
-            {"address": external.address}
-            if external.address is not None
-            else {
-                "sentinel_master_name": external.sentinel_master_name,
-                "sentinel_addresses": list(external.sentinel_addresses),
-                **({"sentinel_username": external.username} if external.sentinel_auth else {}),
-                **_redis_timeouts(config),
-            }
-        ),
-        "username": external.username,
-        "db": external.db,
-        **({"tls": {"enabled": True}} if external.tls else {}),
-    }
-
-
-def _redis_timeouts(config: PlatformConfig) -> dict[str, int]:
-    """In ms. LiveKit reads them with Sentinels only, and its own 200 ms makes dead nodes of stalls."""
-    return {f"{what}_timeout": config.redis.timeout_ms for what in ("dial", "read", "write")}
 
 
 def _turn_servers(config: PlatformConfig) -> dict[str, Any]:
@@ -176,14 +132,12 @@ def with_secrets(
     Args:
         previous_keys: what else is taken of the server API's keys, with their secrets.
     """
-    rtc, redis = server["rtc"], server["redis"]
-    # The SFUs' user at the Sentinels has the same password as at the servers.
-    sentinel = {"sentinel_password": redis_password} if "sentinel_username" in redis else {}
+    rtc = server["rtc"]
     turn = [{**entry, "secret": turn_secret} for entry in rtc.get("turn_servers", [])]
     return {
         **server,
         "keys": {**(previous_keys or {}), api_key: api_secret},
-        "redis": {**redis, "password": redis_password, **sentinel},
+        "redis": redis_client.with_password(server["redis"], redis_password),
         "rtc": {**rtc, **({"turn_servers": turn} if turn else {})},
     }
 

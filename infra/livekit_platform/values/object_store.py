@@ -22,7 +22,6 @@ _ROOT = "root"
 ROOT_SECRET_KEY = "s3_root_secret_key"  # noqa: S105 - the name of a field
 # A pod's way out is open some seconds after it has started; a wrong address stays wrong.
 _PREFLIGHT_PATIENCE_SECONDS = 30
-_RECORDING_WORKER = "egress"
 
 
 def accounts_file(secrets: Mapping[str, str]) -> str:
@@ -102,12 +101,14 @@ def _embedded(config: PlatformConfig) -> dict[str, Any]:
     }
 
 
+def _client_pods(config: PlatformConfig) -> list[str]:
+    return [names.EDGE, names.TOKEN_API, *([names.EGRESS] if config.egress.kind != "none" else [])]
+
+
 def _clients(config: PlatformConfig) -> dict[str, Any]:
     """Who may connect to the gateway."""
     return {
-        "clientPodLabels": [
-            {"app.kubernetes.io/name": name} for name in (names.EDGE, names.TOKEN_API, _RECORDING_WORKER)
-        ],
+        "clientPodLabels": [{"app.kubernetes.io/name": name} for name in _client_pods(config)],
         "clientCidrs": [*map(str, config.network.ingress_cidrs)],
         "fromAllNamespaces": config.edge.kind == "ingress",
     }

@@ -9,7 +9,7 @@ from typing import Any
 from livekit_platform import names
 from livekit_platform.config import PlatformConfig
 from livekit_platform.fingerprint import secrets_fingerprint
-from livekit_platform.values.livekit import REDIS_MASTER, REDIS_USER
+from livekit_platform.values.redis_client import REDIS_MASTER, REDIS_USER
 
 ACL_FILE = "users.acl"
 SENTINEL_ACL_FILE = "sentinel.acl"
@@ -152,6 +152,11 @@ def chart_values(config: PlatformConfig) -> dict[str, Any]:
         "networkPolicy": {
             # SFUs use the node's network: they come from their nodes' addresses, not from pods with labels.
             "clientCidrs": config.sfu_source_cidrs,
+            **(
+                {"clientPodLabels": [{"app.kubernetes.io/name": names.EGRESS}]}
+                if config.egress.kind != "none"
+                else {}
+            ),
             "dnsCidrs": [*map(str, config.network.dns_cidrs)],
         },
     }

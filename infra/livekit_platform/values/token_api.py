@@ -79,6 +79,7 @@ def chart_values(config: PlatformConfig) -> dict[str, Any]:
             "publicUrl": endpoints.signal_url(config),
             "previousKey": config.livekit.previous_api_key is not None,
         },
+        "egressKind": config.egress.kind,
         "secretName": names.TOKEN_API_SECRET,
         "previousServiceKey": config.secrets.previous_api_service_key is not None,
         "secretChecksum": fingerprint([config.livekit.api_key, config.livekit.previous_api_key, secrets]),
@@ -120,6 +121,7 @@ def _recordings(config: PlatformConfig) -> dict[str, Any]:
         "innerEndpoint": _inner_store(config),
         "bucket": config.object_store.bucket,
         "region": config.object_store.region,
+        "retentionDays": config.recordings.retention_days,
     }
 
 
@@ -153,7 +155,7 @@ def _network_policy(config: PlatformConfig) -> dict[str, Any]:
         "databasePort": database.port,
         "publicPorts": sorted({*api.webhook_ports, *public_keys, *public_store, *getstream}),
         # A webhook that led back to the nodes, past the edge, would be the cluster's own voice there.
-        "ownCidrs": _own_networks(config),
+        "ownCidrs": config.own_cidrs,
         "webhookCidrs": [*map(str, api.webhook_allow)],
         "jwksCidrs": [*map(str, api.host_auth.jwks_cidrs)],
         "jwksPort": api.host_auth.jwks_port,
@@ -162,8 +164,3 @@ def _network_policy(config: PlatformConfig) -> dict[str, Any]:
         "storePort": store.port if store is not None else config.ports.object_store,
         "dnsCidrs": [*map(str, config.network.dns_cidrs)],
     }
-
-
-def _own_networks(config: PlatformConfig) -> list[str]:
-    nodes = [f"{address}/32" for node in config.nodes for address in node.addresses]
-    return list(dict.fromkeys([*nodes, *map(str, config.network.node_cidrs)]))

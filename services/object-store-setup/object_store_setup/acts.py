@@ -13,6 +13,7 @@ from object_store_setup.failures import Failure, OtherContent, failure
 from object_store_setup.rights import Act
 
 CONTENT = b"livekit-platform: a probe, which goes at once\n"
+_NO_UPLOAD = "no-upload-has-this-id"
 ERRORS = (BotoCoreError, ClientError, ResponseParserError, OtherContent)
 
 
@@ -58,6 +59,14 @@ def multipart(client: S3Client, bucket: str, key: str) -> None:
         client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
 
 
+def parts(client: S3Client, bucket: str, key: str) -> None:
+    """Asks for the parts of an upload that does not exist: who may not list them is told nothing else."""
+    try:
+        client.list_parts(Bucket=bucket, Key=key, UploadId=_NO_UPLOAD)
+    except client.exceptions.NoSuchUpload:
+        return
+
+
 def try_all(client: S3Client, bucket: str, prefix: str, *, there: str, own: str) -> dict[Act, Failure | None]:
     """Every act, tried.
 
@@ -68,6 +77,8 @@ def try_all(client: S3Client, bucket: str, prefix: str, *, there: str, own: str)
     requests: Iterable[tuple[Act, Callable[[], object]]] = (
         (Act.PUT, lambda: put(client, bucket, f"{prefix}{own}")),
         (Act.MULTIPART, lambda: multipart(client, bucket, f"{prefix}{own}-parts")),
+        (Act.PARTS, lambda: parts(client, bucket, f"{prefix}{own}-parts")),
+        (Act.UPLOADS, lambda: client.list_multipart_uploads(Bucket=bucket, Prefix=prefix)),
         (Act.GET, lambda: get(client, bucket, there)),
         (Act.LIST, lambda: keys(client, bucket, prefix)),
         (Act.DELETE, lambda: delete(client, bucket, f"{prefix}{own}")),

@@ -14,6 +14,8 @@ class Act(StrEnum):
 
     PUT = "PutObject"
     MULTIPART = "CreateMultipartUpload"
+    PARTS = "ListParts"
+    UPLOADS = "ListMultipartUploads"
     GET = "GetObject"
     LIST = "ListObjectsV2"
     DELETE = "DeleteObject"
@@ -34,8 +36,13 @@ OPERATOR = "operator"
 # Everybody else may do nothing, which is proven by a request without a key and one with a wrong secret.
 RIGHTS: Mapping[str, Right] = {
     OPERATOR: Right(("s3:*",), ("s3:*",), frozenset(Act)),
-    # The recording worker: it writes, in parts too, and takes back an upload that it cannot finish.
-    "egress": Right(("s3:PutObject", "s3:AbortMultipartUpload"), (), frozenset({Act.PUT, Act.MULTIPART})),
+    # The recording worker: it writes, in parts too, and takes back an upload that it cannot finish. It lists
+    # the parts of an upload whose id it knows, to continue one that a process began which has died since.
+    "egress": Right(
+        ("s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"),
+        (),
+        frozenset({Act.PUT, Act.MULTIPART, Act.PARTS}),
+    ),
     # token-api: presigned URLs to read, recordings to list and to delete.
     "token-api": Right(
         ("s3:GetObject", "s3:DeleteObject"),

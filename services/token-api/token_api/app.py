@@ -46,11 +46,12 @@ from token_api.rate_limits import Buckets
 from token_api.settings import Settings
 from token_api.state import State
 from token_api.tokens import ApiCredentials
-from token_api.use_cases import enforcement, healing, retention
+from token_api.use_cases import enforcement, healing, recording_deletion, retention
 from token_api.use_cases.recording_news import on_egress
 from token_api.use_cases.services import Services
 from token_api.use_cases.webhooks_in import Reactions
 from token_api.wakeups import Wakeups
+from token_api.workers import auto_recordings
 from token_api.workers import chat as chat_worker
 from token_api.workers.inbox import EVERY_SECONDS as INBOX_SECONDS
 from token_api.workers.inbox import InboxWorker
@@ -168,8 +169,20 @@ def workers(services: Services, outbox: OutboxWorker) -> list[Worker]:
         Worker("inbox", inbox.work, bells.inbox, INBOX_SECONDS, close=inbox.aclose),
         Worker("outbox", outbox.work, bells.outbox, OUTBOX_SECONDS, close=outbox.aclose),
         Worker("chat", partial(chat_worker.work, services), bells.chat, chat_worker.EVERY_SECONDS),
-        # It runs by its interval only.
+        Worker(
+            "auto-recordings",
+            partial(auto_recordings.work, services),
+            bells.auto_recordings,
+            auto_recordings.EVERY_SECONDS,
+        ),
+        # These run by their interval only.
         Worker("retention", partial(retention.prune, services), asyncio.Event(), retention.EVERY_SECONDS),
+        Worker(
+            "old-recordings",
+            partial(recording_deletion.delete_old, services),
+            asyncio.Event(),
+            retention.EVERY_SECONDS,
+        ),
     ]
 
 

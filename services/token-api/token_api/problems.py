@@ -48,6 +48,7 @@ class Kind(Enum):
     RECORDING_ACTIVE = ("recording-active", 409, "The stream is being recorded")
     NO_TRACKS = ("no-tracks", 409, "Nothing is published that could be recorded")
     NO_STORAGE = ("no-storage", 409, "The service has no object store")
+    RECORDING_UNAVAILABLE = ("recording-unavailable", 409, "The service does not record")
     ROOM_FULL = ("room-full", 409, "Every seat of the stream is taken")
     CHAT_CLOSED = ("chat-closed", 409, "The stream's chat takes nothing at the moment")
     CONFLICT = ("conflict", 409, "The state of the resource does not allow this")

@@ -172,6 +172,18 @@ class Settings(BaseSettings):
         validation_alias="TOKEN_API_S3_SECRET_KEY",
         description=SECRET_ALLOWED,
     )
+    egress_kind: Literal["livekit", "recorder", "none"] = Field(
+        "livekit",
+        validation_alias="TOKEN_API_EGRESS_KIND",
+        description="livekit, recorder or none: what records for LiveKit",
+    )
+    recordings_retention_days: int = Field(
+        0,
+        validation_alias="TOKEN_API_RECORDINGS_RETENTION_DAYS",
+        ge=0,
+        le=36500,
+        description="days after which recordings are deleted with their files, 0 to 36500; 0 keeps them",
+    )
     cors_origins: Origins = Field(
         (),
         validation_alias="TOKEN_API_CORS_ORIGINS",
@@ -315,11 +327,9 @@ def load_settings() -> Settings:
     return settings
 
 
+_STORE = ("s3_endpoint", "s3_bucket", "s3_access_key", "s3_secret_key")
 # Variables that only make sense together.
-_TOGETHER = (
-    ("livekit_api_key_previous", "livekit_api_secret_previous"),
-    ("s3_endpoint", "s3_bucket", "s3_access_key", "s3_secret_key"),
-)
+_TOGETHER = (("livekit_api_key_previous", "livekit_api_secret_previous"), _STORE)
 
 
 def _contradictions(settings: Settings) -> Iterator[EnvironmentProblem]:
@@ -334,6 +344,8 @@ def _contradictions(settings: Settings) -> Iterator[EnvironmentProblem]:
         yield from _missing(
             settings, ("getstream_key", "getstream_secret"), "TOKEN_API_CHAT_PROVIDER is getstream"
         )
+    if settings.recordings_retention_days and not any(getattr(settings, field) for field in _STORE):
+        yield from _missing(settings, _STORE, "TOKEN_API_RECORDINGS_RETENTION_DAYS is set")
     if settings.livekit_api_key_previous == settings.livekit_api_key:
         yield EnvironmentProblem(
             "LIVEKIT_API_KEY_PREVIOUS",

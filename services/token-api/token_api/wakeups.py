@@ -15,6 +15,7 @@ class Wakeups:
     reconciler: asyncio.Event = field(default_factory=asyncio.Event)
     chat: asyncio.Event = field(default_factory=asyncio.Event)
     chat_bans: asyncio.Event = field(default_factory=asyncio.Event)
+    auto_recordings: asyncio.Event = field(default_factory=asyncio.Event)
 
     def ring(self, names: set[str]) -> None:
         """Ring the bells of these names; a name without a bell is a mistake of ours, and raises."""

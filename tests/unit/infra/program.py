@@ -55,6 +55,8 @@ TRANSLATED = [
 ]
 
 STACKS = ("local", "staging", "production")
+# Only stacks with the recorder must name it.
+RECORDER_IMAGE = "docker.io/livekit-platform/recorder:0123456789ab"
 
 
 def local_config(kubeconfig: Path) -> dict[str, Any]:
@@ -66,6 +68,7 @@ def stack_config(name: str, kubeconfig: Path) -> dict[str, Any]:
     """Pulumi.<name>.yaml, completed with what only its owner has."""
     config = checked_in_config(name)
     owners: dict[str, Any] = minimal_config(kubeconfig) | {"environment": config["environment"]}
+    owners["images"] = {**owners["images"], "recorder": RECORDER_IMAGE}
     if name != "local":
         edge, store = config["edge"], config["object_store"]
         issuer = {**edge["tls"]["issuer"], "name": "letsencrypt"}

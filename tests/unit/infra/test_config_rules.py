@@ -9,13 +9,14 @@ from typing import Any
 import pulumi
 import pytest
 
-from tests.unit.infra.program import Deployment, minimal_config, parse_completed, run
+from tests.unit.infra.program import RECORDER_IMAGE, Deployment, minimal_config, parse_completed, run
 from tests.unit.infra.refused import (
     EXTERNAL_REDIS,
     PRODUCTION,
     REFUSED,
     REFUSED_IN_PRODUCTION,
     STRONG,
+    images,
     mistakes_of,
 )
 
@@ -88,6 +89,56 @@ def test_an_external_redis_needs_the_password_that_it_has(kubeconfig: Path) -> N
     assert (mistake.key, mistake.given) == ("secrets.redis_password", "nothing")
 
 
+@pytest.mark.parametrize(
+    ("section", "value", "key"),
+    [
+        (
+            "redis",
+            {**EXTERNAL_REDIS, "external": {**EXTERNAL_REDIS["external"], "cidrs": ["0.0.0.0/0"]}},
+            "redis.external.cidrs[0]",
+        ),
+        (
+            "egress",
+            {"backup": {"endpoint": "https://b.example.com", "bucket": "calls", "cidrs": ["0.0.0.0/0"]}},
+            "egress.backup.cidrs[0]",
+        ),
+    ],
+)
+def test_workers_are_let_into_networks_not_everywhere(
+    kubeconfig: Path, section: str, value: Any, key: str
+) -> None:
+    changes = {**PRODUCTION, "redis": EXTERNAL_REDIS, "secrets": {"redis_password": STRONG}, section: value}
+    [mistake] = mistakes_of(kubeconfig, changes)
+    assert (mistake.key, mistake.given) == (key, '"0.0.0.0/0"')
+    assert "/8 or narrower" in mistake.allowed
+
+
+@pytest.mark.parametrize("cores", ["4", "4000m", "4.5"])
+def test_workers_of_livekit_egress_have_the_cores_and_the_disk_of_a_room(
+    kubeconfig: Path, cores: str
+) -> None:
+    given = {"kind": "livekit", "resources": {"cpu_request": cores}}
+    assert mistakes_of(kubeconfig, {"egress": given}) == []
+    assert mistakes_of(kubeconfig, {"egress": {**given, "temporary_storage": "8950Mi"}}) == []
+    # Where nothing records, nothing needs them.
+    none = {"kind": "none", "resources": {"cpu_request": "100m"}, "temporary_storage": "1Mi"}
+    assert mistakes_of(kubeconfig, {"egress": none}) == []
+
+
+@pytest.mark.parametrize(
+    ("cores", "cost", "least"),
+    [("1", None, None), ("999m", None, "1"), ("500m", 0.4, None), ("500m", 0.5, "0.625")],
+)
+def test_recorders_keep_a_fifth_of_their_cores_free(
+    kubeconfig: Path, cores: str, cost: float | None, least: str | None
+) -> None:
+    costs = {} if cost is None else {"room_composite": cost}
+    given = {"kind": "recorder", "resources": {"cpu_request": cores}, "cpu_cost": costs}
+    found = mistakes_of(kubeconfig, {"egress": given, "images": images(recorder=RECORDER_IMAGE)})
+    assert [mistake.key for mistake in found] == ([] if least is None else ["egress.resources.cpu_request"])
+    assert all(mistake.allowed.startswith(f"at least {least}: ") for mistake in found)
+
+
 @pytest.mark.parametrize("address", ["redis", "redis:0", "redis:65536", "redis:", "redis.example.com:6379/0"])
 def test_an_address_without_a_port_is_refused(kubeconfig: Path, address: str) -> None:
     redis = {"kind": "external", "external": {"address": address}}
@@ -124,3 +175,21 @@ def test_relays_that_no_policy_holds_are_for_the_local_stack_only(kubeconfig: Pa
     [mistake] = [mistake for mistake in mistakes if mistake.key == "turn.kind"]
     assert mistake.given == '"embedded"'
     assert f"coturn in environment {environment}" in mistake.allowed
+
+
+@pytest.mark.parametrize(("secret", "refused"), [({"secret_name": "store"}, False), ({}, True)])
+def test_recordings_are_deleted_by_a_key_only(
+    kubeconfig: Path, secret: dict[str, str], refused: bool
+) -> None:
+    identity = {} if secret else {"service_account_annotations": {"a": "b"}}
+    external = {"endpoint": "https://s3.example.com", **secret, **identity}
+    mistakes = mistakes_of(
+        kubeconfig,
+        {
+            "object_store": {"kind": "external", "external": external},
+            "recordings": {"retention_days": 30},
+        },
+    )
+    assert [(mistake.key, mistake.given) for mistake in mistakes] == (
+        [("recordings.retention_days", "30")] if refused else []
+    )

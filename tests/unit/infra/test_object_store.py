@@ -47,7 +47,7 @@ def test_the_gateway_is_open_to_who_uses_it_and_to_ingress_controllers_only_with
 ) -> None:
     policy = object_store.chart_values(make_config())["networkPolicy"]
     assert policy == {
-        "clientPodLabels": [{"app.kubernetes.io/name": name} for name in ("edge", "token-api", "egress")],
+        "clientPodLabels": [{"app.kubernetes.io/name": name} for name in ("edge", "token-api")],
         "clientCidrs": [],
         "fromAllNamespaces": False,
         "dnsCidrs": [],

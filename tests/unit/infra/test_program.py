@@ -29,7 +29,7 @@ SECRET_OUTPUTS = {
     *("livekit_api_secret", "api_service_key", "host_jwt_secret"),
     *("s3_access_key", "s3_secret_key"),
 }
-_CHARTS = ("coturn", "edge", "livekit-server", "object-store", "redis", "token-api")
+_CHARTS = ("coturn", "edge", "egress", "livekit-server", "object-store", "redis", "token-api")
 GIVEN = {name: f"given-{name}-0123456789abcdef0123456789" for name in Secrets.names()}
 
 
@@ -51,6 +51,7 @@ def test_the_program_registers_what_the_platform_is_made_of(deployment: Deployme
         *(("Chart", chart) for chart in _CHARTS),
         ("Coturn", "coturn"),
         ("Edge", "edge"),
+        ("Egress", "egress"),
         ("LiveKit", "livekit-server"),
         ("Namespace", "namespace"),
         ("Namespace", "namespace"),
@@ -62,6 +63,7 @@ def test_the_program_registers_what_the_platform_is_made_of(deployment: Deployme
         ("Redis", "redis"),
         ("Secret", "coturn-config"),
         ("Secret", "edge-tls"),
+        ("Secret", "egress-config"),
         ("Secret", "livekit-server-config"),
         ("Secret", "object-store-accounts"),
         ("Secret", "object-store-root"),
@@ -88,7 +90,7 @@ def test_everything_in_the_cluster_goes_through_the_one_explicit_provider(
         entry for entry in deployment.resources.items() if entry[1].type == "pulumi:providers:kubernetes"
     ]
     in_cluster = [entry for entry in deployment.resources.values() if entry.type.startswith("kubernetes:")]
-    assert len(in_cluster) == 19
+    assert len(in_cluster) == 21
     assert {entry.provider for entry in in_cluster} == {f"{urn}::cluster-id"}
     assert provider.inputs["kubeconfig"] == str(shared_kubeconfig)
     # The provider takes its inputs as JSON text.
@@ -154,6 +156,7 @@ def test_outputs_are_those_that_tests_and_users_rely_on(deployment: Deployment) 
         "edge_addresses": ["192.0.2.1", "192.0.2.2"],
         "s3_endpoint": "https://s3.lk.localhost",
         "s3_bucket": "recordings",
+        "egress_kind": "recorder",
         "livekit_api_key": "platform",
     }
 

@@ -33,6 +33,7 @@ CASES: list[tuple[dict[str, Any], set[str]]] = [
     ({"redis": {"kind": "sentinel"}}, COMMON | STORE | {"redis_password", "redis_replication_password"}),
     ({"object_store": EXTERNAL_STORE}, COMMON | {"redis_password"}),
     ({"token_api": HOST_AUTH}, COMMON | STORE | {"redis_password", "host_jwt_secret"}),
+    ({"egress": {"kind": "livekit"}}, COMMON | STORE | {"redis_password"}),
     ({"redis": EXTERNAL_REDIS, "secrets": {"redis_password": PASSWORD}}, COMMON | STORE),
 ]
 

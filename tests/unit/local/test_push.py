@@ -93,7 +93,8 @@ def test_ours_are_pushed_and_on_request_all_that_the_program_deploys() -> None:
     assert all(image.ours for image in ours)
     # Whatever is added to the catalog has a key in the configuration, and the other way round.
     keys = [key_of(image) for image in images_to_push(everything=True)]
-    assert sorted(keys) == sorted(set(Images.model_fields) - {"registry", "pull_secrets"})
+    # Except livekit/egress, which cannot be built here.
+    assert sorted(keys) == sorted(set(Images.model_fields) - {"registry", "pull_secrets", "egress"})
 
 
 def test_what_is_printed_is_a_configuration_that_the_program_takes() -> None:
@@ -104,6 +105,6 @@ def test_what_is_printed_is_a_configuration_that_the_program_takes() -> None:
     document = yaml.safe_load(configuration(REGISTRY, pushed))
     images = Images.model_validate(document["livekit-platform:images"])
     assert images.registry == REGISTRY
-    for image in images.references().values():
+    for image in (image for name, image in images.references().items() if name != "egress"):
         assert images.complete(image).startswith(f"{REGISTRY}/")
         assert image.endswith(f"@{digest}")

@@ -194,7 +194,11 @@ def _workload(kind: str, spec: dict[str, Any], status: dict[str, Any] | None = N
     return {
         "kind": kind,
         "metadata": {"namespace": "livekit", "name": "sfu", "generation": 2},
-        "spec": {"selector": {"matchLabels": {"app": "sfu"}}, **spec},
+        "spec": {
+            "selector": {"matchLabels": {"app": "sfu"}},
+            "template": {"spec": {"containers": [{"name": "sfu"}]}},
+            **spec,
+        },
         "status": {**complete, **(status or {})},
     }
 
@@ -248,6 +252,15 @@ def test_a_workload_is_not_healthy_until_its_rollout_ends(workload: Any, detail:
     pod["metadata"]["labels"] = {"app": "sfu"}
     found = parts(Observation(workloads=(workload,), pods=(pod, pod)))
     assert [part.detail for part in found if part.kind == "workload"] == [detail]
+
+
+@pytest.mark.parametrize(("kind", "shown"), [("none", True), ("recorder", False), ("livekit", False)])
+def test_a_stack_that_records_nothing_says_so(kind: str, shown: bool) -> None:
+    variables = [{"name": "OTHER", "valueFrom": {}}, {"name": "TOKEN_API_EGRESS_KIND", "value": kind}]
+    template = {"spec": {"containers": [{"name": "token-api", "env": variables}]}}
+    workload = _workload("Deployment", {"replicas": 0, "template": template})
+    found = [(part.name, part.healthy) for part in parts(Observation(workloads=(workload,)))]
+    assert found == ([("egress.kind none: nothing records", True)] if shown else [])
 
 
 def test_a_pod_that_was_deleted_no_longer_counts() -> None:

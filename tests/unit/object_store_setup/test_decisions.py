@@ -28,7 +28,11 @@ def granted(account: str) -> set[tuple[str, str]]:
 
 def test_the_policy_names_the_accounts_and_nothing_beyond_what_each_needs() -> None:
     objects, bucket = "arn:aws:s3:::calls/*", "arn:aws:s3:::calls"
-    assert granted("egress") == {("s3:PutObject", objects), ("s3:AbortMultipartUpload", objects)}
+    assert granted("egress") == {
+        ("s3:PutObject", objects),
+        ("s3:AbortMultipartUpload", objects),
+        ("s3:ListMultipartUploadParts", objects),
+    }
     assert granted("token-api") == {
         ("s3:GetObject", objects),
         ("s3:DeleteObject", objects),

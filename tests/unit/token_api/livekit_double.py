@@ -88,6 +88,19 @@ class LiveKitDouble:
         self.participants[room][identity].tracks.append(proto.TrackInfo(sid=sid, source=source))
         return sid
 
+    def join_recorder(self, egress_id: str) -> proto.ParticipantInfo:
+        """Have the recorder of an egress come in: hidden, and under the egress' id."""
+        joined = proto.ParticipantInfo(
+            sid=f"PA_{egress_id}",
+            identity=egress_id,
+            kind=proto.ParticipantInfo.Kind.EGRESS,
+            state=proto.ParticipantInfo.State.ACTIVE,
+            joined_at=int(time.time()),
+            permission=proto.ParticipantPermission(can_subscribe=True, hidden=True, recorder=True),
+        )
+        self.participants[self.egresses[egress_id].room_name][egress_id] = joined
+        return joined
+
     def room_create(self, request: proto_room.CreateRoomRequest) -> proto.Room:
         room = self.rooms.setdefault(
             request.name,
@@ -173,6 +186,16 @@ class LiveKitDouble:
         self.egresses[made.egress_id] = made
         return made
 
+    def update_layout(self, request: proto_egress.UpdateLayoutRequest) -> proto_egress.EgressInfo:
+        found = self.egresses.get(request.egress_id)
+        if found is None:
+            raise NOT_FOUND
+        recorder = self.participants.get(found.room_name, {}).get(request.egress_id)
+        if recorder is None:
+            raise NOT_FOUND
+        recorder.metadata = json.dumps({"layout": request.layout})
+        return found
+
     def stop_egress(self, request: proto_egress.StopEgressRequest) -> proto_egress.EgressInfo:
         found = self.egresses.get(request.egress_id)
         if found is None:
@@ -216,6 +239,11 @@ _METHODS: dict[str, tuple[str, type[Message], Callable[[LiveKitDouble, Any], Mes
         "roomRecord",
         proto_egress.RoomCompositeEgressRequest,
         LiveKitDouble.start_egress,
+    ),
+    f"{_EGRESS}/UpdateLayout": (
+        "roomRecord",
+        proto_egress.UpdateLayoutRequest,
+        LiveKitDouble.update_layout,
     ),
     f"{_EGRESS}/StopEgress": ("roomRecord", proto_egress.StopEgressRequest, LiveKitDouble.stop_egress),
     f"{_EGRESS}/ListEgress": ("roomRecord", proto_egress.ListEgressRequest, LiveKitDouble.list_egress),

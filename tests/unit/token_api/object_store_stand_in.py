@@ -21,13 +21,14 @@ SECRET_KEY = "s3-secret-0123456789-abcdefghijklmno"
 class StoreStandIn:
     """What was asked of the store: method and target. `status` and `answer`: of every answer.
 
-    `gate`: answers wait until it is set.
+    `locked`: a part of a key whose object it refuses to delete. `gate`: answers wait until it is set.
     """
 
     url: str
     asked: list[tuple[str, str]] = field(default_factory=list)
     status: int = 204
     answer: bytes = b""
+    locked: str | None = None
     gate: threading.Event = field(default_factory=threading.Event)
 
     def known_to(self, settings: Settings) -> Settings:
@@ -53,12 +54,14 @@ class _Handler(BaseHTTPRequestHandler):
         store = self.server.store
         store.asked.append((self.command, self.path))
         store.gate.wait(timeout=30)
-        self.send_response(store.status)
-        if store.status != 204:
-            self.send_header("Content-Length", str(len(store.answer)))
+        is_locked = store.locked is not None and store.locked in self.path
+        status, answer = (403, b"") if is_locked else (store.status, store.answer)
+        self.send_response(status)
+        if status != 204:
+            self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
-        if store.status != 204:
-            self.wfile.write(store.answer)
+        if status != 204:
+            self.wfile.write(answer)
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing: the test's output is for the test."""

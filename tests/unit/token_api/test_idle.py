@@ -87,6 +87,7 @@ async def test_an_unused_service_seldom_asks_its_database(idle: Idle) -> None:
     assert a_minute.pop("outbox") <= 6.1
     assert a_minute.pop("inbox") <= 6.1
     assert a_minute.pop("chat") <= 6.1
+    assert a_minute.pop("auto-recordings") <= 6.1
     # Those that compare with LiveKit do so by their setting.
     assert a_minute.keys() == {"reconciler", "recordings"}
     assert sum(a_minute.values()) <= 30

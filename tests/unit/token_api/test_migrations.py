@@ -17,7 +17,14 @@ from tests.unit.token_api.support import LATEST_REVISION
 from token_api.database.columns import Base, UtcDateTime
 from token_api.database.engine import database_url, prepare_sqlite
 from token_api.database.migrate import migrate
-from token_api.database.tables import AccessGrant, AudienceStep, QualityCount, Stream, StreamSession
+from token_api.database.tables import (
+    AccessGrant,
+    AudienceStep,
+    QualityCount,
+    Recording,
+    Stream,
+    StreamSession,
+)
 from token_api.domain.vocabulary import StreamKind
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, 678901, UTC)
@@ -128,6 +135,42 @@ def test_what_was_kept_row_by_row_is_counted(empty_database: str) -> None:
     assert (steps, samples) == ({10: 1, 40: -1}, [("rtt_ms", 7, 2)])
     engine.dispose()
     assert migrate(empty_database, "0006") == (LATEST_REVISION, "0006")
+
+
+def test_recordings_of_earlier_releases_have_the_files_that_they_had(empty_database: str) -> None:
+    assert migrate(empty_database, "0008") == (None, "0008")
+    statements = [
+        "INSERT INTO streams (id, title, kind, status, owner_id, space_id, metadata, created_at, updated_at,"
+        " version, chat_slow_mode_seconds, chat_max_length, chat_enabled, chat_revision)"
+        " VALUES ('s', 't', 'stream', 'ended', 'c', 'space', '{}', :now, :now, 1, 0, 500, TRUE, 0)",
+        "INSERT INTO stream_sessions (id, stream_id, room_name, state, requested_at)"
+        " VALUES ('a', 's', 'stream_a', 'closed', :now)",
+        *(
+            "INSERT INTO recordings (id, stream_id, session_id, status, object_key, error, size_bytes,"  # noqa: S608
+            f" requested_by, created_at, updated_at) VALUES ('{name}', 's', 'a', '{status}', '{name}', '',"
+            f" {size}, 'service', :now, :now)"
+            for name, status, size in (
+                ("whole", "complete", 7),
+                ("partial", "failed", 7),
+                ("nothing", "failed", 0),
+                ("unknown", "aborted", "NULL"),
+            )
+        ),
+    ]
+    engine = engine_of(empty_database)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement).bindparams(bindparam("now", NOW, type_=UtcDateTime)))
+    assert migrate(empty_database) == ("0008", LATEST_REVISION)
+    with Session(engine) as session:
+        found = {recording.id: recording for recording in session.scalars(select(Recording))}
+    assert {name for name, recording in found.items() if recording.has_file} == {"whole", "partial"}
+    assert {recording.layout.value for recording in found.values()} == {"speaker"}
+    with pytest.raises(IntegrityError), engine.begin() as connection:
+        connection.execute(text("UPDATE recordings SET layout = 'melted'"))
+    engine.dispose()
+    assert migrate(empty_database, "0008") == (LATEST_REVISION, "0008")
+    assert migrate(empty_database) == ("0008", LATEST_REVISION)
 
 
 def test_many_at_once_are_as_one(empty_database: str) -> None:

@@ -1,10 +1,11 @@
-"""Recordings deleted with their files, on both databases: all of it, or nothing."""
+"""Recordings deleted with their files, by hand and by age, on both databases: all of it, or nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,10 +15,13 @@ from sqlalchemy import select
 from tests.unit.token_api.api import Api, problem
 from tests.unit.token_api.object_store_stand_in import SECRET_KEY, StoreStandIn, store_stand_in
 from tests.unit.token_api.test_recordings import STATUS, audit, begin, complete, egress, say, stage, told
-from token_api.database.tables import AuditEntry, Recording
+from token_api.database.columns import new_id
+from token_api.database.tables import AuditEntry, Recording, Stream, StreamSession
 from token_api.domain.object_keys import recording_key
+from token_api.domain.vocabulary import RecordingStatus
 from token_api.livekit_api.values import egress_of
 from token_api.storage import objects
+from token_api.use_cases.recording_deletion import delete_old
 from token_api.use_cases.recording_news import on_egress
 
 
@@ -170,3 +174,84 @@ async def test_a_stream_goes_after_its_recordings(api: Api, store: StoreStandIn)
     await api.call("DELETE", f"/recordings/{made['id']}", status=204)
     await api.call("DELETE", stream, status=204)
     await api.call("GET", stream, status=404)
+
+
+def keep_days(api: Api, days: int) -> None:
+    """Have recordings kept for so many days."""
+    settings = api.services.settings.model_copy(update={"recordings_retention_days": days})
+    object.__setattr__(api.services, "settings", settings)
+
+
+async def aged(api: Api, *wanted: tuple[RecordingStatus, int]) -> list[str]:
+    """Recordings of one session, each with its status and the days since it ended: their ids."""
+    stream_id = await api.live_stream()
+    (session_id,) = await api.rows(select(StreamSession.id))
+    ids = [new_id() for _ in wanted]
+    async with api.services.database.begin() as transaction:
+        for recording_id, (status, days) in zip(ids, wanted, strict=True):
+            at = api.clock.now() - timedelta(days=days)
+            transaction.add(
+                Recording(
+                    id=recording_id,
+                    stream_id=stream_id,
+                    session_id=session_id,
+                    status=status,
+                    object_key=recording_key(stream_id, session_id, recording_id),
+                    requested_by="service",
+                    created_at=at,
+                    ended_at=at,
+                    updated_at=at,
+                )
+            )
+    return ids
+
+
+async def left(api: Api) -> set[str]:
+    return set(await api.rows(select(Recording.id)))
+
+
+async def test_old_recordings_go_with_their_files(api: Api, store: StoreStandIn) -> None:
+    complete, failed, young, active = await aged(
+        api,
+        (RecordingStatus.COMPLETE, 31),
+        (RecordingStatus.FAILED, 31),
+        (RecordingStatus.ABORTED, 29),
+        (RecordingStatus.ACTIVE, 400),
+    )
+    await delete_old(api.services)
+    assert len(await left(api)) == 4
+    keep_days(api, 30)
+    await delete_old(api.services)
+    # What is not over is never deleted.
+    assert await left(api) == {young, active}
+    deleted = {urlsplit(target).path.rpartition("/")[2] for _, target in store.asked}
+    assert deleted == {f"{complete}.mp4", f"{failed}.mp4"}
+    (stream_id,) = await api.rows(select(Stream.id))
+    assert await told(api, stream_id) == ["recording.deleted"] * 2
+    entries = await api.rows(select(AuditEntry).where(AuditEntry.action == "recording.deleted"))
+    assert [entry.actor for entry in entries] == ["retention"] * 2
+
+
+async def test_one_that_the_store_does_not_delete_keeps_no_other_from_it(
+    api: Api, store: StoreStandIn
+) -> None:
+    ids = await aged(api, *[(RecordingStatus.COMPLETE, 31)] * 3)
+    keep_days(api, 30)
+    # The first one, as they are ordered.
+    store.locked = min(ids)
+    await delete_old(api.services)
+    assert await left(api) == {store.locked}
+    store.locked = None
+    await delete_old(api.services)
+    assert await left(api) == set()
+
+
+async def test_a_store_that_is_away_is_not_asked_about_each(api: Api, store: StoreStandIn) -> None:
+    await aged(api, *[(RecordingStatus.FAILED, 31)] * 6)
+    keep_days(api, 30)
+    store.status = 503
+    await delete_old(api.services)
+    assert len(store.asked) == 3
+    store.status = 204
+    await delete_old(api.services)
+    assert await left(api) == set()

@@ -1,17 +1,14 @@
-"""Recordings over HTTP, on both databases: started, stopped, and true to what LiveKit says in the end."""
+"""Recordings over HTTP, on both databases: started, changed, stopped, and as LiveKit says in the end."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
 import time
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from livekit.protocol import egress as proto_egress
 from livekit.protocol import models as proto
 from sqlalchemy import select
@@ -19,16 +16,13 @@ from sqlalchemy import select
 from tests.unit.token_api.api import Api, problem
 from tests.unit.token_api.livekit_double import TwirpError
 from tests.unit.token_api.object_store_stand_in import StoreStandIn
+from tests.unit.token_api.receiver import eventually
 from token_api.database.tables import AuditEntry, Outbox, Recording
-from token_api.domain.object_keys import file_name, is_recording_key, recording_key
-from token_api.domain.recording_states import FINAL, goes_on, status_of
-from token_api.domain.vocabulary import RecordingStatus
+from token_api.domain.object_keys import recording_key
 from token_api.livekit_api import gateway
 from token_api.livekit_api.values import egress_of
-from token_api.storage.presign import address
-from token_api.storage.store import Store
 from token_api.use_cases.recording_news import on_egress
-from token_api.use_cases.recording_reconciliation import STOP_PATIENCE, reconcile
+from token_api.use_cases.recording_reconciliation import reconcile
 
 STATUS = proto_egress.EgressStatus
 AWAY = TwirpError("unavailable", 503)
@@ -64,6 +58,15 @@ async def say(api: Api, status: proto_egress.EgressStatus, **more: Any) -> bool:
     return await on_egress(api.services, egress_of(told))
 
 
+async def without_recorder(api: Api) -> None:
+    """The operator takes the recorders away."""
+    # The worker's first round may still ask LiveKit.
+    await eventually(lambda: "ListEgress" in api.livekit.calls, "the first round over recordings")
+    settings = api.services.settings.model_copy(update={"egress_kind": "none"})
+    object.__setattr__(api.services, "settings", settings)
+    api.livekit.calls.clear()
+
+
 def complete(api: Api) -> None:
     told = egress(api)
     told.status, told.ended_at = STATUS.EGRESS_COMPLETE, time.time_ns()
@@ -84,7 +87,7 @@ async def audit(api: Api) -> list[str]:
 async def test_from_start_to_file(api: Api) -> None:
     stream_id = await stage(api)
     made = await begin(api, stream_id, layout="grid")
-    assert made["status"] == "starting"
+    assert (made["status"], made["layout"], made["has_file"]) == ("starting", "grid", False)
     asked = egress(api).room_composite
     (output,) = asked.file_outputs
     assert asked.layout == "grid"
@@ -100,6 +103,7 @@ async def test_from_start_to_file(api: Api) -> None:
     assert await on_egress(api.services, egress_of(egress(api)))
     found = await api.call("GET", f"/recordings/{made['id']}")
     assert (found["status"], found["size_bytes"], found["duration_seconds"]) == ("complete", 1234, 65)
+    assert found["has_file"]
     assert (await api.call("POST", f"/recordings/{made['id']}/stop")) == found
     assert await told(api, stream_id) == ["recording.started", "recording.ended"]
     actions = ["requested", "starting", "started", "stop-requested", "ending", "ended"]
@@ -119,6 +123,26 @@ async def test_who_may(api: Api) -> None:
     assert (await api.call("GET", path, api.user("creator")))["items"] == [made]
     for nothing in ("nothing", "0" * 36, stream_id):
         await api.call("GET", f"/recordings/{nothing}", status=404)
+
+
+async def test_without_a_recorder_nothing_is_asked_of_livekit(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stream_id = await stage(api)
+    await without_recorder(api)
+    capsys.readouterr()
+    path = f"/v1/streams/{stream_id}/recordings"
+    # Who may not record is told so, whatever there is to record with.
+    assert (await api.client.post(path, json={}, headers=api.user("stranger"))).status_code == 404
+    response = await api.client.post(path, json={}, headers=api.user("creator"))
+    assert problem(response) == (409, "recording-unavailable")
+    assert "egress" not in response.text.lower()
+    assert await api.rows(select(Recording)) == []
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "recording_unavailable" in line]
+    assert "warning" in line
+    assert "setting=egress.kind" in line
+    assert await reconcile(api.services) == 0
+    assert not [method for method in api.livekit.calls if "Egress" in method]
 
 
 @pytest.mark.parametrize(
@@ -147,6 +171,13 @@ async def test_what_cannot_be_recorded(api: Api) -> None:
     assert await refusal(draft) == (409, "stream-not-live")
     silent = await api.live_stream()
     assert await refusal(silent) == (409, "no-tracks")
+    # The recorder of another egress is nobody who publishes, whatever LiveKit says of it.
+    room = next(name for name in api.livekit.rooms if silent in name)
+    asked = proto_egress.RoomCompositeEgressRequest(room_name=room)
+    recorder = api.livekit.join_recorder(api.livekit.start_egress(asked).egress_id)
+    recorder.tracks.append(proto.TrackInfo(sid="TR_1"))
+    assert await refusal(silent) == (409, "no-tracks")
+    api.livekit.egresses.clear()
     stream_id = await stage(api)
     await begin(api, stream_id)
     assert await refusal(stream_id) == (409, "recording-active")
@@ -215,112 +246,6 @@ async def test_a_start_whose_answer_got_lost_is_found(api: Api) -> None:
     assert [row.egress_id for row in await api.rows(select(Recording))] == [egress(api).egress_id]
 
 
-async def test_lost_events_are_healed(api: Api) -> None:
-    stream_id = await stage(api)
-    made = await begin(api, stream_id)
-    complete(api)
-    assert await reconcile(api.services) == 1
-    assert await reconcile(api.services) == 0
-    found = await api.call("GET", f"/recordings/{made['id']}")
-    assert (found["status"], found["size_bytes"]) == ("complete", 1234)
-    entry = next(row for row in await api.rows(select(AuditEntry)) if row.action == "recording.ended")
-    assert entry.actor == "reconciler"
-    assert await told(api, stream_id) == ["recording.started", "recording.ended"]
-
-
-async def test_what_livekit_forgot_is_failed(api: Api) -> None:
-    stream_id = await stage(api)
-    made = await begin(api, stream_id)
-    api.livekit.egresses.clear()
-    assert await reconcile(api.services) == 0
-    api.clock.advance(seconds=61)
-    assert await reconcile(api.services) == 1
-    found = await api.call("GET", f"/recordings/{made['id']}")
-    assert (found["status"], found["error"]) == ("failed", "LiveKit does not know of it anymore")
-    assert await told(api, stream_id) == ["recording.failed"]
-    # Final is final.
-    late = proto_egress.EgressInfo(
-        egress_id="EG_0", room_name=next(iter(api.livekit.rooms)), status=STATUS.EGRESS_COMPLETE
-    )
-    late.room_composite.file_outputs.add(filepath=recording_key(stream_id, made["session_id"], made["id"]))
-    assert not await on_egress(api.services, egress_of(late))
-    assert (await api.call("GET", f"/recordings/{made['id']}")) == found
-
-
-async def test_the_end_of_the_stream_is_the_end_of_its_recording(api: Api) -> None:
-    stream_id = await stage(api)
-    made = await begin(api, stream_id)
-    await say(api, STATUS.EGRESS_ACTIVE)
-    await api.call("POST", f"/streams/{stream_id}/end")
-    await reconcile(api.services)
-    assert egress(api).status == STATUS.EGRESS_ENDING
-    assert (await api.call("GET", f"/recordings/{made['id']}"))["status"] == "ending"
-    complete(api)
-    await reconcile(api.services)
-    assert (await api.call("GET", f"/recordings/{made['id']}"))["status"] == "complete"
-
-
-async def test_a_recorder_that_never_answers_is_given_up(api: Api) -> None:
-    stream_id = await stage(api)
-    made = await begin(api, stream_id)
-    await say(api, STATUS.EGRESS_ACTIVE)
-    api.livekit.failing["StopEgress"] = TwirpError("deadline_exceeded", 408)
-    response = await api.client.post(f"/v1/recordings/{made['id']}/stop", headers=api.service())
-    assert problem(response) == (503, "livekit-unavailable")
-    assert await reconcile(api.services) == 0
-    assert (await api.call("GET", f"/recordings/{made['id']}"))["status"] == "active"
-    api.clock.advance(seconds=STOP_PATIENCE.total_seconds())
-    assert await reconcile(api.services) == 1
-    found = await api.call("GET", f"/recordings/{made['id']}")
-    assert (found["status"], found["error"]) == ("failed", "the recorder does not answer")
-    # LiveKit goes on saying that it is active: that is not healed each time anew, nor asked for ever.
-    assert await reconcile(api.services) == 0
-    api.clock.advance(hours=2)
-    asked = api.livekit.calls.count("StopEgress")
-    await reconcile(api.services)
-    assert api.livekit.calls.count("StopEgress") == asked
-
-
-async def test_a_start_that_a_crash_cut_short_is_carried_on(api: Api) -> None:
-    stream_id = await stage(api)
-    made = await begin(api, stream_id)
-    async with api.services.database.begin() as transaction:
-        row = await transaction.get_one(Recording, made["id"])
-        row.egress_id, row.status = None, RecordingStatus.REQUESTED
-    assert await reconcile(api.services) == 1
-    assert (await api.call("GET", f"/recordings/{made['id']}"))["status"] == "starting"
-    async with api.services.database.begin() as transaction:
-        row = await transaction.get_one(Recording, made["id"])
-        row.egress_id, row.status = None, RecordingStatus.REQUESTED
-    api.livekit.egresses.clear()
-    assert await reconcile(api.services) == 0
-    api.clock.advance(seconds=61)
-    assert await reconcile(api.services) == 1
-    await api.call("GET", f"/recordings/{made['id']}", status=404)
-
-
-async def test_strays_are_stopped_and_others_are_not_ours(api: Api) -> None:
-    stream_id = await stage(api)
-    room = next(iter(api.livekit.rooms))
-    api.livekit.rooms["others"] = proto.Room(name="others")
-    made = {}
-    for name, key in (
-        (room, recording_key(stream_id, stream_id, stream_id)),
-        (room, "own.mp4"),
-        ("others", "a.mp4"),
-    ):
-        asked = proto_egress.RoomCompositeEgressRequest(room_name=name)
-        asked.file_outputs.add(filepath=key)
-        made[name, key] = api.livekit.start_egress(asked)
-    assert await reconcile(api.services) == 1
-    assert [found.status for found in made.values()] == [
-        STATUS.EGRESS_ENDING,
-        STATUS.EGRESS_STARTING,
-        STATUS.EGRESS_STARTING,
-    ]
-    assert await audit(api) == ["stray-stopped"]
-
-
 async def test_livekit_away_breaks_nothing(api: Api) -> None:
     stream_id = await stage(api)
     made = await begin(api, stream_id)
@@ -367,6 +292,33 @@ async def test_pages(api: Api) -> None:
     assert rest["next_cursor"] is None
 
 
+async def test_a_recording_that_failed_keeps_what_was_saved(api: Api) -> None:
+    stream_id = await stage(api)
+    made = await begin(api, stream_id)
+    complete(api)
+    await say(api, STATUS.EGRESS_FAILED, error="the recorder crashed")
+    found = await api.call("GET", f"/recordings/{made['id']}")
+    assert (found["status"], found["error"]) == ("failed", "the recorder crashed")
+    assert (found["has_file"], found["size_bytes"], found["duration_seconds"]) == (True, 1234, 65)
+    settings = StoreStandIn("http://store.inside.test").known_to(api.services.settings)
+    object.__setattr__(api.services, "settings", settings)
+    assert (await api.call("GET", f"/recordings/{made['id']}/url"))["url"]
+    assert await told(api, stream_id) == ["recording.failed"]
+
+
+@pytest.mark.parametrize("in_backup", [False, True])
+async def test_what_is_not_in_the_store_cannot_be_fetched(api: Api, in_backup: bool) -> None:
+    made = await begin(api, await stage(api))
+    # A recorder lists its file from the start, without a size until it is uploaded.
+    egress(api).file_results.add(filename="x", duration=65_000_000_000, size=99 if in_backup else 0)
+    await say(api, STATUS.EGRESS_COMPLETE, backup_storage_used=in_backup)
+    found = await api.call("GET", f"/recordings/{made['id']}")
+    assert (found["status"], found["has_file"]) == ("complete", False)
+    assert found["size_bytes"] == (99 if in_backup else None)
+    assert ("backup" in found["error"]) is in_backup
+    await api.call("GET", f"/recordings/{made['id']}/url", status=409)
+
+
 async def test_url_needs_a_file_and_a_store(api: Api) -> None:
     stream_id = await stage(api)
     made = await begin(api, stream_id)
@@ -386,49 +338,3 @@ async def test_url_needs_a_file_and_a_store(api: Api) -> None:
     assert query["X-Amz-Expires"] == ["300"]
     assert query["response-content-disposition"] == [f'attachment; filename="{response.json()["file_name"]}"']
     assert "url-given" in await audit(api)
-
-
-def test_the_signature_covers_key_and_name() -> None:
-    store = Store("http://127.0.0.1:9000", "http://inner:9000", "recordings", "eu-west-1", "reader", "x" * 40)
-
-    def signature(url: str) -> str:
-        return parse_qs(urlsplit(url).query)["X-Amz-Signature"][0]
-
-    one = address(store, "recordings/a.mp4", file_name="a.mp4")
-    assert re.fullmatch(r"[0-9a-f]{64}", signature(one))
-    assert signature(address(store, "recordings/b.mp4", file_name="a.mp4")) != signature(one)
-    assert signature(address(store, "recordings/a.mp4", file_name="b.mp4")) != signature(one)
-    assert "x" * 40 not in one
-    assert "x" * 40 not in repr(store)
-
-
-@given(st.text(max_size=300), st.datetimes())
-def test_file_names_are_safe(title: str, at: Any) -> None:
-    assert re.fullmatch(r"[A-Za-z0-9-]{1,90}\.mp4", file_name(title, at))
-    assert not file_name(title, at).startswith("-")
-
-
-@given(st.lists(st.sampled_from(list(RecordingStatus)), max_size=12))
-def test_what_is_final_stays(news: list[RecordingStatus]) -> None:
-    status, ended = RecordingStatus.REQUESTED, None
-    for new in news:
-        if goes_on(status, new):
-            assert ended is None
-            status = new
-        ended = status if status in FINAL else None
-    firsts = [new for new in news if new in FINAL][:1]
-    assert status in FINAL or not firsts
-    assert not firsts or status is firsts[0]
-
-
-def test_every_status_of_livekit_is_known() -> None:
-    known = [name.removeprefix("EGRESS_").lower() for name in STATUS.DESCRIPTOR.values_by_name]
-    assert [name for name in known if status_of(name) is None] == []
-    assert status_of("melted") is None
-
-
-def test_only_our_keys_are_ours() -> None:
-    one = "0" * 8 + "-0000-0000-0000-" + "0" * 12
-    assert is_recording_key(recording_key(one, one, one))
-    for other in ("", "a.mp4", f"recordings/{one}/{one}/../{one}.mp4", f"recordings/{one}/{one}/{one}.mp4\n"):
-        assert not is_recording_key(other)

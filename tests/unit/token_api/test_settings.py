@@ -22,6 +22,7 @@ def test_a_good_environment_is_read(environment: pytest.MonkeyPatch) -> None:
     assert settings.server_url == "ws://sfu.test:7880"
     assert settings.livekit_secrets == {ENVIRONMENT["LIVEKIT_API_KEY"]: SECRET}
     assert (settings.listen_host, settings.listen_port, settings.log_level) == ("0.0.0.0", 8080, "info")
+    assert (settings.egress_kind, settings.recordings_retention_days) == ("livekit", 0)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +86,9 @@ def test_what_is_missing_is_named(environment: pytest.MonkeyPatch, variable: str
         ("TOKEN_API_LISTEN_PORT", "65536", "'65536'", "not allowed"),
         ("TOKEN_API_LOG_LEVEL", "loud", "'loud'", "not allowed"),
         ("TOKEN_API_SHUTDOWN_SECONDS", "0", "'0'", "not allowed"),
+        ("TOKEN_API_EGRESS_KIND", "Recorder", "'Recorder'", "not allowed"),
+        ("TOKEN_API_RECORDINGS_RETENTION_DAYS", "-1", "'-1'", "not allowed"),
+        ("TOKEN_API_RECORDINGS_RETENTION_DAYS", "36501", "'36501'", "not allowed"),
     ],
 )
 def test_what_is_wrong_is_named_with_what_was_given_and_what_is_allowed(
@@ -95,6 +99,21 @@ def test_what_is_wrong_is_named_with_what_was_given_and_what_is_allowed(
     assert (problem.variable, problem.given) == (variable, given)
     assert reason in problem.reason
     assert problem.allowed
+
+
+def test_recordings_are_deleted_by_age_only_where_there_is_a_store(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("TOKEN_API_RECORDINGS_RETENTION_DAYS", "30")
+    with pytest.raises(BadEnvironment) as caught:
+        load_settings()
+    assert [problem.variable for problem in caught.value.problems] == [
+        *(
+            "TOKEN_API_S3_ENDPOINT",
+            "TOKEN_API_S3_BUCKET",
+            "TOKEN_API_S3_ACCESS_KEY",
+            "TOKEN_API_S3_SECRET_KEY",
+        )
+    ]
+    assert "TOKEN_API_RECORDINGS_RETENTION_DAYS" in caught.value.problems[0].reason
 
 
 def test_all_problems_are_told_at_once(environment: pytest.MonkeyPatch) -> None:

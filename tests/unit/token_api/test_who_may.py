@@ -62,6 +62,7 @@ OPERATIONS: dict[tuple[str, str], May] = {
     ("GET", "/v1/streams/{stream_id}/recordings"): May.STEERING,
     ("POST", "/v1/streams/{stream_id}/recordings"): May.STEERING,
     ("GET", "/v1/recordings/{recording_id}"): May.STEERING,
+    ("PATCH", "/v1/recordings/{recording_id}"): May.STEERING,
     ("POST", "/v1/recordings/{recording_id}/stop"): May.STEERING,
     ("GET", "/v1/recordings/{recording_id}/url"): May.STEERING,
     ("DELETE", "/v1/recordings/{recording_id}"): May.STEERING,
@@ -112,6 +113,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("PATCH", "/v1/streams/{stream_id}/participants/{identity}/permissions"): {"role": "guest"},
     ("POST", "/v1/streams/{stream_id}/bans"): {"user_id": "somebody"},
     ("POST", "/v1/streams/{stream_id}/recordings"): {},
+    ("PATCH", "/v1/recordings/{recording_id}"): {"layout": "grid"},
     ("POST", "/v1/access-grants"): {"user_id": "somebody", "scope": "space", "scope_id": "space"},
     ("PUT", "/v1/spaces/{space_id}/team/{user_id}"): {},
     ("POST", "/v1/webhook-endpoints"): {"url": "http://127.0.0.1:9/"},
@@ -177,6 +179,7 @@ async def world(api: Api) -> World:
     ban = await api.call("POST", f"{path}/bans", for_creator, 201, json={"user_id": "nobody"})
     request = await api.call("POST", f"{path}/stage/requests", api.user("guest"), 201)
     recording = await api.call("POST", f"{path}/recordings", for_creator, 202, json={})
+    api.livekit.join_recorder(next(iter(api.livekit.egresses)))
     # Of an event that does not happen here: nobody listens.
     wanted = {"url": "http://127.0.0.1:9/", "event_types": ["stream.failed"]}
     endpoint = await api.call("POST", "/webhook-endpoints", status=201, json=wanted)

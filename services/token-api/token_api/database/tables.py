@@ -28,9 +28,11 @@ from token_api.database.columns import (
 )
 from token_api.domain.roles import StreamRole
 from token_api.domain.vocabulary import (
+    AutoRecordingState,
     DeliveryState,
     GrantScope,
     InboxState,
+    RecordingLayout,
     RecordingStatus,
     SessionState,
     StageRequestState,
@@ -46,6 +48,11 @@ def _stream_id() -> Mapped[str]:
 
 def _session_id() -> Mapped[str]:
     return mapped_column(String(36), ForeignKey("stream_sessions.id", ondelete="CASCADE"))
+
+
+def _layout(name: str) -> Mapped[RecordingLayout]:
+    default = RecordingLayout.SPEAKER
+    return mapped_column(one_of(RecordingLayout, name), default=default, server_default=default.value)
 
 
 def _unique_while(name: str, column: str, condition: str) -> Index:
@@ -89,6 +96,9 @@ class Stream(Base):
     chat_max_length: Mapped[int] = mapped_column(default=500)
     # The last revision that the chat gave: grows with each message, deletion, and change of settings.
     chat_revision: Mapped[int] = mapped_column(BigInteger, default=0)
+    # Whether its sessions are recorded, and in which layout: see `use_cases.auto_recording`.
+    record: Mapped[bool] = mapped_column(default=False, server_default=false())
+    record_layout: Mapped[RecordingLayout] = _layout("record_layout")
 
 
 class StreamSession(Base):
@@ -314,7 +324,10 @@ class Recording(Base):
         one_of(RecordingStatus, "status"), default=RecordingStatus.REQUESTED
     )
     object_key: Mapped[str] = mapped_column(String(512), unique=True)
+    layout: Mapped[RecordingLayout] = _layout("layout")
     error: Mapped[str] = mapped_column(String(500), default="")
+    # Whether the file is in the store. That of a recording that failed holds all until the failure.
+    has_file: Mapped[bool] = mapped_column(default=False, server_default=false())
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)
     duration_seconds: Mapped[int | None]
     # An actor, as in the audit log.
@@ -324,6 +337,36 @@ class Recording(Base):
     stop_requested_at: Mapped[MaybeTime]
     ended_at: Mapped[MaybeTime]
     updated_at: Mapped[Time]
+    # Since when its recorder is missed although it is active: see `domain.recorder_silence`.
+    recorder_absent_since: Mapped[MaybeTime]
+    # The service ended it, because no recorder reported. A later report of its end replaces that.
+    given_up: Mapped[bool] = mapped_column(default=False, server_default=false())
+
+
+class AutoRecording(Base):
+    """That a session is to be recorded once, from the creator's first track on.
+
+    Made when the stream goes live, in the transaction that opens the session.
+    """
+
+    __tablename__ = "auto_recordings"
+    __table_args__ = (
+        Index("ix_auto_recordings_stream_id_armed_at", "stream_id", "armed_at"),
+        _index_while("ix_auto_recordings_next_at", "next_at", "next_at IS NOT NULL"),
+    )
+
+    session_id: Mapped[str] = mapped_column(
+        String(36), ForeignKey("stream_sessions.id", ondelete="CASCADE"), primary_key=True
+    )
+    stream_id: Mapped[str] = _stream_id()
+    state: Mapped[AutoRecordingState] = mapped_column(
+        one_of(AutoRecordingState, "state"), default=AutoRecordingState.ARMED
+    )
+    armed_at: Mapped[Time]
+    # When it is looked at next; NULL when nothing is left to do.
+    next_at: Mapped[MaybeTime]
+    # Starts that LiveKit did not take.
+    attempts: Mapped[int] = mapped_column(default=0)
 
 
 class ChatMessage(Base):

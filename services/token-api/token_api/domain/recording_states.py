@@ -30,8 +30,13 @@ def status_of(livekit_status: str) -> RecordingStatus | None:
     return _FROM_LIVEKIT.get(livekit_status)
 
 
-def goes_on(before: RecordingStatus, after: RecordingStatus) -> bool:
-    """Whether `after` is news to who knows `before`."""
+def goes_on(before: RecordingStatus, after: RecordingStatus, *, given_up: bool = False) -> bool:
+    """Whether a recording that is `before` may become `after`.
+
+    Args:
+        given_up: `before` is final only because no recorder reported in time. Then LiveKit's final status
+            replaces it.
+    """
     if before in FINAL:
-        return False
+        return given_up and after in FINAL
     return after in FINAL or _ORDER.index(after) > _ORDER.index(before)

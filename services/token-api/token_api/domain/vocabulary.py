@@ -62,11 +62,48 @@ class RecordingStatus(StrEnum):
 
 
 class RecordingLayout(StrEnum):
-    """How those in the room are arranged in the picture: LiveKit's own layouts."""
+    """How the picture is arranged, and on which background: the layouts of LiveKit's own recorder.
+
+    A layout without a suffix is dark.
+    """
 
     SPEAKER = "speaker"
+    SPEAKER_LIGHT = "speaker-light"
+    SPEAKER_DARK = "speaker-dark"
     GRID = "grid"
+    GRID_LIGHT = "grid-light"
+    GRID_DARK = "grid-dark"
     SINGLE_SPEAKER = "single-speaker"
+    SINGLE_SPEAKER_LIGHT = "single-speaker-light"
+    SINGLE_SPEAKER_DARK = "single-speaker-dark"
+
+
+class AutoRecordingState(StrEnum):
+    """What became of a session's automatic recording.
+
+    armed: waits for the creator's first track. never-started: no recording began. waiting: the creator
+    publishes, but LiveKit has not taken the recording. started: LiveKit has taken one.
+    """
+
+    ARMED = "armed"
+    NEVER_STARTED = "never-started"
+    WAITING = "waiting"
+    STARTED = "started"
+
+
+class StreamRecordingState(StrEnum):
+    """The state of a stream's latest recording, or why an automatic one has not begun."""
+
+    ARMED = AutoRecordingState.ARMED.value
+    NEVER_STARTED = AutoRecordingState.NEVER_STARTED.value
+    WAITING = AutoRecordingState.WAITING.value
+    REQUESTED = RecordingStatus.REQUESTED.value
+    STARTING = RecordingStatus.STARTING.value
+    ACTIVE = RecordingStatus.ACTIVE.value
+    ENDING = RecordingStatus.ENDING.value
+    COMPLETE = RecordingStatus.COMPLETE.value
+    FAILED = RecordingStatus.FAILED.value
+    ABORTED = RecordingStatus.ABORTED.value
 
 
 class InboxState(StrEnum):

@@ -27,7 +27,12 @@ from token_api.endpoints.participants import (
     PermissionsRequest,
     PermissionsResponse,
 )
-from token_api.endpoints.recordings import RecordingRequest, RecordingUrl, RecordingView
+from token_api.endpoints.recordings import (
+    RecordingChange,
+    RecordingRequest,
+    RecordingUrl,
+    RecordingView,
+)
 from token_api.endpoints.stage import StageRequestView
 from token_api.endpoints.streams import StreamChange, StreamRequest, StreamView
 from token_api.endpoints.telemetry import TelemetryRequest
@@ -76,6 +81,8 @@ EXAMPLES: Mapping[type[BaseModel], Mapping[str, Any]] = {
         "space_id": "studio",
         "capacity": 100,
         "metadata": {"cover": "sea"},
+        "record": True,
+        "record_layout": "speaker-light",
     },
     StreamChange: {"title": "Watercolours, part two", "status": "paused"},
     StreamView: {
@@ -96,6 +103,9 @@ EXAMPLES: Mapping[type[BaseModel], Mapping[str, Any]] = {
         "version": 2,
         "chat_enabled": True,
         "chat_slow_mode_seconds": 0,
+        "record": True,
+        "record_layout": "speaker-light",
+        "recording": {"state": "active", "recording_id": _RECORDING},
     },
     VideoTokenRequest: {"ttl_seconds": 600, "participant_name": "Bob"},
     VideoTokenResponse: {
@@ -211,12 +221,15 @@ EXAMPLES: Mapping[type[BaseModel], Mapping[str, Any]] = {
     SettingsChange: {"slow_mode_seconds": 10},
     SettingsView: {"enabled": True, "slow_mode_seconds": 10, "max_length": 500},
     RecordingRequest: {"layout": "speaker"},
+    RecordingChange: {"layout": "grid"},
     RecordingView: {
         "id": _RECORDING,
         "stream_id": _STREAM,
         "session_id": _SESSION,
         "status": "complete",
+        "layout": "grid",
         "error": "",
+        "has_file": True,
         "size_bytes": 734003200,
         "duration_seconds": 3540,
         "requested_by": "user:ada",

@@ -1,4 +1,4 @@
-"""Recordings: start, list, read, stop, and the address of the file."""
+"""Recordings: start, list, read, change, stop, delete, and the address of the file."""
 
 from __future__ import annotations
 
@@ -32,12 +32,22 @@ from token_api.use_cases.idempotency import Answer
 router = APIRouter(prefix="/v1", tags=["recordings"], route_class=CallerRoute, dependencies=FOR_ALL)
 
 
+_LAYOUT = (
+    "how the picture is arranged: speaker (the one who speaks is large), grid, or single-speaker (nobody "
+    "else is shown); -light and -dark choose the background, which is dark without either"
+)
+
+
 class RecordingRequest(Body):
     """A recording to be made. Where it is put is not the caller's to say."""
 
-    layout: RecordingLayout = Field(
-        RecordingLayout.SPEAKER, strict=False, description="how those in the room are arranged in the picture"
-    )
+    layout: RecordingLayout = Field(RecordingLayout.SPEAKER, strict=False, description=_LAYOUT)
+
+
+class RecordingChange(Body):
+    """What is to be changed of a recording that goes on."""
+
+    layout: RecordingLayout = Field(strict=False, description=_LAYOUT)
 
 
 class RecordingView(BaseModel):
@@ -47,12 +57,18 @@ class RecordingView(BaseModel):
     stream_id: str
     session_id: str
     status: RecordingStatus = Field(
-        description="requested, starting, active, ending; in the end complete, failed or aborted"
+        description="requested, starting, active, ending; in the end complete, failed or aborted. One that "
+        "was aborted because no recorder reported may still become complete or failed"
     )
-    error: str = Field(description="why it failed; empty otherwise")
-    size_bytes: int | None = Field(description="of the file, once it is complete")
-    duration_seconds: int | None
-    requested_by: str
+    layout: RecordingLayout
+    error: str = Field(description="why it failed or was aborted; empty otherwise")
+    has_file: bool = Field(
+        description="whether there is a file to fetch; that of a recording that failed holds all until the "
+        "failure"
+    )
+    size_bytes: int | None = Field(description="of the file; null without one")
+    duration_seconds: int | None = Field(description="of the file; null without one")
+    requested_by: str = Field(description="auto-record for one that started by itself")
     created_at: datetime
     started_at: datetime | None
     stop_requested_at: datetime | None
@@ -87,6 +103,7 @@ def view_of(recording: Recording) -> RecordingView:
     responses=problems(
         *STREAM_PROBLEMS,
         *LIVEKIT_PROBLEMS,
+        Kind.RECORDING_UNAVAILABLE,
         Kind.STREAM_NOT_LIVE,
         Kind.RECORDING_ACTIVE,
         Kind.NO_TRACKS,
@@ -104,12 +121,12 @@ async def start_recording(
 ) -> JSONResponse:
     """Have the stream recorded as an MP4 file, from now until it is stopped or the stream ends.
 
-    One at a time, and only while somebody publishes something. Where no recorder is deployed, or none is
-    free, the answer is 503 `livekit-unavailable`, after some 12 s.
+    One at a time, and only while somebody publishes something. Where no recorder is free, the answer is 503
+    `livekit-unavailable`, after some 12 s; on a platform that does not record, 409 `recording-unavailable`.
     """
 
     async def change() -> Answer:
-        made = await recordings.start(state.services, caller, stream_id, wanted.layout.value, key)
+        made = await recordings.start(state.services, caller, stream_id, wanted.layout, key)
         return answer(202, view_of(made), location=f"/v1/recordings/{made.id}")
 
     return await alike(state, request, caller, change, key=key, body=wanted)
@@ -133,6 +150,17 @@ async def list_recordings(
 async def read_recording(recording_id: str, state: CurrentState, caller: CurrentCaller) -> RecordingView:
     """One recording."""
     return view_of(await recordings.read(state.services, caller, recording_id))
+
+
+@router.patch(
+    "/recordings/{recording_id}",
+    responses=problems(*STREAM_PROBLEMS, *LIVEKIT_PROBLEMS, Kind.CONFLICT, Kind.MEDIA_TYPE),
+)
+async def change_recording(
+    recording_id: str, wanted: RecordingChange, state: CurrentState, caller: CurrentCaller
+) -> RecordingView:
+    """Change the layout of a recording that goes on, from now on. Not once it is stopped, or over."""
+    return view_of(await recordings.set_layout(state.services, caller, recording_id, wanted.layout))
 
 
 @router.post(

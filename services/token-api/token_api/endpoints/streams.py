@@ -14,7 +14,13 @@ from token_api.database.tables import Stream, StreamSession
 from token_api.domain.access import Admitted, Refusal, Refused
 from token_api.domain.lifecycle import Action
 from token_api.domain.paging import DEFAULT_LIMIT, Cursor
-from token_api.domain.vocabulary import SessionState, StreamKind, StreamStatus
+from token_api.domain.vocabulary import (
+    RecordingLayout,
+    SessionState,
+    StreamKind,
+    StreamRecordingState,
+    StreamStatus,
+)
 from token_api.endpoints.common import (
     LIVEKIT_PROBLEMS,
     STREAM_PROBLEMS,
@@ -34,13 +40,20 @@ from token_api.free_json import FreeJson, from_stored
 from token_api.problems import Kind, ProblemError
 from token_api.state import CurrentState, State
 from token_api.storage.store import store_of
-from token_api.use_cases import chat_bans, streams
+from token_api.use_cases import chat_bans, stream_recordings, streams
 from token_api.use_cases.idempotency import Answer
 from token_api.use_cases.standing import standing_of
+from token_api.use_cases.stream_recordings import StreamRecording
 
 router = APIRouter(prefix="/v1/streams", tags=["streams"], route_class=CallerRoute, dependencies=FOR_ALL)
 
 Capacity = Annotated[int, Field(ge=1, le=100_000)]
+
+
+_RECORD = (
+    "Record each session, once, from the creator's first track to the end of the stream. Whoever stops that "
+    "recording stops it for good"
+)
 
 
 class StreamRequest(Body):
@@ -64,6 +77,10 @@ class StreamRequest(Body):
     capacity: Capacity | None = Field(
         None, description="How many viewers may be in at once; no limit if not given"
     )
+    record: bool = Field(False, description=_RECORD)
+    record_layout: RecordingLayout = Field(
+        RecordingLayout.SPEAKER, strict=False, description="the layout of recordings that start by themselves"
+    )
 
 
 class StreamChange(Body):
@@ -76,16 +93,35 @@ class StreamChange(Body):
     experience_id: HostId | None = Field(None, description="Set by the host application")
     metadata: FreeJson | None = None
     capacity: Capacity | None = Field(None, description="null: no limit")
+    record: bool | None = Field(
+        None,
+        description=f"{_RECORD}. On air it holds at once: true records from now on, false keeps a recording "
+        "from starting, but stops none",
+    )
+    record_layout: RecordingLayout | None = Field(
+        None, strict=False, description="For recordings that have not started"
+    )
     status: StreamStatus | None = Field(
         None, strict=False, description="live, paused or ended: the same as go-live, resume, pause, end"
     )
 
     @model_validator(mode="after")
     def _not_null(self) -> StreamChange:
-        for field in ("title", "owner_id", "metadata", "status"):
+        for field in ("title", "owner_id", "metadata", "record", "record_layout", "status"):
             if field in self.model_fields_set and getattr(self, field) is None:
                 raise ValueError(f"{field} may not be null; leave it out to keep it")
         return self
+
+
+class StreamRecordingView(BaseModel):
+    """The latest recording of a stream, or the one that is to start by itself."""
+
+    state: StreamRecordingState = Field(
+        description="armed: waits for the creator's first track; never-started: nothing was published within "
+        "ten minutes, or by the end of the stream (on air, it still starts with the first track); waiting: "
+        "LiveKit has no free recorder, and is asked again; else the status of the recording"
+    )
+    recording_id: str | None = Field(description="null while there is no recording")
 
 
 class StreamView(BaseModel):
@@ -111,6 +147,11 @@ class StreamView(BaseModel):
     version: int = Field(description="grows with every change")
     chat_enabled: bool
     chat_slow_mode_seconds: int
+    record: bool = Field(description="whether its sessions are recorded by themselves")
+    record_layout: RecordingLayout
+    recording: StreamRecordingView | None = Field(
+        description="null if it was never recorded, and is not to be; and for users who may not enter"
+    )
 
 
 class StreamPage(BaseModel):
@@ -121,11 +162,15 @@ class StreamPage(BaseModel):
 
 
 def view_of(
-    stream: Stream, session: StreamSession | None, decision: Admitted | Refused | None = None
+    stream: Stream,
+    session: StreamSession | None,
+    recording: StreamRecording | None = None,
+    decision: Admitted | Refused | None = None,
 ) -> StreamView:
     """A stream as a caller sees it.
 
     Args:
+        recording: its latest one; None if it has none.
         decision: whether the caller's user may enter; None for the host application. Users who may not enter
             see no room name. They see metadata only if their access has not begun yet.
     """
@@ -150,20 +195,26 @@ def view_of(
         version=stream.version,
         chat_enabled=stream.chat_enabled,
         chat_slow_mode_seconds=stream.chat_slow_mode_seconds,
+        record=stream.record,
+        record_layout=stream.record_layout,
+        recording=StreamRecordingView.model_validate(recording, from_attributes=True)
+        if recording is not None and refusal is None
+        else None,
     )
 
 
 async def _read(state: State, caller: CurrentCaller, stream_id: str) -> StreamView:
     async with state.services.database.read() as transaction:
         standing = await standing_of(transaction, caller, stream_id, state.services.clock.now())
-        return view_of(standing.stream, standing.session, standing.decision)
+        recordings = await stream_recordings.latest(transaction, [stream_id])
+        return view_of(standing.stream, standing.session, recordings.get(stream_id), standing.decision)
 
 
 @router.post(
     "",
     status_code=201,
     response_model=StreamView,
-    responses=problems(Kind.ROLE_FORBIDDEN, Kind.MEDIA_TYPE),
+    responses=problems(Kind.ROLE_FORBIDDEN, Kind.RECORDING_UNAVAILABLE, Kind.MEDIA_TYPE),
 )
 async def create_stream(
     wanted: StreamRequest, request: Request, state: CurrentState, caller: CurrentCaller, key: Key = None
@@ -182,8 +233,10 @@ async def create_stream(
             experience_id=wanted.experience_id,
             metadata=wanted.metadata,
             capacity=wanted.capacity,
+            record=wanted.record,
+            record_layout=wanted.record_layout,
         )
-        stream = await streams.create(transaction, caller, new, now)
+        stream = await streams.create(transaction, state.settings, caller, new, now)
         await chat_bans.on_stream(transaction, state.services.settings, stream, now)
         return answer(201, view_of(stream, None), location=f"/v1/streams/{stream.id}")
 
@@ -208,7 +261,11 @@ async def list_streams(
     filters = streams.Filters(status, kind, space_id, owner_id, experience_id)
     async with state.services.database.read() as transaction:
         page = await streams.page(transaction, caller, filters, cursor=cursor, limit=limit, now=now)
-    items = [view_of(item.stream, item.session, item.decision) for item in page.items]
+        recordings = await stream_recordings.latest(transaction, [item.stream.id for item in page.items])
+    items = [
+        view_of(item.stream, item.session, recordings.get(item.stream.id), item.decision)
+        for item in page.items
+    ]
     return StreamPage(items=items, next_cursor=page.next_cursor)
 
 
@@ -221,7 +278,12 @@ async def read_stream(stream_id: str, state: CurrentState, caller: CurrentCaller
 @router.patch(
     "/{stream_id}",
     responses=problems(
-        *STREAM_PROBLEMS, *LIVEKIT_PROBLEMS, Kind.INVALID_TRANSITION, Kind.CONFLICT, Kind.MEDIA_TYPE
+        *STREAM_PROBLEMS,
+        *LIVEKIT_PROBLEMS,
+        Kind.INVALID_TRANSITION,
+        Kind.CONFLICT,
+        Kind.RECORDING_UNAVAILABLE,
+        Kind.MEDIA_TYPE,
     ),
 )
 async def change_stream(

@@ -178,6 +178,12 @@ class Gateway:
         request = proto_egress.StopEgressRequest(egress_id=egress_id)
         return egress_of(await _ask("StopEgress", self._api.egress.stop_egress(request)))
 
+    async def set_recording_layout(self, egress_id: str, layout: str) -> EgressState:
+        """Change the layout of a recording that goes on. NotInLiveKit also where its recorder is not in the
+        room (yet, or anymore): LiveKit tells it by its participant's metadata."""
+        request = proto_egress.UpdateLayoutRequest(egress_id=egress_id, layout=layout)
+        return egress_of(await _ask("UpdateLayout", self._api.egress.update_layout(request)))
+
     async def recordings(
         self, *, room: str = "", egress_id: str = "", active: bool = False
     ) -> list[EgressState]:

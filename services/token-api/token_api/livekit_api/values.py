@@ -65,7 +65,12 @@ class RoomParticipant:
 class EgressState:
     """A recording as LiveKit sees it.
 
-    `status`: starting, active, ending, complete, failed, aborted, limit_reached.
+    Attributes:
+        status: starting, active, ending, complete, failed, aborted, limit_reached.
+        reported_at: when the recorder last reported, by its own clock.
+        size_bytes: of the file that was uploaded; None if none was. `duration_seconds` alike.
+        in_backup: whether the file was uploaded to the recorder's backup storage, and not to the bucket.
+        object_key: the key that was asked for; empty where it is no recording of a whole room into one file.
     """
 
     egress_id: str
@@ -74,9 +79,10 @@ class EgressState:
     error: str
     started_at: datetime | None
     ended_at: datetime | None
+    reported_at: datetime | None
     size_bytes: int | None
     duration_seconds: int | None
-    # The key that was asked for; empty where it is no recording of a whole room into one file.
+    in_backup: bool
     object_key: str
 
 
@@ -128,7 +134,8 @@ def source_name(source: proto.TrackSource) -> str:
 
 
 def egress_of(message: proto_egress.EgressInfo) -> EgressState:
-    files = list(message.file_results)
+    # A recorder lists its files from the start: the size is set by the upload.
+    files = [file for file in message.file_results if file.size]
     status = proto_egress.EgressStatus.Name(message.status)
     return EgressState(
         egress_id=message.egress_id,
@@ -137,8 +144,10 @@ def egress_of(message: proto_egress.EgressInfo) -> EgressState:
         error=message.error,
         started_at=_moment(message.started_at),
         ended_at=_moment(message.ended_at),
+        reported_at=_moment(message.updated_at),
         size_bytes=sum(file.size for file in files) if files else None,
         duration_seconds=sum(file.duration for file in files) // _NANOSECONDS if files else None,
+        in_backup=message.backup_storage_used,
         object_key=outputs[0].filepath if len(outputs := message.room_composite.file_outputs) == 1 else "",
     )
 

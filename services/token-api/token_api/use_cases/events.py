@@ -24,6 +24,7 @@ EVENT_TYPES = frozenset(
         *("participant.muted", "stage.requested", "stage.withdrawn", "stage.accepted", "stage.declined"),
         "chat.message-deleted",
         *("recording.started", "recording.ended", "recording.failed", "recording.deleted"),
+        "recording.never-started",
     }
 )
 

@@ -231,10 +231,12 @@ async def _row(transaction: AsyncSession, standing: Standing, identity: str) -> 
 
 
 async def _seen(services: Services, session: StreamSession, identity: str) -> RoomParticipant | None:
+    """Somebody who is in. LiveKit's helpers, such as the recorder, are nobody whom the team moderates."""
     try:
-        return await services.livekit.participant(session.room_name, identity)
+        found = await services.livekit.participant(session.room_name, identity)
     except NotInLiveKit:
         return None
+    return found if found.kind not in HELPERS else None
 
 
 def _require_below(standing: Standing, row: Participant | None) -> None:

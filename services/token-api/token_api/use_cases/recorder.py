@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from token_api.domain.recording_states import FINAL, status_of
 from token_api.livekit_api.gateway import NotInLiveKit
 from token_api.livekit_api.values import EgressState
 from token_api.problems import Kind, ProblemError
@@ -33,6 +34,11 @@ async def find_by_key(services: Services, room_name: str, object_key: str) -> Eg
     """The recording of a room that is made into `object_key`. Raises ProblemError."""
     found = await services.livekit.recordings(room=room_name)
     return next((state for state in found if state.object_key == object_key), None)
+
+
+def is_over(state: EgressState) -> bool:
+    """Whether LiveKit says nothing else of the recording anymore."""
+    return status_of(state.status) in FINAL
 
 
 def is_going_on(state: EgressState) -> bool:

@@ -14,6 +14,7 @@ from token_api.domain.room_names import is_ours
 from token_api.domain.vocabulary import RecordingStatus
 from token_api.livekit_api.values import EgressState
 from token_api.problems import ProblemError
+from token_api.use_cases import auto_recording_rows
 from token_api.use_cases.events import record
 from token_api.use_cases.recorder import halt, is_going_on
 from token_api.use_cases.recording_rows import locked, tell
@@ -36,7 +37,7 @@ async def on_egress(services: Services, state: EgressState, actor: str = LIVEKIT
     async with services.database.begin() as transaction:
         recording = await locked(transaction, Recording.object_key == state.object_key)
         now = services.clock.now()
-        changed = recording is not None and write(transaction, recording, state, now=now, actor=actor)
+        changed = recording is not None and await write(transaction, recording, state, now=now, actor=actor)
     if changed or not is_stray(recording, state, now):
         return changed
     return await _stop_stray(services, state, actor)
@@ -74,23 +75,25 @@ async def _stop_stray(services: Services, state: EgressState, actor: str) -> boo
     return True
 
 
-def write(
+async def write(
     transaction: AsyncSession, recording: Recording, state: EgressState, *, now: datetime, actor: str
 ) -> bool:
     """Change a (locked) recording to what LiveKit says, if that is news; whether it was."""
     if recording.egress_id is None and recording.status not in FINAL:
         recording.egress_id = state.egress_id
+        await auto_recording_rows.settle(transaction, recording.session_id)
     status = status_of(state.status)
-    if recording.egress_id != state.egress_id or status is None or not goes_on(recording.status, status):
+    if recording.egress_id != state.egress_id or status is None:
+        return False
+    if not goes_on(recording.status, status, given_up=recording.given_up):
         return False
     begun = recording.started_at is not None
     recording.status, recording.updated_at = status, now
+    recording.given_up, recording.recorder_absent_since = False, None
     if status is not RecordingStatus.STARTING and not begun:
         recording.started_at = state.started_at or (None if status in FINAL else now)
     if status in FINAL:
-        recording.ended_at = state.ended_at or now
-        recording.error = state.error[:500]
-        recording.size_bytes, recording.duration_seconds = state.size_bytes, state.duration_seconds
+        _end(recording, state, now)
     if status is RecordingStatus.STARTING:
         tell(transaction, recording, "recording.starting", now, actor)
     elif not begun and status not in {RecordingStatus.FAILED, RecordingStatus.ABORTED}:
@@ -101,3 +104,14 @@ def write(
         ended = "recording.ended" if status is RecordingStatus.COMPLETE else "recording.failed"
         tell(transaction, recording, ended, now, actor, event=True)
     return True
+
+
+def _end(recording: Recording, state: EgressState, now: datetime) -> None:
+    recording.ended_at = state.ended_at or now
+    recording.error = state.error[:500]
+    recording.size_bytes, recording.duration_seconds = state.size_bytes, state.duration_seconds
+    recording.has_file = state.size_bytes is not None and not state.in_backup
+    if state.in_backup:
+        recording.error = f"{state.error or 'the store did not take the file'}; it is in the backup store"[
+            :500
+        ]

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.database.tables import Recording
+from token_api.use_cases import auto_recording_rows
 from token_api.use_cases.events import record
 from token_api.use_cases.services import Services
 
@@ -36,6 +37,7 @@ def tell(
         "session_id": recording.session_id,
         "status": recording.status.value,
         "error": recording.error,
+        "has_file": recording.has_file,
         "size_bytes": recording.size_bytes,
         "duration_seconds": recording.duration_seconds,
     }
@@ -55,5 +57,7 @@ async def withdraw(services: Services, recording_id: str, actor: str) -> None:
     async with services.database.begin() as transaction:
         recording = await locked(transaction, Recording.id == recording_id)
         if recording is not None and recording.egress_id is None:
-            tell(transaction, recording, "recording.withdrawn", services.clock.now(), actor)
+            now = services.clock.now()
+            tell(transaction, recording, "recording.withdrawn", now, actor)
             await transaction.delete(recording)
+            await auto_recording_rows.withdrawn(transaction, recording.session_id, now)

@@ -1,8 +1,4 @@
-"""Recordings of sessions, for those who steer them: asked for, stopped, listed, fetched, deleted.
-
-The intent is committed before LiveKit is asked, as with sessions. An answer that does not come does not
-say that nothing was started: LiveKit's own list does, by the object key, which is of one recording only.
-"""
+"""Recordings of sessions, for those who steer them: started, changed, stopped, listed, fetched, deleted."""
 
 from __future__ import annotations
 
@@ -10,25 +6,26 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import structlog
 from sqlalchemy import and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.callers import Caller
 from token_api.database.columns import new_id
 from token_api.database.tables import Recording, Stream, StreamSession
-from token_api.domain.object_keys import file_name, recording_key
+from token_api.domain.object_keys import file_name
 from token_api.domain.paging import Cursor, Page, page_of
-from token_api.domain.recording_states import FINAL, RUNNING
-from token_api.domain.vocabulary import RecordingStatus, SessionState
+from token_api.domain.recording_states import FINAL
+from token_api.domain.vocabulary import RecordingLayout, RecordingStatus, SessionState
 from token_api.livekit_api.gateway import NotInLiveKit
-from token_api.livekit_api.values import EgressState
 from token_api.problems import Kind, ProblemError
-from token_api.storage import objects, presign
+from token_api.storage import presign
 from token_api.storage.store import Store, store_of
-from token_api.use_cases.recorder import find_by_key, halt
+from token_api.use_cases import recording_start
+from token_api.use_cases.recorder import halt
+from token_api.use_cases.recording_availability import require_recorder
+from token_api.use_cases.recording_deletion import delete_with_file
 from token_api.use_cases.recording_news import write
-from token_api.use_cases.recording_rows import locked, tell, withdraw
+from token_api.use_cases.recording_rows import locked, tell
 from token_api.use_cases.services import Services
 from token_api.use_cases.standing import (
     is_id,
@@ -39,8 +36,6 @@ from token_api.use_cases.standing import (
 
 # Another meaning of the same key, of the same caller, makes another id.
 _IDS = uuid.UUID("5d5d3f3c-2c0b-4a55-9c5f-0c4b54f4d1de")
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -53,13 +48,13 @@ class Download:
 
 
 async def start(
-    services: Services, caller: Caller, stream_id: str, layout: str, key: str | None
+    services: Services, caller: Caller, stream_id: str, layout: RecordingLayout, key: str | None
 ) -> Recording:
     """Have a stream's session recorded. With the same idempotency key, the same recording.
 
     Raises:
-        ProblemError: NOT_FOUND, ROLE_FORBIDDEN, STREAM_NOT_LIVE, RECORDING_ACTIVE, NO_TRACKS, and those
-            of LiveKit: LIVEKIT_UNAVAILABLE also where no recorder is deployed, or none is free.
+        ProblemError: NOT_FOUND, ROLE_FORBIDDEN, RECORDING_UNAVAILABLE, STREAM_NOT_LIVE, RECORDING_ACTIVE,
+            NO_TRACKS, and those of LiveKit: LIVEKIT_UNAVAILABLE also where no recorder is free.
     """
     recording_id = str(uuid.uuid5(_IDS, f"{caller.actor}\n{stream_id}\n{key}")) if key else new_id()
     async with services.database.read() as transaction:
@@ -74,16 +69,47 @@ async def start(
         known, session = await _wanted(transaction, services, caller, stream_id, recording_id, lock=True)
         if known is not None:
             return known
-        recording = _request(transaction, caller, session, recording_id, services.clock.now())
-    state = await _start_in_livekit(services, caller, recording, session.room_name, layout)
+        recording = recording_start.request(
+            transaction, session, recording_id, layout, now=services.clock.now(), actor=caller.actor
+        )
+    return await recording_start.carry_out(services, recording, session.room_name, caller.actor)
+
+
+async def set_layout(
+    services: Services, caller: Caller, recording_id: str, layout: RecordingLayout
+) -> Recording:
+    """Change the layout of a recording that goes on. What was recorded before stays as it is.
+
+    Raises:
+        ProblemError: NOT_FOUND, ROLE_FORBIDDEN, those of LiveKit; CONFLICT for a recording that has not
+            begun, or is over, or is about to end. Nothing is changed then.
+    """
+    async with services.database.read() as transaction:
+        recording, _ = await _steered(transaction, services, caller, recording_id)
+    egress_id = _changeable(recording)
+    # LiveKit first: if it does not take it, nothing has changed, and the caller may try again.
+    try:
+        await services.livekit.set_recording_layout(egress_id, layout.value)
+    except NotInLiveKit as error:
+        raise ProblemError(Kind.CONFLICT, "The recorder is not in the room at the moment.") from error
     async with services.database.begin() as transaction:
-        found = await locked(transaction, Recording.id == recording.id)
-        if found is not None:
-            write(transaction, found, state, now=services.clock.now(), actor=caller.actor)
-            return found
-    # The stream was deleted meanwhile.
-    await halt(services, state.egress_id)
-    raise not_found()
+        found = await locked(transaction, Recording.id == recording_id)
+        if found is None:
+            raise not_found()
+        if found.layout is not layout:
+            now = services.clock.now()
+            found.layout, found.updated_at = layout, now
+            tell(transaction, found, "recording.layout-changed", now, caller.actor)
+        return found
+
+
+def _changeable(recording: Recording) -> str:
+    """The egress id of a recording whose layout may change. Raises ProblemError (CONFLICT)."""
+    goes_on = recording.status in {RecordingStatus.STARTING, RecordingStatus.ACTIVE}
+    if recording.egress_id is None or not goes_on or recording.stop_requested_at is not None:
+        state = "being stopped" if goes_on and recording.stop_requested_at else recording.status.value
+        raise ProblemError(Kind.CONFLICT, f"The recording is {state}: its layout cannot be changed.")
+    return recording.egress_id
 
 
 async def stop(services: Services, caller: Caller, recording_id: str) -> Recording:
@@ -109,7 +135,7 @@ async def stop(services: Services, caller: Caller, recording_id: str) -> Recordi
         if found is None:
             raise not_found()
         if state is not None:
-            write(transaction, found, state, now=services.clock.now(), actor=caller.actor)
+            await write(transaction, found, state, now=services.clock.now(), actor=caller.actor)
         return found
 
 
@@ -143,14 +169,14 @@ async def page(
 
 
 async def download(services: Services, caller: Caller, recording_id: str) -> Download:
-    """Where the file of a recording that is complete can be fetched; the audit says who asked.
+    """Where the file of a recording can be fetched; the audit says who asked.
 
     Raises:
         ProblemError: NOT_FOUND, ROLE_FORBIDDEN, CONFLICT while there is no file, NO_STORAGE.
     """
     async with services.database.begin() as transaction:
         recording, stream = await _steered(transaction, services, caller, recording_id)
-        if recording.status is not RecordingStatus.COMPLETE:
+        if not recording.has_file:
             raise ProblemError(Kind.CONFLICT, f"The recording is {recording.status.value}: there is no file.")
         store = _store(services)
         now = services.clock.now()
@@ -173,13 +199,7 @@ async def delete(services: Services, caller: Caller, recording_id: str) -> None:
         raise ProblemError(
             Kind.RECORDING_ACTIVE, f"The recording is {recording.status.value}; stop it first."
         )
-    # Also of one that failed: a part of it may have come into the store.
-    await objects.delete(_store(services), recording.object_key)
-    async with services.database.begin() as transaction:
-        found = await locked(transaction, Recording.id == recording_id)
-        if found is not None:
-            tell(transaction, found, "recording.deleted", services.clock.now(), caller.actor, event=True)
-            await transaction.delete(found)
+    await delete_with_file(services, _store(services), recording, caller.actor)
 
 
 def _store(services: Services) -> Store:
@@ -206,51 +226,13 @@ async def _wanted(
     if known is not None:
         session = await transaction.get_one(StreamSession, known.session_id)
         return known, session
+    require_recorder(services.settings, stream_id)
     if session is None or session.state is not SessionState.OPEN:
         raise ProblemError(Kind.STREAM_NOT_LIVE, "Only a stream that is on air can be recorded.")
-    other = await transaction.scalar(
-        select(Recording.id).where(Recording.session_id == session.id, Recording.status.in_(RUNNING))
-    )
+    other = await recording_start.running_in(transaction, session.id)
     if other is not None:
-        raise ProblemError(Kind.RECORDING_ACTIVE, f"Recording {other} goes on.")
+        raise ProblemError(Kind.RECORDING_ACTIVE, f"Recording {other.id} goes on.")
     return None, session
-
-
-def _request(
-    transaction: AsyncSession, caller: Caller, session: StreamSession, recording_id: str, now: datetime
-) -> Recording:
-    recording = Recording(
-        id=recording_id,
-        stream_id=session.stream_id,
-        session_id=session.id,
-        status=RecordingStatus.REQUESTED,
-        object_key=recording_key(session.stream_id, session.id, recording_id),
-        error="",
-        requested_by=caller.actor,
-        created_at=now,
-        updated_at=now,
-    )
-    transaction.add(recording)
-    tell(transaction, recording, "recording.requested", now, caller.actor)
-    return recording
-
-
-async def _start_in_livekit(
-    services: Services, caller: Caller, recording: Recording, room_name: str, layout: str
-) -> EgressState:
-    """Ask LiveKit; where it gives no answer or an error, what its list says counts. Raises as `start`."""
-    try:
-        return await services.livekit.start_recording(room_name, recording.object_key, layout)
-    except (NotInLiveKit, ProblemError) as error:
-        # Raises where LiveKit is away altogether: the intent stays, and the reconciler goes on with it.
-        state = await find_by_key(services, room_name, recording.object_key)
-        if state is not None:
-            log.warning("recording_found_after_error", recording_id=recording.id)
-            return state
-        await withdraw(services, recording.id, caller.actor)
-        if isinstance(error, NotInLiveKit):
-            raise ProblemError(Kind.STREAM_NOT_LIVE, "LiveKit has no such room (anymore).") from error
-        raise
 
 
 async def _steered(

@@ -78,7 +78,9 @@ RULES: Mapping[type[Base], tuple[Rule, ...]] = {
     tables.AudienceStep: (GoesWith(tables.StreamSession),),
     tables.Removal: (GoesWith(tables.StreamSession),),
     tables.StageRequest: (GoesWith(tables.StreamSession),),
+    # Also deleted by age, each with its file: see `use_cases.recording_deletion`.
     tables.Recording: (Kept("it deletes recordings with DELETE /v1/recordings/{id}"),),
+    tables.AutoRecording: (GoesWith(tables.StreamSession),),
     tables.ChatMessage: (GoesWith(tables.Stream),),
     tables.ChatRelay: (GoesWith(tables.StreamSession),),
     tables.WebhookInbox: (_PROCESSED, _PARKED),

@@ -20,7 +20,7 @@ from token_api.domain.vocabulary import SessionState, StreamStatus
 from token_api.free_json import from_stored
 from token_api.livekit_api.values import NewRoom
 from token_api.problems import Kind, ProblemError
-from token_api.use_cases import removals
+from token_api.use_cases import auto_recording_rows, removals
 from token_api.use_cases.events import record
 from token_api.use_cases.services import Services
 from token_api.use_cases.standing import find_stream
@@ -84,6 +84,7 @@ async def finish_opening(services: Services, session: StreamSession, actor: str)
             found.state, found.opened_at = SessionState.OPEN, now
             stream.started_at, stream.ended_at = now, None
             set_status(transaction, stream, StreamStatus.LIVE, now=now, actor=actor, event="stream.live")
+            await auto_recording_rows.arm(transaction, services.settings, stream, found, now)
         return stream
 
 
@@ -113,6 +114,7 @@ async def finish_closing(
             )
             # After the participants: whoever removes one locks rows in this order.
             await removals.forget(transaction, session_id)
+            await auto_recording_rows.close(transaction, session_id, now)
             stream.ended_at = now
             set_status(transaction, stream, outcome, now=now, actor=actor, event=f"stream.{outcome.value}")
         return stream

@@ -16,12 +16,20 @@ from token_api.database.tables import AccessGrant, Recording, Stream, StreamSess
 from token_api.domain.access import Admitted, Refused
 from token_api.domain.lifecycle import ON_AIR, Action, InvalidTransition, action_to, after
 from token_api.domain.paging import Cursor, Page, page_of
-from token_api.domain.vocabulary import GrantScope, SessionState, StreamKind, StreamStatus
+from token_api.domain.vocabulary import (
+    GrantScope,
+    RecordingLayout,
+    SessionState,
+    StreamKind,
+    StreamStatus,
+)
 from token_api.free_json import to_stored
 from token_api.livekit_api.gateway import NotInLiveKit
 from token_api.problems import Kind, ProblemError
-from token_api.use_cases import chat_bans, enforcement, sessions
+from token_api.settings import Settings
+from token_api.use_cases import auto_recording_rows, chat_bans, enforcement, sessions
 from token_api.use_cases.events import record
+from token_api.use_cases.recording_availability import require_recorder
 from token_api.use_cases.services import Services
 from token_api.use_cases.standing import Standing, decisions_on, require_steering, standing_of
 
@@ -42,6 +50,8 @@ class NewStream:
     experience_id: str | None
     metadata: Mapping[str, Any]
     capacity: int | None
+    record: bool
+    record_layout: RecordingLayout
 
 
 @dataclass(frozen=True)
@@ -55,13 +65,15 @@ class Filters:
     experience_id: str | None = None
 
 
-async def create(transaction: AsyncSession, caller: Caller, new: NewStream, now: datetime) -> Stream:
+async def create(
+    transaction: AsyncSession, settings: Settings, caller: Caller, new: NewStream, now: datetime
+) -> Stream:
     """Plan a stream. Users do so in spaces whose team they are in, and for themselves.
 
     Experiences open streams to those who bought them, so only the host application says what belongs to one.
 
     Raises:
-        ProblemError: ROLE_FORBIDDEN.
+        ProblemError: ROLE_FORBIDDEN, RECORDING_UNAVAILABLE.
     """
     if caller.user_id is not None:
         member = await transaction.get(TeamMember, (new.space_id, caller.user_id))
@@ -71,6 +83,8 @@ async def create(transaction: AsyncSession, caller: Caller, new: NewStream, now:
             )
         if new.experience_id is not None:
             raise _only_for_host("experience_id")
+    if new.record:
+        require_recorder(settings, None)
     stream = Stream(
         kind=new.kind,
         title=new.title,
@@ -79,6 +93,8 @@ async def create(transaction: AsyncSession, caller: Caller, new: NewStream, now:
         experience_id=new.experience_id,
         details=to_stored(new.metadata),
         capacity=new.capacity,
+        record=new.record,
+        record_layout=new.record_layout,
         status=StreamStatus.DRAFT,
         created_at=now,
         updated_at=now,
@@ -158,10 +174,12 @@ async def change(
     """Change fields, then the status as its endpoint would.
 
     Only the host application changes `experience_id` and `owner_id`. A former owner who is in the room is
-    judged again at once: without another right to be there, they are removed.
+    judged again at once: without another right to be there, they are removed. `record` also holds for the
+    session that is on air: it is recorded from now on, or not if no recording has begun.
 
     Raises:
-        ProblemError: NOT_FOUND, ROLE_FORBIDDEN, INVALID_TRANSITION, CONFLICT, LIVEKIT_UNAVAILABLE.
+        ProblemError: NOT_FOUND, ROLE_FORBIDDEN, INVALID_TRANSITION, CONFLICT, RECORDING_UNAVAILABLE,
+            LIVEKIT_UNAVAILABLE.
     """
     async with services.database.begin() as transaction:
         now = services.clock.now()
@@ -182,6 +200,8 @@ async def change(
             # LiveKit takes a room's limit once, when it is made.
             raise ProblemError(Kind.CONFLICT, "The capacity of a stream on air cannot be changed.")
         changed = _apply(stream, changes)
+        if "record" in changed:
+            await auto_recording_rows.follow(transaction, services.settings, stream, standing.session, now)
         if changed:
             stream.updated_at = now
             stream.version += 1

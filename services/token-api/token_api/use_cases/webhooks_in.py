@@ -19,13 +19,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.database.engine import insert, wake
 from token_api.database.tables import InboxClaim, Participant, StreamSession, WebhookInbox
-from token_api.domain.roles import permissions_of
+from token_api.domain.enforcement import HELPERS
+from token_api.domain.roles import StreamRole, permissions_of
 from token_api.domain.room_names import is_ours
 from token_api.domain.vocabulary import InboxState, SessionState
 from token_api.livekit_api.events import LiveKitEvent, event_of
 from token_api.livekit_api.values import EgressState
 from token_api.problems import Kind, ProblemError
-from token_api.use_cases import call_rooms, sessions
+from token_api.use_cases import auto_recording_rows, call_rooms, sessions
 from token_api.use_cases.services import Services
 from token_api.use_cases.visits import Sighting, see
 from token_api.webhooks import Event
@@ -293,6 +294,10 @@ async def _write(
         joined = participant.joined_at if participant.joined_at.timestamp() else happened
         seen = Sighting(participant.identity, participant.sid, joined, left)
         await see(transaction, session, seen, now=now, actor=ACTOR)
+    if event.type == "track_published" and session.state is SessionState.OPEN:
+        known = await transaction.get(Participant, (session.id, participant.identity))
+        if known is not None and known.role is StreamRole.CREATOR:
+            await auto_recording_rows.published(transaction, session.id, now)
 
 
 Reaction = Callable[[], Awaitable[object]]
@@ -307,6 +312,9 @@ async def _reaction(
 ) -> Reaction | None:
     """What is to be done about an event once its rows are committed; None if nothing is."""
     room, someone = event.room_name, event.participant
+    if someone is not None and someone.kind in HELPERS:
+        # The recorder, for example. `enforcement` lets it be there.
+        return None
     match event.type:
         case "participant_joined" if someone is not None:
             return partial(reactions.on_joined, services, room, someone.identity)

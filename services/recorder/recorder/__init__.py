@@ -1,0 +1,1 @@
+"""A recording worker for LiveKit: the Egress API without a browser."""

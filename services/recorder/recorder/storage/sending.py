@@ -1,0 +1,101 @@
+"""Sends the requests that `next_upload` chooses, and gives the events that follow."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from pathlib import Path
+
+from recorder.storage.bucket import Bucket, FileSlice
+from recorder.storage.next_upload import (
+    Abort,
+    Action,
+    Begin,
+    CheckParts,
+    Complete,
+    PutContent,
+    PutFile,
+    PutPart,
+)
+from recorder.storage.parts import all_parts
+from recorder.storage.s3_errors import Meaning, StoreError
+from recorder.storage.upload_events import Begun, Ended, Event, PartsChecked, PartStored, Stored
+from recorder.storage.upload_state import StoredPart
+
+_MD5 = re.compile(r"[0-9a-f]{32}")
+
+
+def send(  # noqa: PLR0911 - one per action
+    action: Action, bucket: Bucket, *, backup: bool, media: Path, contents: Path
+) -> list[Event]:
+    """Send the request for `action` to `bucket`, which is the backup or the primary one.
+
+    Args:
+        media: the directory of the files.
+        contents: the directory of the contents of objects that are replaced.
+
+    Raises:
+        StoreError: the request failed.
+        OSError: a file could not be read.
+    """
+    path = action.path
+    match action:
+        case PutFile():
+            with FileSlice(media / action.file, 0, action.size) as body:
+                bucket.put(path, body, action.content_type)
+            return [Stored(path, action.size, backup)]
+        case PutContent():
+            with FileSlice(contents / action.file) as body:
+                bucket.put(path, body, action.content_type)
+                return [Stored(path, body.size, backup)]
+        case Begin():
+            return [Begun(path, bucket.begin(path, action.content_type), backup)]
+        case CheckParts():
+            return _check_parts(action, bucket, media)
+        case PutPart():
+            part = action.part
+            with FileSlice(media / action.file, part.offset, part.size) as body:
+                # If the machine crashes, this file must not have less than the store.
+                body.sync()
+                etag = bucket.put_part(path, action.upload_id, part.number, body)
+            return [PartStored(action.upload_id, part.number, part.size, etag)]
+        case Complete():
+            bucket.complete(path, action.upload_id, action.etags, action.size)
+            return [Stored(path, action.size, backup), Ended(action.upload_id)]
+        case Abort():
+            bucket.abort(path, action.upload_id)
+            return [Ended(action.upload_id)]
+
+
+def _check_parts(action: CheckParts, bucket: Bucket, media: Path) -> list[Event]:
+    """Compare the store's parts with the file, which may be shorter now and have another beginning."""
+    try:
+        found = bucket.parts(action.path, action.upload_id)
+    except StoreError as error:
+        if error.meaning is not Meaning.REFUSED:
+            raise
+        # This key may not list parts. Another upload does not depend on that.
+        bucket.abort(action.path, action.upload_id)
+        return [Ended(action.upload_id)]
+    events: list[Event] = [PartsChecked(action.upload_id)]
+    for part in all_parts(action.size):
+        known = found.get(part.number)
+        if known is not None and known.size == part.size:
+            with FileSlice(media / action.file, part.offset, part.size) as body:
+                if _may_be_of(known, body):
+                    events.append(PartStored(action.upload_id, part.number, part.size, known.etag))
+    return events
+
+
+def _may_be_of(part: StoredPart, body: io.RawIOBase) -> bool:
+    """Whether the store's part has this content, as far as its ETag tells.
+
+    A store that encrypts may give other ETags. Those of the same form as an MD5 cost another upload.
+    """
+    if not _MD5.fullmatch(part.etag):
+        return True
+    digest = hashlib.md5(usedforsecurity=False)
+    while block := body.read(1024 * 1024):
+        digest.update(block)
+    return digest.hexdigest() == part.etag

@@ -1,0 +1,173 @@
+"""Recordings while the bucket, Redis or the SFU is away."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from livekit import api
+from livekit.protocol import egress as proto
+
+from tests.ports import free_port
+from tests.recorder.conftest import Egresses, Studio
+from tests.recorder.marked import MOST_MISSING, marked, watch
+from tests.recorder.worker import config, recorder
+from tests.support.speed import scaled
+from tests.token_api.livekit_server import livekit_server, redis_server
+from tests.token_api.object_store import object_store
+from tests.unit.token_api.support import KEY, SECRET
+
+_SMALL = proto.EncodingOptions(width=320, height=180, framerate=15, video_bitrate=500)
+_SECONDS = 3.0
+# An ordinary client is back within this time after its server has started again.
+_MOST_GAP_SECONDS = 12.0
+
+
+async def test_the_bucket_is_away_at_the_end_and_comes_back(
+    egresses: Egresses, studio: Studio, tmp_path: Path
+) -> None:
+    """The store of this test listens at a port of its own, so that it can be started again there."""
+    port = free_port()
+    directory = tmp_path / "store"
+    directory.mkdir()
+    with object_store(directory, port):
+        pass
+    room = studio.new_room()
+    await egresses.create_room(room)
+    settings = studio.settings(spool=tmp_path / "spool")
+    settings["storage"]["s3"]["endpoint"] = f"http://127.0.0.1:{port}"
+    with ExitStack() as later, recorder(tmp_path, settings):
+        async with marked(studio.livekit.url, "alice", room):
+            info = await egresses.record_room(room, advanced=_SMALL)
+            await egresses.becomes(info.egress_id, proto.EGRESS_ACTIVE)
+            await asyncio.sleep(_SECONDS)
+            await egresses.stop(info.egress_id)
+            await egresses.becomes(info.egress_id, proto.EGRESS_ENDING)
+            await asyncio.sleep(1)
+            assert (await egresses.read(info.egress_id)).status == proto.EGRESS_ENDING
+            store = later.enter_context(object_store(directory, port))
+            ended = await egresses.ends(info.egress_id)
+            there = Studio(studio.livekit, studio.redis_port, store, tmp_path)
+            path = there.fetch(f"{room}.mp4", tmp_path)
+    assert (ended.status, ended.error) == (proto.EGRESS_COMPLETE, "")
+    assert watch(path).duration >= _SECONDS - 0.5
+
+
+async def test_redis_is_away_while_a_recording_begins_to_end(tmp_path: Path) -> None:
+    port = free_port()
+    with ExitStack() as stack:
+        store = stack.enter_context(object_store(tmp_path))
+        first_redis = ExitStack()
+        first_redis.enter_context(redis_server(tmp_path, port))
+        stack.callback(first_redis.close)
+        livekit = stack.enter_context(livekit_server(tmp_path, redis_port=port))
+        studio = Studio(livekit, port, store, tmp_path)
+        settings = config(
+            livekit_url=livekit.url, redis_port=port, store=store.endpoint, spool=tmp_path / "spool"
+        )
+        stack.enter_context(recorder(tmp_path, settings))
+        async with api.LiveKitAPI(studio.http_url, KEY, SECRET) as client:
+            egresses = Egresses(client)
+            await egresses.create_room("room")
+            async with marked(livekit.url, "alice", "room"):
+                info = await egresses.record_room("room", advanced=_SMALL)
+                await egresses.becomes(info.egress_id, proto.EGRESS_ACTIVE)
+                await asyncio.sleep(1)
+                await asyncio.to_thread(first_redis.close)
+                await asyncio.sleep(scaled(_SECONDS))
+                stack.enter_context(redis_server(tmp_path, port))
+                # This Redis is empty: LiveKit has forgotten the egress, until the recorder reports it again.
+                await _stopped(egresses, info.egress_id)
+                ended = await _known(egresses, info.egress_id)
+        path = studio.fetch("room.mp4", tmp_path)
+    assert ended.status == proto.EGRESS_COMPLETE
+    assert watch(path).missing < MOST_MISSING
+
+
+async def _published(client: api.LiveKitAPI, room: str, identities: set[str]) -> None:
+    """Wait until all are in the room again, and the first one's tracks."""
+    async with asyncio.timeout(scaled(40)):
+        while True:
+            with suppress(api.TwirpError):
+                found = await client.room.list_participants(api.ListParticipantsRequest(room=room))
+                tracks = sum(len(each.tracks) for each in found.participants)
+                if {each.identity for each in found.participants} == identities and tracks == 2:
+                    return
+            await asyncio.sleep(0.2)
+
+
+async def _created(egresses: Egresses, room: str) -> None:
+    """Make a room; right after its node has died, the server may ask the dead one."""
+    async with asyncio.timeout(scaled(30)):
+        while True:
+            try:
+                await egresses.create_room(room)
+            except api.TwirpError:
+                await asyncio.sleep(0.2)
+            else:
+                return
+
+
+async def _stopped(egresses: Egresses, egress_id: str) -> None:
+    """Ask until the worker listens again."""
+    async with asyncio.timeout(scaled(30)):
+        while True:
+            try:
+                await egresses.stop(egress_id)
+            except api.TwirpError:
+                await asyncio.sleep(0.2)
+            else:
+                return
+
+
+async def _known(egresses: Egresses, egress_id: str) -> proto.EgressInfo:
+    async with asyncio.timeout(scaled(30)):
+        while True:
+            try:
+                return await egresses.ends(egress_id)
+            except (api.TwirpError, IndexError):
+                await asyncio.sleep(0.2)
+
+
+async def test_the_sfu_dies_and_the_recording_goes_on_in_the_same_file(tmp_path: Path) -> None:
+    port = free_port()
+    with ExitStack() as stack:
+        store = stack.enter_context(object_store(tmp_path))
+        redis_port = stack.enter_context(redis_server(tmp_path))
+        first = ExitStack()
+        stack.callback(first.close)
+        livekit = first.enter_context(livekit_server(tmp_path, redis_port=redis_port, port=port))
+        studio = Studio(livekit, redis_port, store, tmp_path)
+        settings = config(
+            livekit_url=livekit.url, redis_port=redis_port, store=store.endpoint, spool=tmp_path / "spool"
+        )
+        stack.enter_context(recorder(tmp_path, settings))
+        async with api.LiveKitAPI(studio.http_url, KEY, SECRET) as client:
+            egresses = Egresses(client)
+            await egresses.create_room("room")
+            async with marked(livekit.url, "alice", "room"):
+                info = await egresses.record_room("room", advanced=_SMALL)
+                await egresses.becomes(info.egress_id, proto.EGRESS_ACTIVE)
+                await asyncio.sleep(_SECONDS)
+                livekit.process.kill()
+                await asyncio.to_thread(first.close)
+            # The SDK of a publisher may give up before the SFU is back. So its user joins anew.
+            stack.enter_context(livekit_server(tmp_path, redis_port=redis_port, port=port))
+            await _created(egresses, "room")
+            async with marked(livekit.url, "alice", "room"):
+                await _published(client, "room", {"alice", info.egress_id})
+                # The recorder subscribes, and the first key frame comes.
+                await asyncio.sleep(scaled(_SECONDS))
+                await egresses.stop(info.egress_id)
+                ended = await egresses.ends(info.egress_id)
+        path = studio.fetch("room.mp4", tmp_path)
+    assert ended.status == proto.EGRESS_COMPLETE
+    seen = watch(path)
+    assert seen.duration >= 2 * _SECONDS
+    assert seen.longest_standstill < scaled(_MOST_GAP_SECONDS)
+    # Pictures of after the outage are there.
+    assert seen.duration - seen.pictures[-1].time < 1
+    shown = [picture for picture in seen.pictures if picture.stamp is not None]
+    assert seen.duration - shown[-1].time < 1
+    assert shown[-1].stamp != shown[len(shown) // 2].stamp

@@ -1,0 +1,179 @@
+"""What a recording costs, compared with the least that it can cost, and how soon it begins and is saved."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import statistics
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+import pytest
+from livekit.protocol import egress as proto
+
+from tests.recorder.conftest import Egresses, Studio
+from tests.recorder.marked import Marked, watch
+from tests.recorder.worker import Worker, handlers
+
+pytestmark = [pytest.mark.long, pytest.mark.alone]
+
+_WIDTH, _HEIGHT, _FPS = 1280, 720, 30
+_SECONDS = 20.0
+_REFERENCE_SECONDS = 4
+# Decoding the tracks and encoding the picture cannot be avoided; everything else may cost as much again.
+_MOST_RATIO = 2.0
+
+
+async def test_a_room_of_two_costs_at_most_twice_what_decoding_and_encoding_cost(
+    studio: Studio,
+    worker: Worker,
+    egresses: Egresses,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    room = studio.new_room()
+    await egresses.create_room(room)
+    people = [Marked(studio.livekit.url, name, room) for name in ("alice", "bob")]
+    for person in people:
+        await person.join()
+        await person.publish_camera(_WIDTH, _HEIGHT, fps=_FPS)
+        await person.publish_microphone()
+    try:
+        asked = time.time_ns()
+        info = await egresses.record_room(room)
+        active = await egresses.becomes(info.egress_id, proto.EGRESS_ACTIVE)
+        (pid,) = handlers(worker)
+        await asyncio.sleep(3)
+        before = _cpu_seconds(pid)
+        await asyncio.sleep(_SECONDS)
+        cores = (_cpu_seconds(pid) - before) / _SECONDS
+        memory = _memory(pid)
+        stopped = time.monotonic()
+        await egresses.stop(info.egress_id)
+        ended = await egresses.ends(info.egress_id)
+        saved = time.monotonic() - stopped
+    finally:
+        for person in people:
+            await person.leave()
+    assert ended.status == proto.EGRESS_COMPLETE
+    least = await asyncio.to_thread(_least_cores)
+    began = (active.file_results[0].started_at - asked) / 1e9
+    seen = watch(studio.fetch(f"{room}.mp4", tmp_path))
+    for name, value in (
+        ("cores", cores),
+        ("least_cores", least),
+        ("ratio", cores / least),
+        ("memory_mib", memory),
+        ("seconds_to_begin", began),
+        ("seconds_to_save", saved),
+    ):
+        record_property(name, round(value, 3))
+        print(f"{name}: {value:.3f}")
+    assert seen.duration >= _SECONDS
+    assert cores <= _MOST_RATIO * least
+
+
+def _least_cores() -> float:
+    """Cores that it takes to decode both tracks and to encode the output, in this process."""
+    pictures = [_picture(number) for number in range(_REFERENCE_SECONDS * _FPS)]
+    coded = _vp8(pictures)
+    begin = time.process_time()
+    for _ in range(2):
+        decoder = av.CodecContext.create("vp8", "r")
+        assert isinstance(decoder, av.VideoCodecContext)
+        for packet in coded:
+            decoder.decode(av.Packet(packet))
+    encoder = av.CodecContext.create("libx264", "w")
+    assert isinstance(encoder, av.VideoCodecContext)
+    _configure(encoder, 3_000_000)
+    encoder.options = {"preset": "veryfast", "profile": "main"}
+    for number, picture in enumerate(pictures):
+        frame = av.VideoFrame.from_ndarray(picture, format="yuv420p")
+        frame.pts, frame.time_base = number, Fraction(1, _FPS)
+        encoder.encode(frame)
+    encoder.encode(None)
+    return (time.process_time() - begin) / _REFERENCE_SECONDS
+
+
+def _picture(number: int) -> npt.NDArray[np.uint8]:
+    """Two pictures beside each other that change as the publishers' do: a marker on grey."""
+    picture = np.full((_HEIGHT * 3 // 2, _WIDTH), 128, np.uint8)
+    picture[:_HEIGHT] = 90
+    squares = np.random.default_rng(number).integers(0, 2, (4, 10)).astype(np.uint8) * 219 + 16
+    marker = squares.repeat(64, axis=0).repeat(64, axis=1)
+    for left in (0, 640):
+        picture[64:320, left : left + 640] = marker
+    return picture
+
+
+def _vp8(pictures: list[npt.NDArray[np.uint8]]) -> list[bytes]:
+    encoder = av.CodecContext.create("libvpx", "w")
+    assert isinstance(encoder, av.VideoCodecContext)
+    _configure(encoder, 2_000_000)
+    encoder.options = {"deadline": "realtime", "cpu-used": "8"}
+    packets: list[bytes] = []
+    for number, picture in enumerate(pictures):
+        frame = av.VideoFrame.from_ndarray(picture, format="yuv420p")
+        frame.pts, frame.time_base = number, Fraction(1, _FPS)
+        packets += [bytes(packet) for packet in encoder.encode(frame)]
+    return packets + [bytes(packet) for packet in encoder.encode(None)]
+
+
+def _configure(encoder: av.VideoCodecContext, bit_rate: int) -> None:
+    encoder.width, encoder.height, encoder.pix_fmt = _WIDTH, _HEIGHT, "yuv420p"
+    encoder.time_base, encoder.framerate = Fraction(1, _FPS), Fraction(_FPS, 1)
+    encoder.bit_rate = bit_rate
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _memory(pid: int) -> float:
+    """MiB that only this process uses, and its part of what it shares."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    pss = next(line for line in lines if line.startswith("Pss:"))
+    return int(pss.split()[1]) / 1024
+
+
+_LONG_SECONDS = 600.0
+_OFFSET_SECONDS = 0.1
+
+
+async def test_sound_and_pictures_stay_together_for_ten_minutes(
+    studio: Studio, worker: Worker, egresses: Egresses, tmp_path: Path
+) -> None:
+    assert worker.process.poll() is None
+    room = studio.new_room()
+    await egresses.create_room(room)
+    person = Marked(studio.livekit.url, "alice", room)
+    await person.join()
+    await person.publish_camera()
+    await person.publish_microphone()
+    try:
+        info = await egresses.record_room(room)
+        await egresses.becomes(info.egress_id, proto.EGRESS_ACTIVE)
+        await asyncio.sleep(_LONG_SECONDS)
+        stopped = time.monotonic()
+        await egresses.stop(info.egress_id)
+        ended = await egresses.ends(info.egress_id)
+        print(f"seconds to save: {time.monotonic() - stopped:.2f}")
+    finally:
+        await person.leave()
+    assert ended.status == proto.EGRESS_COMPLETE
+    seen = watch(studio.fetch(f"{room}.mp4", tmp_path))
+    assert seen.duration == pytest.approx(_LONG_SECONDS, abs=2)
+    assert seen.missing < 0.01
+    assert len(seen.beeps) >= _LONG_SECONDS - 5
+    assert max(abs(offset) for offset in seen.offsets) < _OFFSET_SECONDS
+    first, last = seen.offsets[:60], seen.offsets[-60:]
+    assert abs(statistics.mean(last) - statistics.mean(first)) < _OFFSET_SECONDS / 2
+    gaps = [after - before for before, after in itertools.pairwise(seen.beeps)]
+    assert max(gaps) < 1.2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 import yaml
 
 from tests.manifests import keda
+from tests.manifests.reach import PRIVATE, PUBLIC, reaches
 from tests.manifests.rendering import (
     CASES,
     CHARTS,
@@ -31,9 +31,6 @@ from tests.manifests.rendering import (
 from tests.unit.infra.program import Deployment, run, stack_config
 
 OWN_CASES = [case for case in CASES if case.chart == "egress"]
-_PUBLIC = "93.184.216.34"
-# Nobody's on the internet, and what clouds answer a pod at.
-_PRIVATE = ("10.0.0.2", "172.16.5.5", "192.168.1.1", "127.0.0.1", "169.254.169.254", "168.63.129.16")
 
 
 def _values(name: str, **changes: Any) -> dict[str, Any]:
@@ -262,49 +259,30 @@ def test_a_wrong_scaled_object_would_be_found(
     assert said in error.message
 
 
-def _reaches(manifests: list[Manifest], address: str, port: int, protocol: str = "TCP") -> bool:
-    """Whether a rule lets a connection to `address` out."""
-    [policy] = of_kind(manifests, "NetworkPolicy")
-    return any(
-        _in_block(peer["ipBlock"], address)
-        and any(entry["protocol"] == protocol and entry["port"] == port for entry in rule["ports"])
-        for rule in policy["spec"]["egress"]
-        for peer in rule["to"]
-        if "ipBlock" in peer
-    )
-
-
-def _in_block(block: dict[str, Any], address: str) -> bool:
-    one = ip_address(address)
-    return one in ip_network(block["cidr"]) and not any(
-        one in ip_network(network) for network in block.get("except", [])
-    )
-
-
 def test_a_worker_reaches_what_it_needs_and_nothing_else(helm: Path) -> None:
     objects = template(helm, "egress", _values("everything"))
     # Signalling at the SFUs' addresses inside; media also where clients are told.
-    assert _reaches(objects, "10.0.0.1", 17880)
-    assert not _reaches(objects, "203.0.113.1", 17880)
+    assert reaches(objects, "10.0.0.1", 17880)
+    assert not reaches(objects, "203.0.113.1", 17880)
     for address in ("10.0.0.1", "203.0.113.1"):
-        assert _reaches(objects, address, 17882, "UDP")
-        assert _reaches(objects, address, 17881)
+        assert reaches(objects, address, 17882, "UDP")
+        assert reaches(objects, address, 17881)
     # Redis and a store in given networks.
-    assert _reaches(objects, "10.50.0.9", 26380)
-    assert _reaches(objects, "10.60.0.9", 9000)
-    assert not _reaches(objects, "10.60.0.9", 443)
+    assert reaches(objects, "10.50.0.9", 26380)
+    assert reaches(objects, "10.60.0.9", 9000)
+    assert not reaches(objects, "10.60.0.9", 443)
     # Streams and stores at public addresses, not at a node's.
-    assert _reaches(objects, _PUBLIC, 1935)
-    assert not _reaches(objects, _PUBLIC, 80)
-    assert not _reaches(objects, "8.8.8.8", 443)
-    assert [address for address in _PRIVATE if _reaches(objects, address, 443)] == []
+    assert reaches(objects, PUBLIC, 1935)
+    assert not reaches(objects, PUBLIC, 80)
+    assert not reaches(objects, "8.8.8.8", 443)
+    assert [address for address in PRIVATE if reaches(objects, address, 443)] == []
 
 
 def test_a_worker_of_a_closed_platform_reaches_nothing_outside(helm: Path) -> None:
     objects = template(helm, "egress", _values("recorder"))
     [policy] = of_kind(objects, "NetworkPolicy")
     for port in (443, 1935, 80, 6379):
-        assert not _reaches(objects, _PUBLIC, port)
+        assert not reaches(objects, PUBLIC, port)
     pods = [
         (peer["podSelector"]["matchLabels"]["app.kubernetes.io/name"], rule["ports"][0]["port"])
         for rule in policy["spec"]["egress"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
+from tests.manifests.reach import PRIVATE, PUBLIC, reaches
 from tests.manifests.rendering import (
     CASES,
     CHARTS,
@@ -34,12 +34,6 @@ _FROM_SECRETS = {
     "TOKEN_API_GETSTREAM_KEY": "getstream",
     "TOKEN_API_S3_ACCESS_KEY": "token-api",
 }
-# Nobody's on the internet, and what clouds answer a pod at.
-PRIVATE = (
-    *("10.0.0.1", "172.16.5.5", "192.168.1.1", "100.64.0.1", "127.0.0.1", "0.0.0.0"),
-    *("169.254.169.254", "168.63.129.16", "192.0.0.192", "224.0.0.1", "255.255.255.255"),
-)
-PUBLIC = "93.184.216.34"
 
 
 def _values(name: str, **changes: Any) -> dict[str, Any]:
@@ -146,60 +140,41 @@ def test_what_the_service_would_refuse_helm_refuses(
     assert said in stderr
 
 
-def _reaches(manifests: list[Manifest], address: str, port: int) -> bool:
-    """Whether a rule lets a TCP connection to `address` out."""
-    [policy] = of_kind(manifests, "NetworkPolicy")
-    return any(
-        _in_block(peer["ipBlock"], address)
-        and any(entry["protocol"] == "TCP" and entry.get("port", port) == port for entry in rule["ports"])
-        for rule in policy["spec"]["egress"]
-        for peer in rule["to"]
-        if "ipBlock" in peer
-    )
-
-
-def _in_block(block: dict[str, Any], address: str) -> bool:
-    one = ip_address(address)
-    return one in ip_network(block["cidr"]) and not any(
-        one in ip_network(network) for network in block.get("except", [])
-    )
-
-
 def test_webhooks_reach_the_internet_and_nothing_inside(helm: Path) -> None:
     objects = template(helm, "token-api", _values("embedded"))
-    assert _reaches(objects, PUBLIC, 443)
-    assert not _reaches(objects, PUBLIC, 80)
-    assert [address for address in PRIVATE if _reaches(objects, address, 443)] == []
-    assert _reaches(objects, "192.0.2.1", 7880)
-    assert not _reaches(objects, "192.0.2.1", 443)
+    assert reaches(objects, PUBLIC, 443)
+    assert not reaches(objects, PUBLIC, 80)
+    assert [address for address in PRIVATE if reaches(objects, address, 443)] == []
+    assert reaches(objects, "192.0.2.1", 7880)
+    assert not reaches(objects, "192.0.2.1", 443)
 
 
 def test_exceptions_are_the_configured_ones(helm: Path) -> None:
     objects = template(helm, "token-api", _values("everything"))
-    assert _reaches(objects, PUBLIC, 8443)
+    assert reaches(objects, PUBLIC, 8443)
     # A node's own address, which would pass for a public one.
-    assert not _reaches(objects, "8.8.8.8", 443)
-    assert _reaches(objects, "10.1.2.3", 9999)
-    assert _reaches(objects, "10.2.0.1", 8443)
-    assert not _reaches(objects, "10.2.0.1", 443)
-    assert [address for address in PRIVATE if _reaches(objects, address, 443)] == []
+    assert not reaches(objects, "8.8.8.8", 443)
+    assert reaches(objects, "10.1.2.3", 9999)
+    assert reaches(objects, "10.2.0.1", 8443)
+    assert not reaches(objects, "10.2.0.1", 443)
+    assert [address for address in PRIVATE if reaches(objects, address, 443)] == []
 
 
 def test_the_database_is_reached_where_it_is(helm: Path) -> None:
     objects = template(helm, "token-api", _values("everything"))
-    assert _reaches(objects, "198.51.100.1", 15432)
-    assert not _reaches(objects, PUBLIC, 15432)
+    assert reaches(objects, "198.51.100.1", 15432)
+    assert not reaches(objects, PUBLIC, 15432)
     anywhere = template(helm, "token-api", _values("two-nodes"))
-    assert _reaches(anywhere, PUBLIC, 5432)
-    assert _reaches(anywhere, "10.0.0.1", 5432)
-    assert not _reaches(template(helm, "token-api", _values("embedded")), PUBLIC, 5432)
+    assert reaches(anywhere, PUBLIC, 5432)
+    assert reaches(anywhere, "10.0.0.1", 5432)
+    assert not reaches(template(helm, "token-api", _values("embedded")), PUBLIC, 5432)
 
 
 def test_the_object_store_is_reached_where_it_is_and_at_its_port_only(helm: Path) -> None:
     objects = template(helm, "token-api", _values("everything"))
-    assert _reaches(objects, "10.3.0.1", 9000)
-    assert not _reaches(objects, "10.3.0.1", 443)
-    assert not _reaches(objects, "10.4.0.1", 9000)
+    assert reaches(objects, "10.3.0.1", 9000)
+    assert not reaches(objects, "10.3.0.1", 443)
+    assert not reaches(objects, "10.4.0.1", 9000)
     [policy] = of_kind(objects, "NetworkPolicy")
     peers = [peer for rule in policy["spec"]["egress"] for peer in rule["to"]]
     assert {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "object-store"}}} in peers

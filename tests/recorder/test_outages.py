@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from livekit import api
 from livekit.protocol import egress as proto
@@ -12,13 +14,14 @@ from livekit.protocol import egress as proto
 from tests.ports import free_port
 from tests.recorder.conftest import Egresses, Studio
 from tests.recorder.marked import MOST_MISSING, marked, watch
-from tests.recorder.worker import config, recorder
+from tests.recorder.worker import recorder
 from tests.support.speed import scaled
 from tests.token_api.livekit_server import livekit_server, redis_server
 from tests.token_api.object_store import object_store
 from tests.unit.token_api.support import KEY, SECRET
 
 _SMALL = proto.EncodingOptions(width=320, height=180, framerate=15, video_bitrate=500)
+_Answer = TypeVar("_Answer")
 _SECONDS = 3.0
 # An ordinary client is back within this time after its server has started again.
 _MOST_GAP_SECONDS = 12.0
@@ -63,10 +66,7 @@ async def test_redis_is_away_while_a_recording_begins_to_end(tmp_path: Path) -> 
         stack.callback(first_redis.close)
         livekit = stack.enter_context(livekit_server(tmp_path, redis_port=port))
         studio = Studio(livekit, port, store, tmp_path)
-        settings = config(
-            livekit_url=livekit.url, redis_port=port, store=store.endpoint, spool=tmp_path / "spool"
-        )
-        stack.enter_context(recorder(tmp_path, settings))
+        stack.enter_context(recorder(tmp_path, studio.settings()))
         async with api.LiveKitAPI(studio.http_url, KEY, SECRET) as client:
             egresses = Egresses(client)
             await egresses.create_room("room")
@@ -78,8 +78,8 @@ async def test_redis_is_away_while_a_recording_begins_to_end(tmp_path: Path) -> 
                 await asyncio.sleep(scaled(_SECONDS))
                 stack.enter_context(redis_server(tmp_path, port))
                 # This Redis is empty: LiveKit has forgotten the egress, until the recorder reports it again.
-                await _stopped(egresses, info.egress_id)
-                ended = await _known(egresses, info.egress_id)
+                await _retried(lambda: egresses.stop(info.egress_id))
+                ended = await _retried(lambda: egresses.ends(info.egress_id))
         path = studio.fetch("room.mp4", tmp_path)
     assert ended.status == proto.EGRESS_COMPLETE
     assert watch(path).missing < MOST_MISSING
@@ -97,35 +97,12 @@ async def _published(client: api.LiveKitAPI, room: str, identities: set[str]) ->
             await asyncio.sleep(0.2)
 
 
-async def _created(egresses: Egresses, room: str) -> None:
-    """Make a room; right after its node has died, the server may ask the dead one."""
+async def _retried(call: Callable[[], Awaitable[_Answer]]) -> _Answer:
+    """Call until LiveKit answers: it may ask a node that is dead, or have forgotten the egress."""
     async with asyncio.timeout(scaled(30)):
         while True:
             try:
-                await egresses.create_room(room)
-            except api.TwirpError:
-                await asyncio.sleep(0.2)
-            else:
-                return
-
-
-async def _stopped(egresses: Egresses, egress_id: str) -> None:
-    """Ask until the worker listens again."""
-    async with asyncio.timeout(scaled(30)):
-        while True:
-            try:
-                await egresses.stop(egress_id)
-            except api.TwirpError:
-                await asyncio.sleep(0.2)
-            else:
-                return
-
-
-async def _known(egresses: Egresses, egress_id: str) -> proto.EgressInfo:
-    async with asyncio.timeout(scaled(30)):
-        while True:
-            try:
-                return await egresses.ends(egress_id)
+                return await call()
             except (api.TwirpError, IndexError):
                 await asyncio.sleep(0.2)
 
@@ -139,10 +116,7 @@ async def test_the_sfu_dies_and_the_recording_goes_on_in_the_same_file(tmp_path:
         stack.callback(first.close)
         livekit = first.enter_context(livekit_server(tmp_path, redis_port=redis_port, port=port))
         studio = Studio(livekit, redis_port, store, tmp_path)
-        settings = config(
-            livekit_url=livekit.url, redis_port=redis_port, store=store.endpoint, spool=tmp_path / "spool"
-        )
-        stack.enter_context(recorder(tmp_path, settings))
+        stack.enter_context(recorder(tmp_path, studio.settings()))
         async with api.LiveKitAPI(studio.http_url, KEY, SECRET) as client:
             egresses = Egresses(client)
             await egresses.create_room("room")
@@ -154,7 +128,7 @@ async def test_the_sfu_dies_and_the_recording_goes_on_in_the_same_file(tmp_path:
                 await asyncio.to_thread(first.close)
             # The SDK of a publisher may give up before the SFU is back. So its user joins anew.
             stack.enter_context(livekit_server(tmp_path, redis_port=redis_port, port=port))
-            await _created(egresses, "room")
+            await _retried(lambda: egresses.create_room("room"))
             async with marked(livekit.url, "alice", "room"):
                 await _published(client, "room", {"alice", info.egress_id})
                 # The recorder subscribes, and the first key frame comes.

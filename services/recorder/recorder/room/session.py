@@ -226,16 +226,13 @@ class RoomSession:
         log.info("room_joined", room=room.name, again=self._lost_at is not None)
         self._published.clear()
         self._layers.forget()
-        present = room.remote_participants.values()
-        self._people.keep_only({participant.identity for participant in present})
-        for participant in present:
-            for publication in participant.track_publications.values():
-                self._track_published(publication, participant)
+        self._people.keep_only(set(room.remote_participants))
+        self._reconcile(room)
         if self._lost_at is not None:
             self._end_unless_tracks_return()
 
     def _reconcile(self, room: rtc.Room) -> None:
-        """Ask again for wanted tracks that do not come.
+        """Ask for the wanted tracks that are not subscribed to.
 
         When the SDK restarts a connection, it forgets subscriptions and does not always announce the tracks.
         """

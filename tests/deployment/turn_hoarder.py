@@ -1,7 +1,7 @@
 """A client that takes as many TURN allocations as it gets: `python3 -m tests.deployment.turn_hoarder`.
 
-Reads one line of JSON with what to ask, prints one with how many it got by each way, and holds them until its
-stdin ends.
+Reads one line of JSON with what to ask. Prints one line of JSON: how often each server gave which answer.
+Holds its allocations until its stdin ends.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import json
 import ssl
 import sys
+from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 
@@ -17,6 +18,7 @@ from tests.deployment.turn_client import Refused, Server, allocate, credentials
 
 # As many at once: a server of TLS is busy with handshakes.
 _AT_ONCE = 50
+ALLOCATED = "allocated"
 # What a limit drops gets no answer.
 _ANSWER_SECONDS = 4.0
 
@@ -48,20 +50,22 @@ async def _hoard(wish: Wish) -> None:
     free = asyncio.Semaphore(_AT_ONCE)
     async with AsyncExitStack() as held:
 
-        async def ask(server: Server, number: int) -> bool:
+        async def ask(server: Server, number: int) -> str:
             given = credentials(wish.secret, user=f"hoarder-{server.transport}-{number}")
             try:
                 async with free, asyncio.timeout(_ANSWER_SECONDS):
                     await held.enter_async_context(allocate(server, given, trust))
-            except (TimeoutError, Refused, OSError):
-                return False
-            return True
+            except TimeoutError:
+                return "no answer"
+            except (Refused, OSError) as error:
+                return str(error)
+            return ALLOCATED
 
-        got = {}
+        answers = {}
         for server in wish.servers:
             asked = [ask(server, number) for number in range(wish.times)]
-            got[str(server)] = sum(await asyncio.gather(*asked))
-        print(json.dumps(got), flush=True)
+            answers[str(server)] = Counter(await asyncio.gather(*asked))
+        print(json.dumps(answers), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 

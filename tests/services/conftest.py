@@ -20,8 +20,10 @@ from object_store_setup.ensure import ensure_bucket
 from object_store_setup.settings import EnsureBucket
 from tests.manifests.rendering import tool
 from tests.ports import free_port
+from tests.services.coturn import TurnPod
 from tests.support import plain_http
 from tests.support.speed import scaled
+from tests.unit.infra.program import minimal_config, parse_completed
 
 ORIGIN = "https://api.example.com"
 ROOT = Key("root", "root-secret-0123456789abcdef0123456789")
@@ -151,3 +153,13 @@ def gateway(_set_up: Gateway) -> Iterator[Gateway]:
     """A running versitygw with the bucket, its policy and nothing in it."""
     yield _set_up
     _set_up.reset()
+
+
+@pytest.fixture
+def pod(tmp_path: Path) -> TurnPod:
+    """The programs of coturn's pod. None of them runs yet."""
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.touch()
+    config, errors = parse_completed(minimal_config(kubeconfig))
+    assert config is not None, errors
+    return TurnPod(tmp_path, config)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from tests.ports import free_port
 from tests.prometheus import samples
 from tests.running import CHECKOUT
 from tests.support import plain_http
+from tests.support.coturn_script import put_program, run_script
 from tests.support.speed import scaled
 
 ADDRESS = "127.0.0.1"
@@ -52,7 +54,7 @@ class TurnPod:
 
     @property
     def draining_file(self) -> Path:
-        return self.directory / "draining"
+        return self.directory / "reports/draining"
 
     def server(self, transport: str) -> Server:
         return Server(ADDRESS, self.port, "tcp" if transport == "tcp" else "udp")
@@ -79,22 +81,37 @@ class TurnPod:
 
     @contextmanager
     def coturn(self) -> Iterator[subprocess.Popen[bytes]]:
-        """By the program's own configuration, but for ports and directories."""
+        """The chart's start script and the platform's configuration, except for ports and directories.
+
+        Yields the script's process. SIGTERM makes it drain the server.
+        """
+        script = run_script(self.directory)
+        for name in ("turnserver", "turnadmin"):
+            command = shlex.join(image_program("coturn", f"usr/bin/{name}"))
+            put_program(self.directory, name, f'#!/bin/sh\nexec {command} "$@"\n')
         file = self.directory / "turnserver.conf"
         own = {
             "listening-port": str(self.port),
             "tls-listening-port": str(free_port()),
             "redis-statsdb": f'"ip=127.0.0.1 dbname=0 port={self.reports_port}"',
-            "userdb": str(self.directory / "turndb"),
+            "userdb": str(self.directory / "run/turndb"),
             "pidfile": str(self.directory / "turnserver.pid"),
         }
         lines = [line.partition("=") for line in turnserver_conf(self.config, SECRET).splitlines()]
         assert own.keys() <= {key for key, _, _ in lines}
         file.write_text("".join(f"{key}{equals}{own.get(key, value)}\n" for key, equals, value in lines))
         addresses = [f"--listening-ip={ADDRESS}", f"--relay-ip={ADDRESS}"]
-        command = [*image_program("coturn", "usr/bin/turnserver"), "-c", str(file), *addresses]
-        # Told to end, it waits five seconds for its threads.
-        with self._running("coturn", command, end=signal.SIGKILL) as process:
+        relay_ports = self.config.ports.turn_relay
+        environment = {
+            "PATH": f"{self.directory / 'bin'}:{os.environ['PATH']}",
+            "CERTIFICATE_CHECK_SECONDS": "30",
+            "DRAIN_SECONDS": "60",
+            "RELAY_FIRST": str(relay_ports.first),
+            "RELAY_LAST": str(relay_ports.last),
+        }
+        command = ["bash", str(script), "-c", str(file), *addresses]
+        # Told to end, the server waits five seconds for its threads.
+        with self._running("coturn", command, environment, end=signal.SIGKILL) as process:
             yield process
 
     @contextmanager
@@ -128,12 +145,18 @@ class TurnPod:
     ) -> Iterator[subprocess.Popen[bytes]]:
         with (self.directory / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                command, env={**os.environ, **(environment or {})}, stdout=log, stderr=log
+                command,
+                env={**os.environ, **(environment or {})},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         try:
             yield process
         finally:
-            process.send_signal(end)
+            # The whole group: a start script has a child.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, end)
             process.wait(timeout=_STOP_SECONDS)
 
     def metrics(self) -> dict[str, float]:

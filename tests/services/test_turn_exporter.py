@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -13,20 +11,9 @@ from common.waiting import wait_until
 from tests.deployment.turn_client import allocate, credentials
 from tests.services.coturn import SECRET, TurnPod
 from tests.support.speed import scaled
-from tests.unit.infra.program import minimal_config, parse_completed
 
 # coturn looks at what is to end each second, and waits a little.
 _SECONDS = 20.0
-
-
-@pytest.fixture
-def pod(tmp_path: Path) -> TurnPod:
-    """None of its processes runs yet."""
-    kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.touch()
-    config, mistakes = parse_completed(minimal_config(kubeconfig))
-    assert config is not None, mistakes
-    return TurnPod(tmp_path, config)
 
 
 @pytest.fixture
@@ -107,9 +94,7 @@ async def test_a_server_that_drains_says_so_and_still_answers(pod: TurnPod) -> N
     with pod.redis(), pod.exporter(), pod.coturn() as server:
         _wait(pod, turn_up=1, turn_draining=0)
         async with allocate(pod.server("udp"), credentials(SECRET)):
-            server.send_signal(signal.SIGUSR1)
-            # As run.sh does.
-            pod.draining_file.touch()
+            server.terminate()
             _wait(pod, turn_up=1, turn_draining=1)
         _wait_until(lambda: server.poll() is not None, "the server to have drained")
         _wait(pod, turn_up=0)

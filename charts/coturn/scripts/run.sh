@@ -87,6 +87,12 @@ trap 'stop_asked=yes' TERM INT
 # The official image gives its turnserver a capability for ports below 1024, and the kernel refuses to start
 # such a file where all capabilities are dropped. A copy has none.
 cp "$(command -v turnserver)" "$RUN/turnserver"
+
+# turnserver reads secrets also from its database, which is empty here. Its threads open the file at the first requests.
+# If they have to create its tables then, they lock each other out, and the server answers valid credentials with 401
+# until it is restarted (coturn 4.18). So the tables are created before the server starts.
+turnadmin --list --userdb "$RUN/turndb"
+
 looked_at=none
 take_certificate || true
 looked_at=$current

@@ -1,7 +1,4 @@
-"""The start script of a TURN server, with stand-ins for the server.
-
-One says what it was started with and ends; the other goes on until it is told to drain.
-"""
+"""The start script of a TURN server, with stand-ins for coturn's programs."""
 
 from __future__ import annotations
 
@@ -15,12 +12,12 @@ import pytest
 
 from common.waiting import wait_until
 from tests.certificates import Certificate, certificate, wrong_certificates
+from tests.support.coturn_script import put_program, run_script
 
-SCRIPT = Path(__file__).parents[3] / "charts" / "coturn" / "scripts" / "run.sh"
-_SERVER = """#!/bin/sh
-echo "arguments: $*"
+_ADMIN = """#!/bin/sh
+echo "turnadmin: $*"
 """
-_LASTING_SERVER = """#!/bin/sh
+_SERVER = """#!/bin/sh
 trap 'exit 0' USR1
 trap 'echo loaded' USR2
 echo "serving"
@@ -30,27 +27,11 @@ while :; do sleep 0.1; done
 
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
-    """run.sh with its directories below `tmp_path`."""
-    (tmp_path / "bin").mkdir()
-    server = tmp_path / "bin" / "turnserver"
-    server.write_text(_SERVER)
-    server.chmod(0o755)
-    for name in ("run", "reports"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "tls").mkdir()
+    """run.sh with its directories below `tmp_path`, and a certificate that it does not read."""
+    script = run_script(tmp_path)
+    put_program(tmp_path, "turnadmin", _ADMIN)
     for name in ("tls.crt", "tls.key"):
         (tmp_path / "tls" / name).write_text(name)
-    script = tmp_path / "run.sh"
-    text = SCRIPT.read_text()
-    for fixed, own in (
-        ("/run/coturn", tmp_path / "run"),
-        ("/run/reports", tmp_path / "reports"),
-        ("TLS=/tls\n", f"TLS={tmp_path / 'tls'}\n"),
-        ("/scripts/", f"{SCRIPT.parent}/"),
-    ):
-        assert fixed in text
-        text = text.replace(fixed, str(own))
-    script.write_text(text)
     return script
 
 
@@ -82,8 +63,8 @@ def test_a_mark_is_there_while_the_server_drains_and_only_then(
 def test_a_server_that_does_not_drain_is_ended_at_the_deadline(
     script: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    lasting = _LASTING_SERVER.replace("trap 'exit 0' USR1", "trap '' USR1")
-    with _serving(script, tmp_path, {**environment, "DRAIN_SECONDS": "1"}, lasting) as log:
+    server = _SERVER.replace("trap 'exit 0' USR1", "trap '' USR1")
+    with _serving(script, tmp_path, {**environment, "DRAIN_SECONDS": "1"}, server) as log:
         pass
     said = log.read_text()
     assert "draining, at most 1 s" in said
@@ -93,11 +74,11 @@ def test_a_server_that_does_not_drain_is_ended_at_the_deadline(
 
 @contextmanager
 def _serving(
-    script: Path, directory: Path, environment: dict[str, str], server: str = _LASTING_SERVER
+    script: Path, directory: Path, environment: dict[str, str], server: str = _SERVER
 ) -> Iterator[Path]:
     """Run the script with a server that keeps running; yields the log. At the end, stop the script."""
     log = directory / "log"
-    (directory / "bin" / "turnserver").write_text(server)
+    put_program(directory, "turnserver", server)
     with log.open("wb") as output:
         process = subprocess.Popen(["bash", str(script)], env=environment, stdout=output, stderr=output)
     try:

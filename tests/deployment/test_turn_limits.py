@@ -69,7 +69,7 @@ def test_a_client_holds_so_many_allocations_and_others_get_theirs(
     ways = (pod.udp, pod.tcp, *edges)
     # Flows of UDP count for minutes after their client has gone, so each run takes another address.
     free = [*network.addresses.subnets(new_prefix=29)]
-    end = network.model_copy(update={"addresses": [secrets.choice(free[len(free) // 2 :])]})
+    end = network.model_copy(update={"addresses": secrets.choice(free[len(free) // 2 :])})
     with (
         client_namespace(end) as greedy,
         _hoarding(greedy, Wish(ways, _TRIES, turn.secret)) as answers,

@@ -87,8 +87,8 @@ class TurnPod:
         """
         script = run_script(self.directory)
         for name in ("turnserver", "turnadmin"):
-            command = shlex.join(image_program("coturn", f"usr/bin/{name}"))
-            put_program(self.directory, name, f'#!/bin/sh\nexec {command} "$@"\n')
+            program = shlex.join(image_program("coturn", f"usr/bin/{name}"))
+            put_program(self.directory, name, f'#!/bin/sh\nexec {program} "$@"\n')
         file = self.directory / "turnserver.conf"
         own = {
             "listening-port": str(self.port),

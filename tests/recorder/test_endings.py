@@ -31,6 +31,7 @@ async def test_the_room_ends(studio: Studio, egresses: Egresses, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("worker")
+@pytest.mark.long
 async def test_two_at_once(studio: Studio, egresses: Egresses, tmp_path: Path) -> None:
     rooms = [studio.new_room(), studio.new_room()]
     for room in rooms:

@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
 from livekit import api
 from livekit.protocol import egress as proto
 
@@ -27,6 +28,7 @@ _SECONDS = 3.0
 _MOST_GAP_SECONDS = 12.0
 
 
+@pytest.mark.long
 async def test_the_bucket_is_away_at_the_end_and_comes_back(
     egresses: Egresses, studio: Studio, tmp_path: Path
 ) -> None:
@@ -57,6 +59,7 @@ async def test_the_bucket_is_away_at_the_end_and_comes_back(
     assert watch(path).duration >= _SECONDS - 0.5
 
 
+@pytest.mark.long
 async def test_redis_is_away_while_a_recording_begins_to_end(tmp_path: Path) -> None:
     port = free_port()
     with ExitStack() as stack:
@@ -107,6 +110,7 @@ async def _retried(call: Callable[[], Awaitable[_Answer]]) -> _Answer:
                 await asyncio.sleep(0.2)
 
 
+@pytest.mark.long
 async def test_the_sfu_dies_and_the_recording_goes_on_in_the_same_file(tmp_path: Path) -> None:
     port = free_port()
     with ExitStack() as stack:

@@ -148,6 +148,7 @@ async def test_a_screen_takes_the_stage_and_the_layout_changes_on_demand(
     assert _differ(_at(pictures, speaker - 0.4), _at(pictures, without - 0.4)) > 10
 
 
+@pytest.mark.long
 async def test_a_track_that_is_published_anew_with_another_codec_and_size_goes_on(
     studio: Studio, egresses: Egresses, tmp_path: Path
 ) -> None:

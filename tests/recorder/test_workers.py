@@ -58,6 +58,7 @@ async def test_nothing_to_record(studio: Studio, egresses: Egresses, tmp_path: P
     assert not [key for key in list(studio.keys()) if key.startswith((room, "no"))]
 
 
+@pytest.mark.long
 async def test_limits_of_duration_and_size(studio: Studio, egresses: Egresses, tmp_path: Path) -> None:
     limits = {"file_output_max_duration": "4s", "segment_output_max_duration": "1h"}
     settings = studio.settings(session_limits=limits, spool=tmp_path / "spool")
@@ -118,6 +119,7 @@ async def test_a_killed_handler_leaves_a_recording_that_plays(
     assert studio.uploads() == []
 
 
+@pytest.mark.long
 async def test_the_next_worker_saves_what_a_deleted_one_left(
     studio: Studio, egresses: Egresses, tmp_path: Path
 ) -> None:
@@ -155,6 +157,7 @@ async def test_a_wrong_key_fails_clearly(studio: Studio, egresses: Egresses, tmp
     assert room not in " ".join(studio.keys())
 
 
+@pytest.mark.long
 async def test_a_full_disk_ends_the_recording_and_saves_what_there_is(
     studio: Studio, egresses: Egresses, tmp_path: Path, small_disk: Path
 ) -> None:

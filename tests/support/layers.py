@@ -57,7 +57,7 @@ LAYERS = (
     Layer("stack_secrets", 140, (Part.ISOLATED,)),
     # Mostly waits, which do not take longer on a slow machine.
     Layer("token_api", 320, (Part.ISOLATED,)),
-    Layer("recorder", 340, (Part.ISOLATED, Part.ALONE)),
+    Layer("recorder", 300, (Part.ISOLATED, Part.ALONE)),
     Layer("network", 90, (Part.ALONE,)),
     Layer("plugins", 130, (Part.OWN_NAMESPACE,)),
     Layer("deployment", 420, (Part.PLATFORM, Part.OWN_NAMESPACE, Part.ALONE)),

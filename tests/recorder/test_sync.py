@@ -1,0 +1,56 @@
+"""Sound and pictures of a recording stay together, however long it is."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import statistics
+import time
+from pathlib import Path
+
+import pytest
+from livekit.protocol import egress as proto
+
+from tests.recorder.conftest import Egresses, Studio
+from tests.recorder.marked import MOST_MISSING, marked, watch
+
+_SMALL = proto.EncodingOptions(width=320, height=180, framerate=15, video_bitrate=500)
+_HD = proto.EncodingOptions(width=1280, height=720, framerate=30, video_bitrate=3000)
+_MOST_OFFSET_SECONDS = 0.1
+# From the first beeps to the last ones. Clocks that differ by 100 ppm are 60 ms apart after ten minutes.
+_MOST_DRIFT_SECONDS = 0.03
+
+
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize(
+    ("seconds", "options"),
+    [
+        pytest.param(60.0, _SMALL, id="a minute"),
+        pytest.param(600.0, _HD, id="ten minutes", marks=pytest.mark.long),
+    ],
+)
+async def test_sound_and_pictures_stay_together(
+    seconds: float, options: proto.EncodingOptions, studio: Studio, egresses: Egresses, tmp_path: Path
+) -> None:
+    room = studio.new_room()
+    await egresses.create_room(room)
+    async with marked(studio.livekit.url, "alice", room):
+        info = await egresses.record_room(room, advanced=options)
+        await egresses.becomes(info.egress_id, proto.EGRESS_ACTIVE)
+        await asyncio.sleep(seconds)
+        stopped = time.monotonic()
+        await egresses.stop(info.egress_id)
+        ended = await egresses.ends(info.egress_id)
+        print(f"seconds to save: {time.monotonic() - stopped:.2f}")
+    assert ended.status == proto.EGRESS_COMPLETE
+    seen = await asyncio.to_thread(watch, studio.fetch(f"{room}.mp4", tmp_path))
+    offsets = seen.offsets
+    part = min(60, len(offsets) // 3)
+    drift = statistics.median(offsets[-part:]) - statistics.median(offsets[:part])
+    print(f"largest offset: {max(map(abs, offsets)):.3f} s, drift: {drift:.3f} s")
+    assert seen.duration == pytest.approx(seconds, abs=2)
+    assert seen.missing < MOST_MISSING
+    assert len(seen.beeps) >= seconds - 5
+    assert max(after - before for before, after in itertools.pairwise(seen.beeps)) < 1.2
+    assert max(map(abs, offsets)) < _MOST_OFFSET_SECONDS, offsets
+    assert abs(drift) < _MOST_DRIFT_SECONDS

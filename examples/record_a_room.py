@@ -125,6 +125,10 @@ async def _sound(room: rtc.Room) -> None:
 
 def _download(outputs: StackOutputs, key: str) -> None:
     """Fetch the object by a presigned address, as a browser would."""
+    if outputs.s3_access_key is None or outputs.s3_secret_key is None:
+        raise SystemExit(
+            f"{key} is in {outputs.s3_bucket} at {outputs.s3_endpoint}, which is not the stack's own"
+        )
     client = boto3.session.Session().client(
         "s3",
         endpoint_url=outputs.s3_endpoint,

@@ -397,6 +397,58 @@ class RampResult(_Part):
     steps: tuple[RampStep, ...]
 
 
+class RecordedMedia(_Part):
+    """A media file, by the marker and the tones in it.
+
+    Attributes:
+        size_bytes: of the file.
+        width, height: pixels.
+        first_captured_ms: when the first frame was captured, on the publisher's CLOCK_MONOTONIC modulo 2**32;
+            None if no marker could be read.
+        delivered: different frames of the publisher that could be read.
+        sent: frames that the publisher captured between the first and the last of these.
+        unreadable: frames of the file whose marker could not be read.
+        out_of_order: frames that come after a later one.
+        freezes: times without a new frame, as of a subscriber. `at_s` counts from the file's start.
+        tones_ratio: of the sound, how much was the marker's tones.
+    """
+
+    duration_s: float
+    size_bytes: int
+    width: int
+    height: int
+    first_captured_ms: int | None
+    delivered: int
+    sent: int
+    unreadable: int
+    out_of_order: int
+    freezes: tuple[Freeze, ...]
+    tones_ratio: float
+
+
+class RecordingResult(_Part):
+    """The recording of the run's room, from the request to the file in the bucket.
+
+    Attributes:
+        egress_id: LiveKit's; empty if the request was refused.
+        status: the last one that LiveKit reported, such as `EGRESS_COMPLETE`; empty if it reported none.
+        problem: why there is no file, or none that can be evaluated, in a sentence; else empty.
+        key: of the file in the bucket.
+        start_ms: from the request to the capture of the file's first frame.
+        save_ms: from the request to stop to the file in the bucket.
+        recorded_s: from the first report that it records to the request to stop.
+    """
+
+    egress_id: str = ""
+    status: str = ""
+    problem: str = ""
+    key: str = ""
+    start_ms: float | None = None
+    save_ms: float | None = None
+    recorded_s: float | None = None
+    media: RecordedMedia | None = None
+
+
 class Check(_Part):
     """One threshold, judged.
 
@@ -475,6 +527,7 @@ class RunResult(_Part):
         generator: samples of the machine that made the load.
         api: the load on the API; None where the scenario has none.
         ramp: the search for a limit; None where the scenario has none.
+        recording: of the room; None where the scenario has none.
         profile: the profile that groups without one of their own had.
         interrupted: it was told to end before it was done; what there is, is here.
         invalid: why the figures prove nothing; empty for a run to trust.
@@ -507,3 +560,4 @@ class RunResult(_Part):
     generator: tuple[GeneratorSample, ...]
     api: ApiResult | None
     ramp: RampResult | None
+    recording: RecordingResult | None = None

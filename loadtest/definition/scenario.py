@@ -113,6 +113,12 @@ class RunMetric(StrEnum):
     SFU_CORES_MAX = "sfu_cores_max"
     SFU_MEMORY_GROWTH_RATIO = "sfu_memory_growth_ratio"
     LATENCY_GROWTH_RATIO = "latency_growth_ratio"
+    RECORDING_START_MS = "recording_start_ms"
+    RECORDING_SAVE_MS = "recording_save_ms"
+    RECORDING_LENGTH_RATIO = "recording_length_ratio"
+    RECORDING_DELIVERED_RATIO = "recording_delivered_ratio"
+    RECORDING_LONGEST_FREEZE_MS = "recording_longest_freeze_ms"
+    RECORDING_AUDIO_MARKED_RATIO = "recording_audio_marked_ratio"
 
 
 RUN_METRICS: Final[dict[RunMetric, str]] = {
@@ -127,6 +133,12 @@ RUN_METRICS: Final[dict[RunMetric, str]] = {
     RunMetric.SFU_CORES_MAX: "processors that the busiest SFU node used",
     RunMetric.SFU_MEMORY_GROWTH_RATIO: "memory of the SFUs in the last quarter, of that in the second one",
     RunMetric.LATENCY_GROWTH_RATIO: "median latency in the last quarter, of that in the second one",
+    RunMetric.RECORDING_START_MS: "from the request to record to the capture of the file's first frame",
+    RunMetric.RECORDING_SAVE_MS: "from the request to stop to the complete file in the bucket",
+    RunMetric.RECORDING_LENGTH_RATIO: "duration of the file, of the time that was recorded",
+    RunMetric.RECORDING_DELIVERED_RATIO: "frames in the file, of those captured from its first to its last",
+    RunMetric.RECORDING_LONGEST_FREEZE_MS: "the longest time in the file without a new frame",
+    RunMetric.RECORDING_AUDIO_MARKED_RATIO: "of the file's sound, how much was the marker's tones",
 }
 
 
@@ -303,6 +315,16 @@ class ApiLoad(_Part):
     timeout_s: float = Field(default=10, gt=0)
 
 
+class Recording(_Part):
+    """A room-composite recording of the room, to MP4, while it is measured.
+
+    Attributes:
+        layout: of LiveKit's Egress API. One participant fills the frame in each.
+    """
+
+    layout: Literal["speaker", "grid", "single-speaker"] = "speaker"
+
+
 class Scenario(_Part):
     """One kind of load and what must hold under it.
 
@@ -324,4 +346,5 @@ class Scenario(_Part):
     actions: tuple[Action, ...] = ()
     ramp: Ramp | None = None
     api: ApiLoad | None = None
+    recording: Recording | None = None
     thresholds: tuple[Threshold, ...]

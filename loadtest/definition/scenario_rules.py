@@ -26,14 +26,25 @@ _RATIOS_TO_ONE = frozenset(
         Metric.AUDIO_MARKED_RATIO,
         RunMetric.API_ERROR_RATIO,
         RunMetric.API_ACHIEVED_RATIO,
+        RunMetric.RECORDING_DELIVERED_RATIO,
+        RunMetric.RECORDING_AUDIO_MARKED_RATIO,
     }
 )
+_OF_THE_RECORDING = frozenset(metric for metric in RunMetric if metric.startswith("recording_"))
 _HEIGHTS = frozenset({NamedLimit.LINK_HEIGHT, NamedLimit.TOP_HEIGHT})
 
 
 def broken(scenario: Scenario) -> list[Mistake]:
     """Everything in a scenario that does not go together."""
-    rules = (_there_is_a_load, _names_differ, _somebody_publishes, _actions_fit, _ramp_fits, _thresholds_fit)
+    rules = (
+        _there_is_a_load,
+        _names_differ,
+        _somebody_publishes,
+        _actions_fit,
+        _ramp_fits,
+        _recording_fits,
+        _thresholds_fit,
+    )
     return [mistake for rule in rules for mistake in rule(scenario)]
 
 
@@ -97,6 +108,23 @@ def _ramp_fits(scenario: Scenario) -> Iterator[Mistake]:
         )
 
 
+def _recording_fits(scenario: Scenario) -> Iterator[Mistake]:
+    """Its marker must fill the frame, and one clock must have stamped all its frames."""
+    if scenario.recording is None:
+        return
+    if scenario.ramp is not None:
+        yield Mistake("recording", "given beside ramp", "only in a scenario without ramp")
+    if scenario.rooms != 1:
+        yield Mistake("rooms", str(scenario.rooms), "1 in a scenario with recording")
+    publishing = [group for group in scenario.groups if group.publish is not None and group.count]
+    clients = sum(group.count for group in publishing)
+    if clients != 1 or publishing[0].publish is None or publishing[0].publish.camera is None:
+        found = ", ".join(f"{group.name} × {group.count}" for group in publishing) or "none"
+        yield Mistake(
+            "groups", f"publishers {found}", "exactly one publisher with camera, as recording needs"
+        )
+
+
 def _thresholds_fit(scenario: Scenario) -> Iterator[Mistake]:
     for threshold in scenario.thresholds:
         field = f"thresholds.{threshold.metric}"
@@ -120,6 +148,8 @@ def _run_metric_fits(scenario: Scenario, field: str, threshold: Threshold) -> It
         yield Mistake(field, str(threshold.metric), "only in a scenario with a ramp")
     if threshold.metric in _OF_THE_API and scenario.api is None:
         yield Mistake(field, str(threshold.metric), "only in a scenario with api")
+    if threshold.metric in _OF_THE_RECORDING and scenario.recording is None:
+        yield Mistake(field, str(threshold.metric), "only in a scenario with recording")
     if threshold.profiles and not scenario.groups:
         yield Mistake(f"{field}.profiles", shown(threshold.profiles), "none, where there are no groups")
 

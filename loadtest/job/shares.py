@@ -35,6 +35,10 @@ def refuse_what_pods_cannot(scenario: Scenario, profile: str, pods: int) -> None
             f"{scenario.name} searches for the limit: each step depends on the one before, over all clients, "
             "and pods run apart. Run it without --in-cluster, or try one size after the other"
         )
+    if scenario.recording is not None:
+        raise CouldNotRun(
+            f"{scenario.name} records: pods cannot read the bucket. Run it without --in-cluster"
+        )
     for action in scenario.actions:
         if action.kind in _NEEDS_PRIVILEGES:
             raise CouldNotRun(f"{scenario.name}: pods have no privileges for the action {action.kind.value}")

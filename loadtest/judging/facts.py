@@ -10,7 +10,15 @@ from loadtest.client.bitrates import layer_heights
 from loadtest.client.recording import Recording
 from loadtest.definition.profile import Direction, NetworkProfile
 from loadtest.definition.scenario import Camera, Group
-from loadtest.result import ApiResult, CapacityChange, ClientResult, RampResult, SfuSample, VideoSource
+from loadtest.result import (
+    ApiResult,
+    CapacityChange,
+    ClientResult,
+    RampResult,
+    RecordingResult,
+    SfuSample,
+    VideoSource,
+)
 
 
 @dataclass(frozen=True)
@@ -154,6 +162,7 @@ class RunFacts:
     sfu: tuple[SfuSample, ...] = ()
     api: ApiResult | None = None
     ramp: RampResult | None = None
+    recording: RecordingResult | None = None
 
 
 class Member(Protocol):

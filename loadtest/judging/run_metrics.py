@@ -9,7 +9,7 @@ from typing import Final
 from loadtest.definition.scenario import RunMetric
 from loadtest.judging.facts import RunFacts, Window
 from loadtest.judging.not_measured import NotMeasured
-from loadtest.result import ApiResult, Distribution, RampResult, SfuSample
+from loadtest.result import ApiResult, Distribution, RampResult, RecordedMedia, RecordingResult, SfuSample
 
 
 def run_metrics(run: RunFacts) -> dict[RunMetric, float]:
@@ -118,6 +118,50 @@ def _latency_ms(run: RunFacts, window: Window) -> float:
     return max(median(found), 1.0)
 
 
+def _recording(run: RunFacts) -> RecordingResult:
+    if run.recording is None:
+        raise NotMeasured("nothing was recorded")
+    return run.recording
+
+
+def _recorded(run: RunFacts) -> RecordedMedia:
+    media = _recording(run).media
+    if media is None:
+        raise NotMeasured(f"there is no file of the recording: {_recording(run).problem}")
+    return media
+
+
+def _recording_start(run: RunFacts) -> float:
+    _recorded(run)
+    start_ms = _recording(run).start_ms
+    if start_ms is None:
+        raise NotMeasured("no frame of the recording has a readable marker")
+    return start_ms
+
+
+def _recording_save(run: RunFacts) -> float:
+    save_ms = _recording(run).save_ms
+    if save_ms is None:
+        raise NotMeasured(f"the recording was not saved: {_recording(run).problem}")
+    return save_ms
+
+
+def _recording_length(run: RunFacts) -> float:
+    recorded_s = _recording(run).recorded_s
+    if not recorded_s:
+        raise NotMeasured(f"the recording never began: {_recording(run).problem}")
+    return _recorded(run).duration_s / recorded_s
+
+
+def _recording_delivered(run: RunFacts) -> float:
+    media = _recorded(run)
+    return media.delivered / media.sent if media.sent else 0.0
+
+
+def _recording_freeze(run: RunFacts) -> float:
+    return max((freeze.lasted_ms for freeze in _recorded(run).freezes), default=0.0)
+
+
 _MEASURES: Final[dict[RunMetric, Callable[[RunFacts], float]]] = {
     RunMetric.API_P50_MS: lambda run: _api_latency(run).p50,
     RunMetric.API_P95_MS: lambda run: _api_latency(run).p95,
@@ -130,4 +174,10 @@ _MEASURES: Final[dict[RunMetric, Callable[[RunFacts], float]]] = {
     RunMetric.SFU_CORES_MAX: lambda run: max(sample.cpu_cores for sample in _sfu(run)),
     RunMetric.SFU_MEMORY_GROWTH_RATIO: _memory_growth,
     RunMetric.LATENCY_GROWTH_RATIO: _latency_growth,
+    RunMetric.RECORDING_START_MS: _recording_start,
+    RunMetric.RECORDING_SAVE_MS: _recording_save,
+    RunMetric.RECORDING_LENGTH_RATIO: _recording_length,
+    RunMetric.RECORDING_DELIVERED_RATIO: _recording_delivered,
+    RunMetric.RECORDING_LONGEST_FREEZE_MS: _recording_freeze,
+    RunMetric.RECORDING_AUDIO_MARKED_RATIO: lambda run: _recorded(run).tones_ratio,
 }

@@ -12,7 +12,7 @@ from loadtest.judging.metrics import measure
 from loadtest.judging.named_limits import Resolved, resolve
 from loadtest.judging.not_measured import NotMeasured
 from loadtest.judging.run_metrics import measure_run
-from loadtest.result import Check, ClientResult, Outcome
+from loadtest.result import Check, ClientResult, Outcome, RecordingResult
 
 _ENDED: Final = {Outcome.FAILED: "failed", Outcome.DIED: "died"}
 
@@ -53,6 +53,26 @@ def check_ends(clients: Iterable[ClientResult]) -> tuple[Check, ...]:
         if client.outcome in _ENDED
     ]
     return tuple(lost) or (Check(threshold="every client runs to its end", passed=True, value=0, limit=0),)
+
+
+def check_recording(recording: RecordingResult) -> Check:
+    """Whether there is a complete file in which the marker's frames come in their order."""
+    media = recording.media
+    problem = recording.problem
+    if not problem and media is None:
+        problem = "the recording was not evaluated: the run ended early"
+    if not problem and media is not None and not media.delivered:
+        problem = f"no frame of {recording.key} has a readable marker"
+    if not problem and media is not None and media.out_of_order:
+        problem = f"{media.out_of_order} frames of {recording.key} come after a later one"
+    return Check(
+        threshold="the recording is complete and its frames are in order",
+        passed=not problem,
+        value=None,
+        limit=0,
+        worst=recording.egress_id,
+        reason=problem,
+    )
 
 
 @dataclass(frozen=True)

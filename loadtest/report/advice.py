@@ -37,6 +37,11 @@ _BY_METRIC: tuple[tuple[frozenset[str], str], ...] = (
         "Growth: something is not given back over time; look at memory and rooms of the SFU.",
     ),
     (
+        frozenset(metric for metric in RunMetric if metric.startswith("recording_")),
+        "Recording: search the egress worker's log for the egress id. Did the worker have the processor time "
+        "that it asks for? Did viewers on the same link miss frames, too?",
+    ),
+    (
         frozenset({Metric.CLOCK_DIFFERENCE_MS}),
         "Clocks: both latency clocks must agree before any latency is believed.",
     ),

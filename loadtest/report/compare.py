@@ -23,7 +23,14 @@ _NOTICEABLE: Final = {"_ms": 20.0, "_s": 1.0, "_ratio": 0.01, "_kbps": 25.0, "_h
 _NOTICEABLE_COUNT: Final = 2.0
 # Shares of a whole: what is missing from it is what counts, 0.98 to 0.96 is twice as bad.
 _OF_A_WHOLE: Final = frozenset(
-    {Metric.DELIVERED_RATIO, Metric.AUDIO_MARKED_RATIO, RunMetric.API_ACHIEVED_RATIO}
+    {
+        Metric.DELIVERED_RATIO,
+        Metric.AUDIO_MARKED_RATIO,
+        RunMetric.API_ACHIEVED_RATIO,
+        RunMetric.RECORDING_LENGTH_RATIO,
+        RunMetric.RECORDING_DELIVERED_RATIO,
+        RunMetric.RECORDING_AUDIO_MARKED_RATIO,
+    }
 )
 _MORE_IS_BETTER_RUN: Final = frozenset(
     {
@@ -31,6 +38,9 @@ _MORE_IS_BETTER_RUN: Final = frozenset(
         RunMetric.API_REQUESTS_PER_S,
         RunMetric.HELD,
         RunMetric.SFU_PACKETS_PER_BUSY_CORE,
+        RunMetric.RECORDING_LENGTH_RATIO,
+        RunMetric.RECORDING_DELIVERED_RATIO,
+        RunMetric.RECORDING_AUDIO_MARKED_RATIO,
     }
 )
 HOW: Final = (

@@ -123,6 +123,9 @@ def _figures(result: RunResult) -> Iterator[RenderableType]:
         yield _heading("API")
         yield Text(words.api_sentence(result.api))
         yield from (_bullet(f"{kind}: {times} times", "red") for kind, times in result.api.errors.items())
+    if result.recording:
+        yield _heading("Recording")
+        yield Text(words.recording_sentence(result.recording))
     if result.ramp:
         yield _heading("Limit")
         yield Text(_ramp(result))

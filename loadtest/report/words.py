@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from loadtest.definition.scenario import METRICS, RUN_METRICS, Group, Metric, RunMetric, Scenario
-from loadtest.result import ApiResult, Check, GeneratorSample, RunResult, Verdict
+from loadtest.result import ApiResult, Check, GeneratorSample, RecordingResult, RunResult, Verdict
 
 _UNITS: Final = {"_ms": "ms", "_s": "s", "_kbps": "kbit/s", "_ratio": "", "_height": "px"}
 # Per second is no time.
@@ -158,6 +158,22 @@ def stolen(samples: Sequence[GeneratorSample]) -> str:
     """What the machine's host kept back, to follow how busy it was; empty where that is next to nothing."""
     most = max((sample.stolen_ratio for sample in samples), default=0.0)
     return f" (of this, {most:.0%} at most by others on its host: steal)" if most >= 0.01 else ""
+
+
+def recording_sentence(recording: RecordingResult) -> str:
+    """The recording in one line."""
+    media = recording.media
+    if media is None:
+        return recording.problem or "The recording was not evaluated."
+    start = "" if recording.start_ms is None else f"began after {recording.start_ms / 1000:.1f} s, "
+    saved = "" if recording.save_ms is None else f"saved {recording.save_ms / 1000:.1f} s after the stop, "
+    freeze = max((freeze.lasted_ms for freeze in media.freezes), default=0.0)
+    still = f"longest freeze {freeze:.0f} ms" if freeze else "no freeze"
+    return (
+        f"{recording.egress_id}: {start}{saved}{media.duration_s:.1f} s of {media.width}x{media.height}, "
+        f"{media.size_bytes / 1e6:.1f} MB; {media.delivered} of {media.sent} frames, {still}, "
+        f"tones in {media.tones_ratio:.0%} of the sound."
+    )
 
 
 def api_sentence(api: ApiResult) -> str:

@@ -9,7 +9,7 @@ from loadtest.definition.profile import NetworkProfile
 from loadtest.definition.scenario import RunMetric, Scenario
 from loadtest.judging.facts import JudgedClient, RunFacts, Window
 from loadtest.judging.run_metrics import run_metrics
-from loadtest.judging.thresholds import check, check_ends
+from loadtest.judging.thresholds import check, check_ends, check_recording
 from loadtest.judging.validity import Evidence, notes, reasons
 from loadtest.net.calibration import Calibration
 from loadtest.result import (
@@ -19,6 +19,7 @@ from loadtest.result import (
     LinkResult,
     RampResult,
     RampStep,
+    RecordingResult,
     RunResult,
 )
 from loadtest.run.actions import Actions
@@ -29,6 +30,7 @@ from loadtest.run.ending import verdict
 from loadtest.run.environment import environment
 from loadtest.run.linking import capacity_changes, link_result
 from loadtest.run.ramping import ramp_result
+from loadtest.run.recording import RoomRecording
 from loadtest.run.sampler import Sampler
 from loadtest.run.server import UNKNOWN
 from loadtest.targets.target import Target
@@ -69,6 +71,7 @@ class Found:
     crew: Crew | None = None
     actions: Actions | None = None
     sampler: Sampler | None = None
+    recorder: RoomRecording | None = None
     links: tuple[LinkResult, ...] = ()
     api: ApiResult | None = None
     ramp_steps: list[Step] = field(default_factory=list)
@@ -118,6 +121,10 @@ class Found:
         return ramp_result(ramp, [step.result for step in self.ramp_steps])
 
     @property
+    def recording(self) -> RecordingResult | None:
+        return self.recorder.result if self.recorder else None
+
+    @property
     def capacity(self) -> tuple[CapacityChange, ...]:
         """The changes of all groups' links."""
         groups = self.crew.links.items() if self.crew else ()
@@ -149,6 +156,7 @@ class Found:
             sfu=tuple(self.sampler.sfu) if self.sampler else (),
             api=api,
             ramp=self.ramp,
+            recording=self.recording,
         )
 
 
@@ -189,6 +197,8 @@ def run_result(found: Found) -> RunResult:
         checks = check(found.scenario.thresholds, judged, facts, found.profile.name)
         if judged:
             checks += check_ends([client.result for client in judged])
+        if found.recording is not None:
+            checks += (check_recording(found.recording),)
         invalid = (*reasons(evidence), *(found.actions.problems if found.actions else ()))
     return RunResult(
         scenario=found.scenario,
@@ -213,4 +223,5 @@ def run_result(found: Found) -> RunResult:
         generator=evidence.generator,
         api=api,
         ramp=found.ramp,
+        recording=found.recording,
     )

@@ -32,6 +32,7 @@ from loadtest.run.needs import refuse_what_is_missing
 from loadtest.run.observer import Calibrated, Observer, PhaseStarted, RunStarted
 from loadtest.run.plan import hello_room, profiles_of, room_names
 from loadtest.run.problems import CouldNotRun, Interrupted
+from loadtest.run.recording import RoomRecording
 from loadtest.run.sampler import Sampler
 from loadtest.run.sampling import SfuSampler
 from loadtest.run.server import server_version
@@ -148,6 +149,17 @@ class _Run:
         self._beat.chores.append(found.crew.watch)
         found.sampler = Sampler(SfuSampler(target.sfu_nodes), found.clock, self._announce)
         held.enter_context(found.sampler.running())
+        if scenario.recording is not None and target.bucket is not None:
+            found.recorder = RoomRecording(
+                target.egress,
+                target.bucket,
+                key=f"loadtest/{rooms[0]}.mp4",
+                beat=self._beat,
+                threads=self._threads,
+                clock=found.clock,
+                announce=self._announce,
+            )
+            held.callback(self._discard_recording, found.recorder)
         Measuring(
             found,
             found.crew,
@@ -184,6 +196,11 @@ class _Run:
 
     def _delete_rooms(self, rooms: list[str]) -> None:
         problem = delete_rooms(self._found.target, rooms)
+        if problem:
+            self._found.notes.append(problem)
+
+    def _discard_recording(self, recorder: RoomRecording) -> None:
+        problem = recorder.discard()
         if problem:
             self._found.notes.append(problem)
 

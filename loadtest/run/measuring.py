@@ -89,7 +89,10 @@ class Measuring:
         self._beat.hold(scenario.settle_s, what="settling")
 
     def _measure(self) -> None:
-        scenario = self._found.scenario
+        scenario, recorder = self._found.scenario, self._found.recorder
+        if recorder is not None and scenario.recording is not None:
+            self._phase("starting the recording")
+            recorder.begin(self._crew.plans[0].room, scenario.recording)
         seconds = scenario.duration_s if self._crew.clients else (scenario.api or scenario).duration_s
         self._phase("measuring", seconds)
         self._found.begin_window()
@@ -102,6 +105,9 @@ class Measuring:
         if requests is not None and load is not None:
             self._found.api = self._api.end(requests, load, self._beat)
         self._found.end_window()
+        if recorder is not None:
+            self._phase("saving and evaluating the recording")
+            recorder.end()
 
     def _ramp_clients(self, ramp: Ramp, group: Group) -> None:
         self._crew.start_clocks()

@@ -25,6 +25,8 @@ def needs_of(scenario: Scenario) -> str:
         needs.append("known TURN servers")
     if scenario.api is not None:
         needs.append("a token API")
+    if scenario.recording is not None:
+        needs.append("a stack of ours with egress, whose bucket is read")
     return "; ".join(needs)
 
 
@@ -56,6 +58,12 @@ def refuse_what_is_missing(scenario: Scenario, profiles: dict[str, NetworkProfil
         raise CouldNotRun(
             f"{scenario.name} loads the token API, and {target.description} has none; "
             "run it against a stack of this project"
+        )
+    if scenario.recording is not None and target.bucket is None:
+        raise CouldNotRun(
+            f"{scenario.name} records, and the bucket of {target.description}, or a key of it, is not known; "
+            "run it against a stack of this project. For an external object store, give a key that may get "
+            "and delete in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_REGION, else us-east-1)"
         )
     for action in scenario.actions:
         if action.kind is ActionKind.CAPACITY and profiles[action.group].is_ideal:

@@ -37,6 +37,7 @@ class StackOutputs(BaseModel):
         signal_urls: signalling at each SFU node, past the edge.
         edge_addresses: where the edge answers; none where DNS leads to it.
         ca_certificate: the edge's own authority as PEM; empty where its certificate is a public one.
+        s3_access_key, s3_secret_key: None for a store that the program did not deploy.
         browser_urls: None where the cluster is not on this machine.
     """
 
@@ -52,8 +53,8 @@ class StackOutputs(BaseModel):
     ca_certificate: str
     s3_endpoint: str
     s3_bucket: str
-    s3_access_key: SecretStr
-    s3_secret_key: SecretStr
+    s3_access_key: SecretStr | None = None
+    s3_secret_key: SecretStr | None = None
     livekit_api_key: str
     livekit_api_secret: SecretStr
     api_service_key: SecretStr

@@ -20,6 +20,42 @@ _SECONDS = 10.0
 T = TypeVar("T")
 
 
+def call_server(
+    url: str,
+    key: ApiKey,
+    ask: Callable[[api.LiveKitAPI], Awaitable[T]],
+    *,
+    names: Mapping[str, IPv4Address],
+    ca_certificate: str,
+    timeout: float = _SECONDS,
+) -> T:
+    """Ask LiveKit's server API over a connection of its own. Blocks.
+
+    Args:
+        names, ca_certificate: as `http_session` takes them.
+        timeout: seconds for each request.
+
+    Raises:
+        api.TwirpError: the server's own error.
+        aiohttp.ClientError, TimeoutError, OSError: no answer.
+    """
+
+    async def talk() -> T:
+        async with (
+            http_session(names, ca_certificate, timeout=timeout) as session,
+            api.LiveKitAPI(
+                url,
+                key.name,
+                key.secret.get_secret_value(),
+                session=session,
+                failover=False,  # its regions are LiveKit Cloud's
+            ) as server,
+        ):
+            return await ask(server)
+
+    return asyncio.run(talk())
+
+
 class TargetUnusable(Exception):
     """The server is not reached, not trusted, not LiveKit, or refuses the key. A sentence for people."""
 
@@ -69,21 +105,14 @@ class RoomService:
         self._call(ask)
 
     def _call(self, ask: Callable[[RoomApi], Awaitable[T]]) -> T:
-        async def talk() -> T:
-            async with (
-                http_session(self.names, self.ca_certificate, timeout=_SECONDS) as session,
-                api.LiveKitAPI(
-                    self.url,
-                    self.key.name,
-                    self.key.secret.get_secret_value(),
-                    session=session,
-                    failover=False,  # its regions are LiveKit Cloud's
-                ) as server,
-            ):
-                return await ask(server.room)
-
         try:
-            return asyncio.run(talk())
+            return call_server(
+                self.url,
+                self.key,
+                lambda server: ask(server.room),
+                names=self.names,
+                ca_certificate=self.ca_certificate,
+            )
         except (api.TwirpError, aiohttp.ClientError, TimeoutError, OSError) as error:
             raise TargetUnusable(explain(self.url, self.key.name, error)) from error
 

@@ -6,6 +6,7 @@ metrics, a cluster) is None or empty, and a scenario that needs it says so befor
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,6 +24,8 @@ from loadtest.net.bridge import ClientNetwork
 from loadtest.net.firewall import Endpoint
 from loadtest.net.host import HostNamespace, host_namespace
 from loadtest.net.uplink import uplink
+from loadtest.targets.bucket import Bucket
+from loadtest.targets.egress import Egress
 from loadtest.targets.outputs import StackOutputs, endpoint_of, host_of, is_under
 from loadtest.targets.resolving import edge_client
 from loadtest.targets.rooms import RoomService, TargetUnusable
@@ -65,6 +68,7 @@ class Target:
         token_endpoint: for the load on the API; None where tokens are made with the API key.
         cluster: None where the server's pods are out of reach.
         network: the bridge that the server's machine has for clients; None where it has none.
+        bucket: where recordings go; None where it, or a key of it, is not known.
     """
 
     description: str
@@ -77,6 +81,7 @@ class Target:
     token_endpoint: TokenEndpoint | None = None
     cluster: Cluster | None = None
     network: ClientNetwork | None = None
+    bucket: Bucket | None = None
     _api: httpx.Client | None = field(default=None, repr=False)
 
     def admission(self, room: str, identity: str, *, publish: bool, subscribe: bool) -> Admission:
@@ -107,6 +112,11 @@ class Target:
             )
         except httpx.TransportError as error:
             raise TokenRefused(f"POST {self.token_endpoint.url}: {error or type(error).__name__}") from error
+
+    @property
+    def egress(self) -> Egress:
+        rooms = self.rooms
+        return Egress(rooms.url, rooms.key, rooms.names, rooms.ca_certificate)
 
     def delete_rooms(self, names: Iterable[str]) -> None:
         """Delete rooms, and put out who is in them. One that is already gone is no error.
@@ -184,6 +194,7 @@ def target_of_stack(outputs: StackOutputs) -> Iterator[Target]:
             token_endpoint=endpoint,
             cluster=Cluster(outputs.kubeconfig_path, outputs.namespace),
             network=outputs.network_of_clients,
+            bucket=_bucket(outputs, names),
             _api=client,
         )
 
@@ -258,6 +269,28 @@ def server_of(url: str, names: Mapping[str, IPv4Address]) -> tuple[Endpoint, dic
         ) from error
 
 
+def _bucket(outputs: StackOutputs, names: Mapping[str, IPv4Address]) -> Bucket | None:
+    """The stack's, with the key in its outputs, or else the one that the environment has for S3 tools."""
+    given = (os.environ.get("AWS_ACCESS_KEY_ID", ""), os.environ.get("AWS_SECRET_ACCESS_KEY", ""))
+    access_key, secret_key = (
+        output or SecretStr(variable)
+        for output, variable in zip((outputs.s3_access_key, outputs.s3_secret_key), given, strict=True)
+    )
+    if not access_key.get_secret_value() or not secret_key.get_secret_value():
+        return None
+    # Only names of the stack are under its own certificate authority.
+    is_own = is_under(outputs.domain, host_of(outputs.s3_endpoint))
+    return Bucket(
+        endpoint=outputs.s3_endpoint,
+        name=outputs.s3_bucket,
+        region=os.environ.get("AWS_REGION", "us-east-1"),
+        access_key=access_key,
+        secret_key=secret_key,
+        names=names,
+        ca_certificate=outputs.ca_certificate if is_own else "",
+    )
+
+
 def _authority(file: Path) -> str:
     try:
         ssl.create_default_context(cafile=file)
@@ -273,5 +306,6 @@ def _names_at_the_edge(outputs: StackOutputs) -> dict[str, IPv4Address]:
     """The stack's own names, where no DNS leads to them."""
     if not outputs.edge_addresses:
         return {}
-    hosts = {host_of(url) for url in (outputs.signal_url, outputs.api_url, *outputs.turn_urls)}
+    urls = (outputs.signal_url, outputs.api_url, outputs.s3_endpoint, *outputs.turn_urls)
+    hosts = {host_of(url) for url in urls}
     return {host: outputs.address_of(host) for host in sorted(hosts) if is_under(outputs.domain, host)}

@@ -74,8 +74,14 @@ class S3:
         )
 
     def operator(self) -> Any:
-        outputs = self.outputs
-        return self.client(outputs.s3_access_key.get_secret_value(), outputs.s3_secret_key.get_secret_value())
+        return self.client(*self.operator_key)
+
+    @property
+    def operator_key(self) -> tuple[str, str]:
+        access_key, secret_key = self.outputs.s3_access_key, self.outputs.s3_secret_key
+        if access_key is None or secret_key is None:
+            pytest.fail("the stack's outputs have no key of its store, which is external")
+        return access_key.get_secret_value(), secret_key.get_secret_value()
 
 
 @pytest.fixture
@@ -149,7 +155,7 @@ def test_a_service_may_do_what_it_needs_and_nothing_else(
 
 
 def test_a_wrong_secret_an_unknown_key_and_no_key_are_refused(s3: S3, there: str) -> None:
-    operator = s3.outputs.s3_access_key.get_secret_value()
+    operator, _ = s3.operator_key
     assert allowed(s3.client(operator, "wrong" * 8), s3.bucket, there) == set()
     assert allowed(s3.client("unknown", "wrong" * 8), s3.bucket, there) == set()
     assert allowed(s3.client(None, None), s3.bucket, there) == set()

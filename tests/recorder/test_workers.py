@@ -13,6 +13,7 @@ import pytest
 from livekit.protocol import egress as proto
 
 from common.waiting import wait_until
+from recorder.outputs.playlist import duration
 from tests.recorder.conftest import Egresses, Studio
 from tests.recorder.marked import MOST_MISSING, marked, watch
 from tests.recorder.worker import handlers, kill, recorder
@@ -117,6 +118,33 @@ async def test_a_killed_handler_leaves_a_recording_that_plays(
     assert file.size == studio.keys()[f"{room}.mp4"]
     assert seen.missing < MOST_MISSING
     assert studio.uploads() == []
+
+
+@pytest.mark.long
+async def test_a_killed_handler_leaves_segments_that_play(
+    studio: Studio, egresses: Egresses, tmp_path: Path
+) -> None:
+    """Also the segment that was open, with the end of the playlist."""
+    room = studio.new_room()
+    await egresses.create_room(room)
+    output = proto.SegmentedFileOutput(
+        filename_prefix=f"{room}/part", playlist_name="all.m3u8", segment_duration=4
+    )
+    with recorder(tmp_path, studio.settings(spool=tmp_path / "spool")) as worker:
+        async with marked(studio.livekit.url, "alice", room):
+            info = await egresses.record_room(room, advanced=_SMALL, segment_outputs=[output])
+            await egresses.becomes(info.egress_id, proto.EGRESS_ACTIVE)
+            await asyncio.sleep(2 * _SECONDS + 1)
+            (handler,) = handlers(worker)
+            os.kill(handler, signal.SIGKILL)
+            ended = await egresses.ends(info.egress_id)
+    assert ended.status == proto.EGRESS_FAILED
+    playlist = studio.fetch(f"{room}/all.m3u8", tmp_path).read_text()
+    assert playlist.endswith("#EXT-X-ENDLIST\n")
+    assert duration(playlist) >= 2 * _SECONDS + 1 - _MOST_LOST_SECONDS
+    segments = [line for line in playlist.splitlines() if not line.startswith("#")]
+    assert ended.segment_results[0].segment_count == len(segments)
+    assert watch(studio.fetch(f"{room}/{segments[-1]}", tmp_path)).stamps
 
 
 @pytest.mark.long

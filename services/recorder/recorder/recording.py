@@ -281,8 +281,7 @@ class Recording:
 
     async def _save(self, plan: Plan, facts: RoomFacts, saving: Saving, error: EgressError | None) -> Outcome:
         """Bring everything into the bucket and report the final state."""
-        started = min((each.started_at for each in self.info.file_results), default=self.info.started_at)
-        manifest = Manifest(plan, facts, started)
+        manifest = Manifest(plan, facts, self.info.started_at)
         deadline = time.monotonic() + _DRAIN_SECONDS
         try:
             if self._streaming is not None:

@@ -18,7 +18,7 @@ from livekit.protocol import egress as proto
 from recorder import info as infos
 from recorder.errors import Code, EgressError
 from recorder.info import EndReason
-from recorder.outputs.saving import destinations_of
+from recorder.outputs.saving import destinations_of, finishers_of
 from recorder.psrpc.client import CallFailed, Client
 from recorder.requests.plan import plan_of
 from recorder.requests.rpc import StartEgressRequest
@@ -80,7 +80,13 @@ class Recovery:
         if info.status not in infos.FINAL:
             plan = plan_of(request, self._settings, datetime.now(UTC))
             destinations = await asyncio.to_thread(destinations_of, plan, self._settings)
-            results = await asyncio.to_thread(resume, directory, destinations, timeout=_ONE_TRY_SECONDS)
+            results = await asyncio.to_thread(
+                resume,
+                directory,
+                destinations,
+                timeout=_ONE_TRY_SECONDS,
+                finish=finishers_of(plan, info),
+            )
             conclude(info, results)
             directory.write_info(info.SerializeToString())
             log.info("recovered", status=proto.EgressStatus.Name(info.status), error=info.error)

@@ -9,6 +9,7 @@ from datetime import datetime
 from urllib.parse import quote
 
 LIVE_SEGMENTS = 5
+_DURATION = "#EXTINF:"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,17 @@ def live_playlist(segments: Sequence[Segment], target_seconds: int, *, ended: bo
     return _text(lines, ended=ended)
 
 
+def continued(playlist: str, segment: Segment) -> str:
+    """A playlist without an end, with one more segment."""
+    return playlist + "\n".join(_entries([segment])) + "\n"
+
+
+def duration(playlist: str) -> float:
+    """The sum of the durations of all segments that a playlist names, in seconds."""
+    lines = (line for line in playlist.splitlines() if line.startswith(_DURATION))
+    return sum(float(line.removeprefix(_DURATION).rstrip(",")) for line in lines)
+
+
 def _head(segments: Sequence[Segment], target_seconds: int) -> list[str]:
     # The target must not change (RFC 8216, 6.2.1), and no segment's rounded duration may exceed it (4.3.3.1).
     # Segments end at the target unless the encoder is late; the second rule is the one that players rely on.
@@ -62,7 +74,7 @@ def _entries(segments: Sequence[Segment]) -> list[str]:
         for line in (
             f"#EXT-X-PROGRAM-DATE-TIME:{segment.began_at:%Y-%m-%dT%H:%M:%S}"
             f".{segment.began_at.microsecond // 1000:03d}Z",
-            f"#EXTINF:{segment.duration:.3f},",
+            f"{_DURATION}{segment.duration:.3f},",
             # A key may contain what means something else in a URI, such as a space, "#" or "?".
             quote(segment.name),
         )

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -23,6 +24,7 @@ from recorder.media.pipeline import Sink
 from recorder.outputs.file import FileSink
 from recorder.outputs.images import ImageSink
 from recorder.outputs.manifest import Manifest
+from recorder.outputs.open_segment import finish_open_segment
 from recorder.outputs.playlist import Segment, event_playlist, live_playlist
 from recorder.outputs.segments import SegmentSink
 from recorder.requests.encoding import Container
@@ -67,8 +69,11 @@ class _Saved:
     file: str = ""
 
     def location(self, path: str) -> str:
-        bucket = self.destination.bucket(backup=self.queue.state.backup)
-        return location(bucket.target, path)
+        """Where an object is. What was uploaded before the primary store failed is in the primary store."""
+        known = self.queue.state.objects.get(path)
+        stored = known.stored if known is not None else None
+        backup = stored.backup if stored is not None else self.queue.state.backup
+        return location(self.destination.bucket(backup=backup).target, path)
 
 
 class _Failures(UploadObserver):
@@ -97,6 +102,26 @@ def destinations_of(plan: Plan, settings: Settings) -> dict[str, Destination]:
         for name, each in _named(plan)
         if each.target is not None
     }
+
+
+def finishers_of(plan: Plan, info: proto.EgressInfo) -> dict[str, Callable[[UploadQueue, Path], None]]:
+    """What completes the outputs of a process that died, by the outputs' names in the spool.
+
+    Args:
+        info: the last report of the egress.
+    """
+    reports = iter(info.segment_results)
+    found: dict[str, Callable[[UploadQueue, Path], None]] = {}
+    for number, (name, each) in enumerate(_named(plan)):
+        if isinstance(each.output, SegmentOutput):
+            found[name] = partial(_finish_segments, next(reports), each.output.seconds, number)
+    return found
+
+
+def _finish_segments(
+    report: proto.SegmentsInfo, seconds: int, number: int, queue: UploadQueue, media: Path
+) -> None:
+    finish_open_segment(report, seconds, media / f"{number}", queue, media)
 
 
 def _named(plan: Plan) -> list[tuple[str, PlannedOutput]]:

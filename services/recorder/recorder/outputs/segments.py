@@ -14,6 +14,8 @@ from recorder.requests.outputs import SegmentOutput
 
 # Audio begins up to one frame before the recording: its packets have negative times.
 _SHIFT = -0.1
+# A process that is killed loses what its muxer had not written yet.
+_OPTIONS = {"flush_packets": "1"}
 # A segment may be shorter by this, in seconds: frames do not fall on whole seconds exactly.
 _TOLERANCE = 0.05
 
@@ -72,7 +74,7 @@ class SegmentSink:
         path = self._directory / self._name
         path.parent.mkdir(parents=True, exist_ok=True)
         self._begin = self._end = begin
-        return Container(str(path), "mpegts", self._encoders)
+        return Container(str(path), "mpegts", self._encoders, _OPTIONS)
 
     def _finish(self, end: float) -> None:
         if self._container is None:

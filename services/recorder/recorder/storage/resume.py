@@ -6,9 +6,10 @@ import logging
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import av
 from av.error import FFmpegError
@@ -82,6 +83,7 @@ def resume(
     *,
     timeout: float,
     patience: float = math.inf,
+    finish: Mapping[str, Callable[[UploadQueue, Path], None]] = MappingProxyType({}),
 ) -> list[ResumedOutput]:
     """Upload what is left in a directory that this process owns, for at most `timeout` seconds.
 
@@ -91,16 +93,26 @@ def resume(
     Args:
         destinations: by output, for each one that the directory has.
         patience: seconds for which a primary store may be unreachable until its backup is used.
+        finish: by output, what adds files that its process had not completed. It gets the queue, which
+            does not upload yet, and the directory of media.
     """
     deadline = time.monotonic() + timeout
     return [
-        _resume_output(directory, output, destinations[output], deadline, patience)
+        _resume_output(
+            directory, output, destinations[output], deadline, patience=patience, finish=finish.get(output)
+        )
         for output in directory.outputs()
     ]
 
 
 def _resume_output(
-    directory: EgressDirectory, output: str, destination: Destination, deadline: float, patience: float
+    directory: EgressDirectory,
+    output: str,
+    destination: Destination,
+    deadline: float,
+    *,
+    patience: float,
+    finish: Callable[[UploadQueue, Path], None] | None,
 ) -> ResumedOutput:
     try:
         queue = UploadQueue(directory, output, destination, patience=patience)
@@ -109,6 +121,8 @@ def _resume_output(
     failure = None
     try:
         _finish_recordings(queue, directory.media)
+        if finish is not None:
+            finish(queue, directory.media)
         _finish_playlists(queue)
         queue.start()
         if not queue.drain(max(0.0, deadline - time.monotonic())):

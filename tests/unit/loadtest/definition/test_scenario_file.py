@@ -74,7 +74,7 @@ def test_the_built_in_ones_are_those_of_the_issue() -> None:
             "node-kill",
             "fallback",
         ),
-        *("rmcat", "capacity-drop"),
+        *("rmcat", "capacity-drop", "recording"),
     }
 
 
@@ -286,3 +286,36 @@ def test_a_scenario_can_be_written_and_read_again() -> None:
         again = parse_scenario(yaml.safe_dump(scenario.model_dump(mode="json")), source="again")
         assert again == scenario
         assert broken(again) == []
+
+
+RECORDED = SMALL.replace("actions:\n  - {at_s: 5, kind: reconnect-full, group: viewers}\n", "recording: {}\n")
+
+
+def test_a_recording_has_a_layout() -> None:
+    scenario = parse_scenario(RECORDED, source="scenario small")
+    assert scenario.recording is not None
+    assert scenario.recording.layout == "speaker"
+    assert "allowed: one of speaker, grid, single-speaker" in mistakes(
+        "recording.layout=mosaic", text=RECORDED
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["rooms=2"], "rooms: given 2; allowed: 1 in a scenario with recording"),
+        (
+            ["creator.count=2"],
+            "groups: given publishers creator × 2; allowed: exactly one publisher with camera",
+        ),
+        (["creator.count=0"], "groups: given publishers none; allowed: exactly one publisher with camera"),
+    ],
+)
+def test_a_recording_has_one_marker(overrides: list[str], told: str) -> None:
+    assert told in mistakes(*overrides, text=RECORDED)
+
+
+def test_metrics_of_the_recording_need_one() -> None:
+    text = SMALL + "  - {metric: recording_delivered_ratio, min: 0.9}\n"
+    assert "allowed: only in a scenario with recording" in mistakes(text=text)
+    assert parse_scenario(RECORDED + text.splitlines()[-1] + "\n", source="small").thresholds[-1].group == ""

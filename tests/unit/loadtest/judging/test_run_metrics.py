@@ -8,7 +8,8 @@ from loadtest.definition.scenario import RUN_METRICS, RunMetric
 from loadtest.judging.facts import RunFacts, Window
 from loadtest.judging.not_measured import NotMeasured
 from loadtest.judging.run_metrics import measure_run, run_metrics
-from loadtest.result import ApiResult, RampResult, SfuSample
+from loadtest.judging.thresholds import check_recording
+from loadtest.result import ApiResult, Freeze, RampResult, RecordedMedia, RecordingResult, SfuSample
 from tests.unit.loadtest.judging.judged import WINDOW, milliseconds, result, seconds
 
 
@@ -101,3 +102,58 @@ def test_what_a_ramp_held() -> None:
     assert measure_run(RunMetric.HELD, run(ramp=RampResult(group="viewers", held=6, steps=()))) == 6
     with pytest.raises(NotMeasured, match="nothing was ramped"):
         measure_run(RunMetric.HELD, run())
+
+
+MEDIA = RecordedMedia(
+    duration_s=29,
+    size_bytes=1_000_000,
+    width=1280,
+    height=720,
+    first_captured_ms=1000,
+    delivered=270,
+    sent=300,
+    unreadable=0,
+    out_of_order=0,
+    freezes=(Freeze(at_s=1, lasted_ms=400), Freeze(at_s=9, lasted_ms=900)),
+    tones_ratio=0.9,
+)
+
+
+def test_of_the_recording() -> None:
+    recording = RecordingResult(egress_id="EG_1", start_ms=1500, save_ms=800, recorded_s=30, media=MEDIA)
+    values = run_metrics(run(recording=recording))
+    assert values[RunMetric.RECORDING_START_MS] == 1500
+    assert values[RunMetric.RECORDING_SAVE_MS] == 800
+    assert values[RunMetric.RECORDING_LENGTH_RATIO] == pytest.approx(29 / 30)
+    assert values[RunMetric.RECORDING_DELIVERED_RATIO] == 0.9
+    assert values[RunMetric.RECORDING_LONGEST_FREEZE_MS] == 900
+    assert values[RunMetric.RECORDING_AUDIO_MARKED_RATIO] == 0.9
+
+
+@pytest.mark.parametrize("metric", [metric for metric in RunMetric if metric.startswith("recording_")])
+def test_a_recording_without_a_file_has_no_figures(metric: RunMetric) -> None:
+    with pytest.raises(NotMeasured, match="no worker took the request"):
+        measure_run(metric, run(recording=RecordingResult(problem="no worker took the request")))
+    with pytest.raises(NotMeasured, match="nothing was recorded"):
+        measure_run(metric, run())
+
+
+@pytest.mark.parametrize(
+    ("recording", "reason"),
+    [
+        (RecordingResult(media=MEDIA), ""),
+        (RecordingResult(problem="refused"), "refused"),
+        (RecordingResult(egress_id="EG_1"), "the recording was not evaluated: the run ended early"),
+        (
+            RecordingResult(key="a.mp4", media=MEDIA.model_copy(update={"delivered": 0})),
+            "no frame of a.mp4 has a readable marker",
+        ),
+        (
+            RecordingResult(key="a.mp4", media=MEDIA.model_copy(update={"out_of_order": 3})),
+            "3 frames of a.mp4 come after a later one",
+        ),
+    ],
+)
+def test_a_recording_is_checked(recording: RecordingResult, reason: str) -> None:
+    checked = check_recording(recording)
+    assert (checked.passed, checked.reason) == (not reason, reason)

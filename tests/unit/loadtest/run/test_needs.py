@@ -37,6 +37,7 @@ def test_without_a_ramp_links_may_change() -> None:
         ("node-kill", "kills the room's SFU"),
         ("fallback", "leaves nothing open but TURN"),
         ("token-storm", "loads the token API"),
+        ("recording", "the bucket of wss://sfu.example.com, or a key of it, is not known"),
     ],
 )
 def test_what_a_foreign_server_has_not(scenario: str, told: str) -> None:

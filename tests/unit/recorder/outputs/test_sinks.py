@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,44 +10,23 @@ import numpy as np
 import pytest
 from livekit.protocol import egress as proto
 
-from recorder.media.encoders import AudioEncoder, EncodedPacket, Encoders, VideoEncoder
 from recorder.media.sounds import SAMPLE_RATE
 from recorder.outputs.file import FileSink
 from recorder.outputs.images import ImageSink
 from recorder.outputs.playlist import Segment
 from recorder.outputs.segments import SegmentSink
-from recorder.requests.encoding import AudioCodec, AudioEncoding, Container, VideoEncoding
+from recorder.requests.encoding import AudioCodec, Container
 from recorder.requests.names import ImageNames, SegmentNames
 from recorder.requests.outputs import ImageOutput, SegmentOutput
+from tests.unit.recorder.outputs.encoded import RATE, new_encoders, packets
 
-_RATE = 15
 _BEGAN = datetime(2026, 11, 30, 12, 0, 0, 250_000, tzinfo=UTC)
-
-
-def _encoders(*, video: bool = True, codec: AudioCodec = AudioCodec.AAC, key_seconds: float = 2) -> Encoders:
-    picture = VideoEncoding(width=64, height=48, framerate=_RATE, key_frame_interval=key_seconds)
-    sound = AudioEncoding(codec=codec, frequency=48_000)
-    return Encoders(VideoEncoder(picture) if video else None, AudioEncoder(sound, codec))
-
-
-def _packets(encoders: Encoders, seconds: float) -> Iterator[EncodedPacket]:
-    """A recording of some seconds: grey that gets brighter, and noise."""
-    noise = np.random.default_rng(1)
-    per_frame = SAMPLE_RATE // _RATE
-    for index in range(round(seconds * _RATE)):
-        if encoders.video is not None:
-            grey = np.full((72, 64), index % 200 + 20, np.uint8)
-            yield from encoders.video.encode(av.VideoFrame.from_ndarray(grey, format="yuv420p"), index)
-        if encoders.audio is not None:
-            samples = noise.integers(-9000, 9000, (per_frame, 2), dtype=np.int16)
-            yield from encoders.audio.encode(samples, index * per_frame)
-    yield from encoders.finish()
 
 
 def _segments(
     directory: Path, seconds: float, *, video: bool = True, timestamps: bool = False
 ) -> list[tuple[Segment, Path]]:
-    encoders = _encoders(video=video)
+    encoders = new_encoders(video=video)
     names = SegmentNames(directory="", playlist="all.m3u8", live_playlist=None, prefix="sub/part")
     closed: list[tuple[Segment, Path]] = []
     sink = SegmentSink(
@@ -58,7 +36,7 @@ def _segments(
         _BEGAN,
         lambda segment, path: closed.append((segment, path)),
     )
-    for packet in _packets(encoders, seconds):
+    for packet in packets(encoders, seconds):
         sink.write(packet)
     sink.close()
     return closed
@@ -77,8 +55,8 @@ def test_segments_begin_with_key_frames_and_have_the_wanted_duration(tmp_path: P
         assert frames[0].key_frame
         times += [float(frame.time) for frame in frames]
     # One time line over all segments, without a gap.
-    assert len(times) == 7 * _RATE
-    assert np.diff(times) == pytest.approx(1 / _RATE, abs=0.001)
+    assert len(times) == 7 * RATE
+    assert np.diff(times) == pytest.approx(1 / RATE, abs=0.001)
 
 
 def test_segments_of_sound_alone(tmp_path: Path) -> None:
@@ -107,17 +85,17 @@ def test_segments_may_be_named_by_their_time(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_has_everything(tmp_path: Path, container: Container, codec: AudioCodec, video: bool) -> None:
-    encoders = _encoders(video=video, codec=codec)
+    encoders = new_encoders(video=video, codec=codec)
     path = tmp_path / "recording"
     sink = FileSink(path, container, encoders)
-    for packet in _packets(encoders, 3):
+    for packet in packets(encoders, 3):
         sink.write(packet)
     sink.close()
     with av.open(str(path)) as read:
         assert float(read.duration or 0) / 1e6 == pytest.approx(3, abs=0.06)
         if video:
             times = [float(frame.time or 0) for frame in read.decode(video=0)]
-            assert times == pytest.approx([index / _RATE for index in range(3 * _RATE)], abs=0.001)
+            assert times == pytest.approx([index / RATE for index in range(3 * RATE)], abs=0.001)
     with av.open(str(path)) as read:
         heard = sum(frame.samples for frame in read.decode(audio=0))
     assert heard == pytest.approx(3 * SAMPLE_RATE, abs=0.06 * SAMPLE_RATE)
@@ -140,9 +118,9 @@ def test_images_come_at_their_interval(
     written: list[tuple[str, Path]] = []
     output = ImageOutput(ImageNames("", "image"), seconds=2, width=32, height=24, suffix=suffix)
     sink = ImageSink(tmp_path, output, _BEGAN, lambda name, _moment, path: written.append((name, path)))
-    for index in range(5 * _RATE):
+    for index in range(5 * RATE):
         grey = np.full((72, 64), 40 + index, np.uint8)
-        sink.show(av.VideoFrame.from_ndarray(grey, format="yuv420p"), index / _RATE)
+        sink.show(av.VideoFrame.from_ndarray(grey, format="yuv420p"), index / RATE)
     assert [name for name, _ in written] == names
     levels = []
     for _, path in written:

@@ -131,6 +131,7 @@ async def test_a_stream_that_records_itself(
     assert _watched(host, client, creator, recording, tmp_path / "recording.mp4").stamps
 
 
+@pytest.mark.long
 async def test_a_deleted_pod_leaves_a_recording_that_plays(
     *,
     stack: RunningStack,

@@ -93,8 +93,8 @@ async def test_two_tracks_in_one_file_and_one_track_in_another(
     ("file_type", "codec", "extension"),
     [
         (proto.DEFAULT_FILETYPE, "opus", "ogg"),
-        (proto.MP4, "aac", "mp4"),
-        (proto.EncodedFileType.MP3, "mp3float", "mp3"),
+        pytest.param(proto.MP4, "aac", "mp4", marks=pytest.mark.long),
+        pytest.param(proto.EncodedFileType.MP3, "mp3float", "mp3", marks=pytest.mark.long),
     ],
 )
 async def test_sound_only(

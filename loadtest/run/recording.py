@@ -70,6 +70,7 @@ class RoomRecording:
         self._announce = announce
         self._begun: _Begun | None = None
         self._evaluated = False
+        self._not_deleted = ""
         self._work: Future[Any] | None = None
 
     def begin(self, room: str, recording: Recording) -> None:
@@ -87,7 +88,7 @@ class RoomRecording:
     def end(self) -> None:
         """Stop it, wait until the file is in the bucket, and evaluate it. The result has all problems."""
         begun = self._begun
-        if begun is None:
+        if begun is None or self.result.problem:
             return
         stopped_ms = now_ms()
         self._change(recorded_s=(stopped_ms - begun.active_ms) / 1000)
@@ -105,22 +106,22 @@ class RoomRecording:
         self._change(save_ms=now_ms() - stopped_ms)
         self._say("recording saved")
         report = self._in_thread(self._evaluate, "the recording to be evaluated")
-        self._evaluated = True
+        self._evaluated, self._not_deleted = True, report.not_deleted
         self._change(media=report.media, problem=report.problem)
         if report.media is not None and report.media.first_captured_ms is not None:
             asked = round(begun.asked_ms) % TIME_MODULUS
             self._change(start_ms=elapsed_ms(asked, report.media.first_captured_ms))
 
     def discard(self) -> str:
-        """Of a run that was interrupted: stop the recording and delete its file.
+        """Stop the recording of a run that ended early, and delete its file.
 
-        Gives a sentence where that was not possible, else an empty text.
+        Gives a sentence if the file could not be deleted, here or after it was evaluated; else an empty text.
         """
         if self._work is not None:
             # It may have been interrupted while the request was under way.
             wait([self._work], timeout=_START_SECONDS)
         if self._begun is None or self._evaluated:
-            return ""
+            return self._not_deleted
         with suppress(EgressRefused, NeverHappened):
             self._stop(self._begun.egress_id)
         try:

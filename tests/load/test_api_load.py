@@ -18,6 +18,8 @@ from tests.support.speed import scaled
 
 _TOKENS_PER_SECOND = 100
 _SECONDS = 10.0
+# Of 3000 requests.
+_MOST_TIMEOUTS = 30
 
 
 @pytest.fixture
@@ -63,6 +65,8 @@ def test_a_hundred_tokens_a_second(target: Target, record_property: Callable[[st
 def test_past_the_edges_limit_each_refusal_is_counted(target: Target) -> None:
     """2000 requests in 10 s from one address: of 3000, and those of the last 10 s, the rest is refused."""
     result = _load(target, 300)
-    assert set(result.errors) == {"HTTP 429, with Retry-After"}
+    # A machine that stalls for seconds lets some requests time out; these are no refusals.
+    assert set(result.errors) - {"timeout"} == {"HTTP 429, with Retry-After"}
+    assert result.errors.get("timeout", 0) <= _MOST_TIMEOUTS
     assert result.requests == 3000
     assert result.achieved_per_s < 270

@@ -55,7 +55,13 @@ class Marked:
         self._identity = identity
         self._room_name = room
         self._feeds: list[asyncio.Task[None]] = []
+        self._sound = _Lateness()
         self.room = rtc.Room()
+
+    @property
+    def latest_sound(self) -> float:
+        """The longest time for which the machine kept this participant from sending sound, in seconds."""
+        return self._sound.longest
 
     async def join(self, given: str = "") -> None:
         """Join the room, by the given token or by one of the test's own."""
@@ -87,7 +93,7 @@ class Marked:
         options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, dtx=False)
         track = rtc.LocalAudioTrack.create_audio_track("beeps", audio)
         publication = await self.room.local_participant.publish_track(track, options)
-        self._feeds.append(asyncio.create_task(_feed_audio(audio)))
+        self._feeds.append(asyncio.create_task(_feed_audio(audio, self._sound)))
         return publication
 
     async def leave(self) -> None:
@@ -128,10 +134,25 @@ async def _feed_video(source: rtc.VideoSource, width: int, height: int, fps: int
         number += 1
 
 
-async def _feed_audio(source: rtc.AudioSource) -> None:
+class _Lateness:
+    """How late a feed is. `ticks` leaves out what it cannot do in time, so gaps between its ticks tell."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._previous: float | None = None
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        if self._previous is not None:
+            self.longest = max(self.longest, now - self._previous - _CHUNK_SECONDS)
+        self._previous = now
+
+
+async def _feed_audio(source: rtc.AudioSource, lateness: _Lateness) -> None:
     count = round(RATE * _CHUNK_SECONDS)
     start = time.monotonic()
     async for tick in ticks(_CHUNK_SECONDS):
+        lateness.tick()
         at = start + tick * _CHUNK_SECONDS + np.arange(count) / RATE
         beeping = (at % 1.0) < _BEEP_SECONDS
         wave = _AMPLITUDE * np.sin(2 * np.pi * _BEEP_HZ * (at % 1.0)) * beeping

@@ -31,8 +31,9 @@ def test_a_hundred_tokens_in_a_second() -> None:
 
 def test_the_benchmark_of_the_endpoint_measures_and_a_hundred_take_less_than_a_second_of_a_core() -> None:
     """How long callers wait, it reports: on a busy machine that is no verdict on the code."""
-    found = endpoint("sqlite", connections=4, seconds=1)
-    assert found.requests > 20
+    connections = 4
+    found = endpoint("sqlite", connections=connections, seconds=1)
+    assert found.requests >= connections
     assert found.p50 <= found.p99 <= found.slowest
     # With the access check, over HTTP. Others' work does not count into the service's own processor time.
     assert TOKENS * found.cpu / 1000 < scaled(MAX_SECONDS), found

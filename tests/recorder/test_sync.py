@@ -27,7 +27,7 @@ _MOST_DRIFT_SECONDS = 0.03
     ("seconds", "options"),
     [
         pytest.param(60.0, _SMALL, id="a minute"),
-        pytest.param(600.0, _HD, id="ten minutes", marks=pytest.mark.long),
+        pytest.param(600.0, _HD, id="ten minutes", marks=[pytest.mark.long, pytest.mark.timeout(900)]),
     ],
 )
 async def test_sound_and_pictures_stay_together(

@@ -425,6 +425,11 @@ class RecordedMedia(_Part):
     freezes: tuple[Freeze, ...]
     tones_ratio: float
 
+    @property
+    def longest_freeze_ms(self) -> float:
+        """0 without a freeze."""
+        return max((freeze.lasted_ms for freeze in self.freezes), default=0.0)
+
 
 class RecordingResult(_Part):
     """The recording of the run's room, from the request to the file in the bucket.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from loadtest.client.samples import FrameSample, VideoSecond, VideoSource
-from loadtest.marker.video import FRAME_MODULUS, Plane, believable, elapsed_ms, read
+from loadtest.marker.video import Plane, believable, elapsed_ms, read, unwrapped
 
 
 class SeenTrack:
@@ -28,7 +28,7 @@ class SeenTrack:
         if stamp is None or not believable(stamp, received_ms):
             self._unreadable += 1
             return False
-        self._last_frame = _unwrapped(stamp.frame, self._last_frame)
+        self._last_frame = unwrapped(stamp.frame, self._last_frame)
         height, width = luma.shape
         self._frames.append(
             FrameSample(
@@ -52,11 +52,3 @@ class SeenTrack:
         )
         self._frames, self._unreadable = [], 0
         return second
-
-
-def _unwrapped(number: int, last: int | None) -> int:
-    """The counter of which only the low 16 bits came: the nearest to the last one, before or after it."""
-    if last is None:
-        return number
-    half = FRAME_MODULUS // 2
-    return last + (number - last + half) % FRAME_MODULUS - half

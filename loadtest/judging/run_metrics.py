@@ -158,10 +158,6 @@ def _recording_delivered(run: RunFacts) -> float:
     return media.delivered / media.sent if media.sent else 0.0
 
 
-def _recording_freeze(run: RunFacts) -> float:
-    return max((freeze.lasted_ms for freeze in _recorded(run).freezes), default=0.0)
-
-
 _MEASURES: Final[dict[RunMetric, Callable[[RunFacts], float]]] = {
     RunMetric.API_P50_MS: lambda run: _api_latency(run).p50,
     RunMetric.API_P95_MS: lambda run: _api_latency(run).p95,
@@ -178,6 +174,6 @@ _MEASURES: Final[dict[RunMetric, Callable[[RunFacts], float]]] = {
     RunMetric.RECORDING_SAVE_MS: _recording_save,
     RunMetric.RECORDING_LENGTH_RATIO: _recording_length,
     RunMetric.RECORDING_DELIVERED_RATIO: _recording_delivered,
-    RunMetric.RECORDING_LONGEST_FREEZE_MS: _recording_freeze,
+    RunMetric.RECORDING_LONGEST_FREEZE_MS: lambda run: _recorded(run).longest_freeze_ms,
     RunMetric.RECORDING_AUDIO_MARKED_RATIO: lambda run: _recorded(run).tones_ratio,
 }

@@ -57,22 +57,29 @@ def check_ends(clients: Iterable[ClientResult]) -> tuple[Check, ...]:
 
 def check_recording(recording: RecordingResult) -> Check:
     """Whether there is a complete file in which the marker's frames come in their order."""
-    media = recording.media
-    problem = recording.problem
-    if not problem and media is None:
-        problem = "the recording was not evaluated: the run ended early"
-    if not problem and media is not None and not media.delivered:
-        problem = f"no frame of {recording.key} has a readable marker"
-    if not problem and media is not None and media.out_of_order:
-        problem = f"{media.out_of_order} frames of {recording.key} come after a later one"
+    fault = _fault_of(recording)
     return Check(
         threshold="the recording is complete and its frames are in order",
-        passed=not problem,
+        passed=not fault,
         value=None,
         limit=0,
         worst=recording.egress_id,
-        reason=problem,
+        reason=fault,
     )
+
+
+def _fault_of(recording: RecordingResult) -> str:
+    """A sentence; empty for a recording without a fault."""
+    media = recording.media
+    if recording.problem:
+        return recording.problem
+    if media is None:
+        return "the recording was not evaluated: the run ended early"
+    if not media.delivered:
+        return f"no frame of {recording.key} has a readable marker"
+    if media.out_of_order:
+        return f"{media.out_of_order} frames of {recording.key} come after a later one"
+    return ""
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,14 @@ def elapsed_ms(stamped_ms: int, now_ms: float) -> float:
     return difference - TIME_MODULUS if difference > TIME_MODULUS / 2 else difference
 
 
+def unwrapped(number: int, last: int | None) -> int:
+    """The frame counter of which 16 bits came: the number nearest to the last one, before or after it."""
+    if last is None:
+        return number
+    half = FRAME_MODULUS // 2
+    return last + (number - last + half) % FRAME_MODULUS - half
+
+
 def believable(stamp: Stamp, now_ms: float) -> bool:
     """Whether a picture that came at `now_ms` can have been captured at the stamp's time.
 

@@ -11,7 +11,7 @@ from loadtest.client.samples import FrameSample
 from loadtest.figures.pictures import freezes
 from loadtest.figures.spans import Span
 from loadtest.marker.audio import SAMPLE_RATE, ToneListener
-from loadtest.marker.video import FRAME_MODULUS, TIME_MODULUS, Stamp, read
+from loadtest.marker.video import Stamp, read, unwrapped
 from loadtest.result import Freeze, RecordedMedia
 
 
@@ -75,19 +75,16 @@ class _Video:
             return
         if self._shown and stamp == self._shown[-1][1]:
             return
-        number = stamp.frame
-        if self._numbers:
-            step = (stamp.frame - self._numbers[-1]) % FRAME_MODULUS
-            if step > FRAME_MODULUS // 2:
-                step -= FRAME_MODULUS
-                self.out_of_order += 1
-            number = self._numbers[-1] + step
+        last = self._numbers[-1] if self._numbers else None
+        number = unwrapped(stamp.frame, last)
+        if last is not None and number < last:
+            self.out_of_order += 1
         self._numbers.append(number)
         self._shown.append((float(frame.time or 0) * 1000, stamp))
 
     @property
     def first_captured_ms(self) -> int | None:
-        return self._shown[0][1].time_ms % TIME_MODULUS if self._shown else None
+        return self._shown[0][1].time_ms if self._shown else None
 
     @property
     def delivered(self) -> int:

@@ -167,8 +167,7 @@ def recording_sentence(recording: RecordingResult) -> str:
         return recording.problem or "The recording was not evaluated."
     start = "" if recording.start_ms is None else f"began after {recording.start_ms / 1000:.1f} s, "
     saved = "" if recording.save_ms is None else f"saved {recording.save_ms / 1000:.1f} s after the stop, "
-    freeze = max((freeze.lasted_ms for freeze in media.freezes), default=0.0)
-    still = f"longest freeze {freeze:.0f} ms" if freeze else "no freeze"
+    still = f"longest freeze {media.longest_freeze_ms:.0f} ms" if media.freezes else "no freeze"
     return (
         f"{recording.egress_id}: {start}{saved}{media.duration_s:.1f} s of {media.width}x{media.height}, "
         f"{media.size_bytes / 1e6:.1f} MB; {media.delivered} of {media.sent} frames, {still}, "

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import aiohttp
 from livekit import api
 from livekit.protocol import egress as proto
 
-from loadtest.targets.rooms import call_server
-from loadtest.targets.tokens import ApiKey
+from loadtest.targets.rooms import ServerApi
 
 # LiveKit waits for a worker that takes the request.
 _SECONDS = 30.0
@@ -45,18 +43,8 @@ class EgressState:
 
 
 @dataclass(frozen=True)
-class Egress:
-    """The server's Egress API. Each call makes a connection of its own, and blocks.
-
-    Attributes:
-        url: of the server, as clients signal at it.
-        names, ca_certificate: as `http_session` takes them.
-    """
-
-    url: str
-    key: ApiKey
-    names: Mapping[str, IPv4Address]
-    ca_certificate: str = field(repr=False)
+class Egress(ServerApi):
+    """Starts and stops a recording."""
 
     def start(self, room: str, *, layout: str, key: str) -> EgressState:
         """Record a room to the object `key` of the worker's own bucket, as MP4 without a manifest.
@@ -97,14 +85,7 @@ class Egress:
 
     def _call(self, ask: Callable[[api.LiveKitAPI], Awaitable[proto.EgressInfo]]) -> EgressState:
         try:
-            info = call_server(
-                self.url,
-                self.key,
-                ask,
-                names=self.names,
-                ca_certificate=self.ca_certificate,
-                timeout=_SECONDS,
-            )
+            info = self.call(ask, timeout=_SECONDS)
         except (api.TwirpError, aiohttp.ClientError, TimeoutError, OSError) as error:
             raise EgressRefused(f"{self.url}: {error or type(error).__name__}") from error
         return EgressState(info.egress_id, proto.EgressStatus.Name(info.status), info.error)

@@ -20,49 +20,9 @@ _SECONDS = 10.0
 T = TypeVar("T")
 
 
-def call_server(
-    url: str,
-    key: ApiKey,
-    ask: Callable[[api.LiveKitAPI], Awaitable[T]],
-    *,
-    names: Mapping[str, IPv4Address],
-    ca_certificate: str,
-    timeout: float = _SECONDS,
-) -> T:
-    """Ask LiveKit's server API over a connection of its own. Blocks.
-
-    Args:
-        names, ca_certificate: as `http_session` takes them.
-        timeout: seconds for each request.
-
-    Raises:
-        api.TwirpError: the server's own error.
-        aiohttp.ClientError, TimeoutError, OSError: no answer.
-    """
-
-    async def talk() -> T:
-        async with (
-            http_session(names, ca_certificate, timeout=timeout) as session,
-            api.LiveKitAPI(
-                url,
-                key.name,
-                key.secret.get_secret_value(),
-                session=session,
-                failover=False,  # its regions are LiveKit Cloud's
-            ) as server,
-        ):
-            return await ask(server)
-
-    return asyncio.run(talk())
-
-
-class TargetUnusable(Exception):
-    """The server is not reached, not trusted, not LiveKit, or refuses the key. A sentence for people."""
-
-
 @dataclass(frozen=True)
-class RoomService:
-    """Lists and deletes rooms. Each call makes a connection of its own, and blocks.
+class ServerApi:
+    """A LiveKit server's API. Each call makes a connection of its own, and blocks.
 
     Attributes:
         url: of the server, as clients signal at it.
@@ -73,6 +33,41 @@ class RoomService:
     key: ApiKey
     names: Mapping[str, IPv4Address]
     ca_certificate: str = field(repr=False)
+
+    def call(self, ask: Callable[[api.LiveKitAPI], Awaitable[T]], *, timeout: float) -> T:
+        """Ask the server.
+
+        Args:
+            timeout: seconds for each request.
+
+        Raises:
+            api.TwirpError: the server's own error.
+            aiohttp.ClientError, TimeoutError, OSError: no answer.
+        """
+
+        async def talk() -> T:
+            async with (
+                http_session(self.names, self.ca_certificate, timeout=timeout) as session,
+                api.LiveKitAPI(
+                    self.url,
+                    self.key.name,
+                    self.key.secret.get_secret_value(),
+                    session=session,
+                    failover=False,  # its regions are LiveKit Cloud's
+                ) as server,
+            ):
+                return await ask(server)
+
+        return asyncio.run(talk())
+
+
+class TargetUnusable(Exception):
+    """The server is not reached, not trusted, not LiveKit, or refuses the key. A sentence for people."""
+
+
+@dataclass(frozen=True)
+class RoomService(ServerApi):
+    """Lists and deletes rooms."""
 
     def list_names(self) -> tuple[str, ...]:
         """The rooms that are there.
@@ -106,13 +101,7 @@ class RoomService:
 
     def _call(self, ask: Callable[[RoomApi], Awaitable[T]]) -> T:
         try:
-            return call_server(
-                self.url,
-                self.key,
-                lambda server: ask(server.room),
-                names=self.names,
-                ca_certificate=self.ca_certificate,
-            )
+            return self.call(lambda server: ask(server.room), timeout=_SECONDS)
         except (api.TwirpError, aiohttp.ClientError, TimeoutError, OSError) as error:
             raise TargetUnusable(explain(self.url, self.key.name, error)) from error
 

@@ -271,11 +271,8 @@ def server_of(url: str, names: Mapping[str, IPv4Address]) -> tuple[Endpoint, dic
 
 def _bucket(outputs: StackOutputs, names: Mapping[str, IPv4Address]) -> Bucket | None:
     """The stack's, with the key in its outputs, or else the one that the environment has for S3 tools."""
-    given = (os.environ.get("AWS_ACCESS_KEY_ID", ""), os.environ.get("AWS_SECRET_ACCESS_KEY", ""))
-    access_key, secret_key = (
-        output or SecretStr(variable)
-        for output, variable in zip((outputs.s3_access_key, outputs.s3_secret_key), given, strict=True)
-    )
+    access_key = outputs.s3_access_key or SecretStr(os.environ.get("AWS_ACCESS_KEY_ID", ""))
+    secret_key = outputs.s3_secret_key or SecretStr(os.environ.get("AWS_SECRET_ACCESS_KEY", ""))
     if not access_key.get_secret_value() or not secret_key.get_secret_value():
         return None
     # Only names of the stack are under its own certificate authority.

@@ -1,4 +1,4 @@
-# Ends the worker of this container in order. Kubernetes runs it before it sends a signal of its own.
+# Stops the worker of this container in order. Kubernetes runs this hook before it sends SIGTERM.
 #
 # On SIGTERM, livekit/egress accepts no more requests and waits for its recordings, without a limit. A recording
 # that is killed at the end of the grace period is lost, for its file is not uploaded yet. So after

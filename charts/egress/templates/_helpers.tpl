@@ -25,7 +25,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
 {{/*
-IPv4 networks that are nobody's on the internet (RFC 6890 and its registry), and what clouds answer a pod at:
+IPv4 networks that are not routed on the internet (RFC 6890 and its registry), and addresses of cloud metadata services:
 metadata servers are link-local but for one.
 */}}
 {{- define "egress.notPublic" -}}

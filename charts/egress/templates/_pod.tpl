@@ -11,7 +11,7 @@ metadata:
 spec:
   enableServiceLinks: false
   serviceAccountName: {{ .Release.Name }}
-  # A provider's identity comes by a token of its own, which the provider mounts.
+  # The identity of a cloud provider uses a separate token, which the provider mounts.
   automountServiceAccountToken: false
   terminationGracePeriodSeconds: {{ .Values.terminationGraceSeconds }}
   {{- with .Values.imagePullSecrets }}
@@ -101,7 +101,7 @@ spec:
           containerPort: {{ .Values.ports.metrics }}
           protocol: TCP
       # The port answers 200 as long as the process lives, also while Redis is away and while the worker stops, for
-      # recordings go on then. Readiness leads nobody here: workers take their requests from Redis.
+      # recordings go on then. No traffic is routed by readiness: workers take their requests from Redis.
       startupProbe:
         httpGet:
           path: /
@@ -160,7 +160,7 @@ spec:
         - name: recordings
           mountPath: /home/egress/tmp
         {{- else }}
-        # A directory of its own: a fresh volume may have a lost+found at its top, which is no recording.
+        # A subdirectory, because a new volume may have a lost+found directory at its top.
         - name: spool
           mountPath: /var/spool/recorder
           subPath: recordings

@@ -19,7 +19,7 @@ _LEAST_SECONDS = 0.1
 
 
 def finish_open_segment(
-    reported: proto.SegmentsInfo, seconds: int, directory: Path, queue: UploadQueue, media: Path
+    reported: proto.SegmentsInfo, seconds: int, directory_name: str, queue: UploadQueue, media: Path
 ) -> None:
     """Add what there is of the segment to the uploads of its output, and to its playlists.
 
@@ -28,8 +28,9 @@ def finish_open_segment(
     Args:
         reported: the last report of this output. It has the names that the playlists have in the bucket.
         seconds: that a segment takes.
-        directory: where the output's segments are written, in `media`.
+        directory_name: of the directory in `media` that the output's segments are written to.
     """
+    directory = media / directory_name
     known = {one.file for one in queue.state.objects.values() if isinstance(one, FileState)}
     names = {path: str(path.relative_to(media)) for path in directory.rglob("*.ts")}
     left = [path for path, name in names.items() if name not in known]

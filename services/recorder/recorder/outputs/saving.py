@@ -114,14 +114,8 @@ def finishers_of(plan: Plan, info: proto.EgressInfo) -> dict[str, Callable[[Uplo
     found: dict[str, Callable[[UploadQueue, Path], None]] = {}
     for number, (name, each) in enumerate(_named(plan)):
         if isinstance(each.output, SegmentOutput):
-            found[name] = partial(_finish_segments, next(reports), each.output.seconds, number)
+            found[name] = partial(finish_open_segment, next(reports), each.output.seconds, f"{number}")
     return found
-
-
-def _finish_segments(
-    report: proto.SegmentsInfo, seconds: int, number: int, queue: UploadQueue, media: Path
-) -> None:
-    finish_open_segment(report, seconds, media / f"{number}", queue, media)
 
 
 def _named(plan: Plan) -> list[tuple[str, PlannedOutput]]:

@@ -54,7 +54,7 @@ def _killed(directory: EgressDirectory, seconds: float) -> UploadQueue:
 
 
 def _finished(directory: EgressDirectory, queue: UploadQueue) -> str:
-    finish_open_segment(_REPORT, 2, directory.media / "0", queue, directory.media)
+    finish_open_segment(_REPORT, 2, "0", queue, directory.media)
     return (queue.content(_PLAYLIST) or b"").decode()
 
 

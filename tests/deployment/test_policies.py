@@ -14,7 +14,13 @@ from tests.deployment.kubectl import Kubectl
 from tests.running import RunningStack
 
 # What a pod of any namespace may reach: what clients reach, and metrics. Prometheus may run in any namespace.
-_OPEN = {("edge", "https"), ("edge", "http"), ("coturn", "turn-tcp"), ("egress", "metrics")}
+_OPEN = {
+    ("edge", "https"),
+    ("edge", "http"),
+    ("coturn", "turn-tcp"),
+    ("coturn", "turn-metrics"),
+    ("egress", "metrics"),
+}
 # In an image that has nothing else to connect with.
 _CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3)"
 
@@ -44,7 +50,8 @@ def listeners(kubectl: Kubectl, platform: str) -> list[_Listener]:
         )
         for pod in kubectl.get("pods", "-n", platform, "--field-selector=status.phase=Running")
         if not pod["spec"].get("hostNetwork")
-        for container in pod["spec"]["containers"]
+        # Sidecars are init containers that go on running.
+        for container in [*pod["spec"]["containers"], *pod["spec"].get("initContainers", [])]
         for port in container.get("ports", [])
         if port["protocol"] == "TCP"
     ]

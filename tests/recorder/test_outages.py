@@ -55,7 +55,9 @@ async def test_the_bucket_is_away_at_the_end_and_comes_back(
             ended = await egresses.ends(info.egress_id)
             there = Studio(studio.livekit, studio.redis_port, store, tmp_path)
             path = there.fetch(f"{room}.mp4", tmp_path)
+            there.fetch(f"{info.egress_id}.json", tmp_path)
     assert (ended.status, ended.error) == (proto.EGRESS_COMPLETE, "")
+    assert ended.manifest_location.endswith(f"/{info.egress_id}.json")
     assert watch(path).duration >= _SECONDS - 0.5
 
 

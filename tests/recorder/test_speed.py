@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -21,14 +22,36 @@ from tests.recorder.worker import Worker, handlers
 
 pytestmark = [pytest.mark.long, pytest.mark.alone]
 
-_WIDTH, _HEIGHT, _FPS = 1280, 720, 30
+_FPS = 30
 _SECONDS = 20.0
 _REFERENCE_SECONDS = 4
+# In kbit/s, as `Marked` publishes.
+_CAMERA_BITRATE = 2000
 # Decoding the tracks and encoding the picture cannot be avoided; everything else may cost as much again.
 _MOST_RATIO = 2.0
 
 
+@dataclass(frozen=True)
+class _Size:
+    """Of both cameras and of the recording, in pixels. `bitrate` in kbit/s is the recording's."""
+
+    width: int
+    height: int
+    bitrate: int
+
+    def __str__(self) -> str:
+        return f"{self.height}p"
+
+    @property
+    def encoding(self) -> proto.EncodingOptions:
+        return proto.EncodingOptions(
+            width=self.width, height=self.height, framerate=_FPS, video_bitrate=self.bitrate
+        )
+
+
+@pytest.mark.parametrize("size", [_Size(1280, 720, 3000), _Size(640, 360, 800)], ids=str)
 async def test_a_room_of_two_costs_at_most_twice_what_decoding_and_encoding_cost(
+    size: _Size,
     studio: Studio,
     worker: Worker,
     egresses: Egresses,
@@ -40,11 +63,11 @@ async def test_a_room_of_two_costs_at_most_twice_what_decoding_and_encoding_cost
     people = [Marked(studio.livekit.url, name, room) for name in ("alice", "bob")]
     for person in people:
         await person.join()
-        await person.publish_camera(_WIDTH, _HEIGHT, fps=_FPS)
+        await person.publish_camera(size.width, size.height, fps=_FPS)
         await person.publish_microphone()
     try:
         asked = time.time_ns()
-        info = await egresses.record_room(room)
+        info = await egresses.record_room(room, advanced=size.encoding)
         active = await egresses.becomes(info.egress_id, proto.EGRESS_ACTIVE)
         (pid,) = handlers(worker)
         await asyncio.sleep(3)
@@ -60,7 +83,7 @@ async def test_a_room_of_two_costs_at_most_twice_what_decoding_and_encoding_cost
         for person in people:
             await person.leave()
     assert ended.status == proto.EGRESS_COMPLETE
-    least = await asyncio.to_thread(_least_cores)
+    least = await asyncio.to_thread(_least_cores, size)
     began = (active.file_results[0].started_at - asked) / 1e9
     seen = watch(studio.fetch(f"{room}.mp4", tmp_path))
     for name, value in (
@@ -72,15 +95,15 @@ async def test_a_room_of_two_costs_at_most_twice_what_decoding_and_encoding_cost
         ("seconds_to_save", saved),
     ):
         record_property(name, round(value, 3))
-        print(f"{name}: {value:.3f}")
+        print(f"{size} {name}: {value:.3f}")
     assert seen.duration >= _SECONDS
     assert cores <= _MOST_RATIO * least
 
 
-def _least_cores() -> float:
+def _least_cores(size: _Size) -> float:
     """Cores that it takes to decode both tracks and to encode the output, in this process."""
-    pictures = [_picture(number) for number in range(_REFERENCE_SECONDS * _FPS)]
-    coded = _vp8(pictures)
+    pictures = [_picture(size, number) for number in range(_REFERENCE_SECONDS * _FPS)]
+    coded = _vp8(size, pictures)
     begin = time.process_time()
     for _ in range(2):
         decoder = av.CodecContext.create("vp8", "r")
@@ -89,7 +112,7 @@ def _least_cores() -> float:
             decoder.decode(av.Packet(packet))
     encoder = av.CodecContext.create("libx264", "w")
     assert isinstance(encoder, av.VideoCodecContext)
-    _configure(encoder, 3_000_000)
+    _configure(encoder, size, size.bitrate)
     encoder.options = {"preset": "veryfast", "profile": "main"}
     for number, picture in enumerate(pictures):
         frame = av.VideoFrame.from_ndarray(picture, format="yuv420p")
@@ -99,21 +122,22 @@ def _least_cores() -> float:
     return (time.process_time() - begin) / _REFERENCE_SECONDS
 
 
-def _picture(number: int) -> npt.NDArray[np.uint8]:
+def _picture(size: _Size, number: int) -> npt.NDArray[np.uint8]:
     """Two pictures beside each other that change as the publishers' do: a marker on grey."""
-    picture = np.full((_HEIGHT * 3 // 2, _WIDTH), 128, np.uint8)
-    picture[:_HEIGHT] = 90
+    picture = np.full((size.height * 3 // 2, size.width), 128, np.uint8)
+    picture[: size.height] = 90
     squares = np.random.default_rng(number).integers(0, 2, (4, 10)).astype(np.uint8) * 219 + 16
-    marker = squares.repeat(64, axis=0).repeat(64, axis=1)
-    for left in (0, 640):
-        picture[64:320, left : left + 640] = marker
+    side = size.width // 20
+    marker = squares.repeat(side, axis=0).repeat(side, axis=1)
+    for left in (0, size.width // 2):
+        picture[side : 5 * side, left : left + 10 * side] = marker
     return picture
 
 
-def _vp8(pictures: list[npt.NDArray[np.uint8]]) -> list[bytes]:
+def _vp8(size: _Size, pictures: list[npt.NDArray[np.uint8]]) -> list[bytes]:
     encoder = av.CodecContext.create("libvpx", "w")
     assert isinstance(encoder, av.VideoCodecContext)
-    _configure(encoder, 2_000_000)
+    _configure(encoder, size, _CAMERA_BITRATE)
     encoder.options = {"deadline": "realtime", "cpu-used": "8"}
     packets: list[bytes] = []
     for number, picture in enumerate(pictures):
@@ -123,10 +147,10 @@ def _vp8(pictures: list[npt.NDArray[np.uint8]]) -> list[bytes]:
     return packets + [bytes(packet) for packet in encoder.encode(None)]
 
 
-def _configure(encoder: av.VideoCodecContext, bit_rate: int) -> None:
-    encoder.width, encoder.height, encoder.pix_fmt = _WIDTH, _HEIGHT, "yuv420p"
+def _configure(encoder: av.VideoCodecContext, size: _Size, bitrate: int) -> None:
+    encoder.width, encoder.height, encoder.pix_fmt = size.width, size.height, "yuv420p"
     encoder.time_base, encoder.framerate = Fraction(1, _FPS), Fraction(_FPS, 1)
-    encoder.bit_rate = bit_rate
+    encoder.bit_rate = bitrate * 1000
 
 
 def _cpu_seconds(pid: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -118,6 +119,9 @@ async def test_a_killed_handler_leaves_a_recording_that_plays(
     assert file.size == studio.keys()[f"{room}.mp4"]
     assert seen.missing < MOST_MISSING
     assert studio.uploads() == []
+    manifest = json.loads(studio.fetch(f"{info.egress_id}.json", tmp_path).read_text())
+    assert [each["location"] for each in manifest["files"]] == [file.location]
+    assert ended.manifest_location.endswith(f"/{info.egress_id}.json")
 
 
 @pytest.mark.long

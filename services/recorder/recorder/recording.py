@@ -24,6 +24,7 @@ from recorder.media.pipeline import Pipeline
 from recorder.outputs.manifest import Manifest
 from recorder.outputs.saving import Saving
 from recorder.outputs.streaming import Streaming
+from recorder.requests.beginning import Beginning
 from recorder.requests.plan import Plan, RoomFacts, plan_of
 from recorder.requests.sources import Composite, OneParticipant
 from recorder.room import layers
@@ -181,6 +182,8 @@ class Recording:
         facts = self._session.facts
         plan = plan_of(self._request, self._settings, self._requested_at, facts)
         infos.set_outputs(self.info, plan)
+        beginning = Beginning(self._requested_at, facts)
+        await asyncio.to_thread(self._directory.write_beginning, beginning.encode())
         unsaved: asyncio.Future[Exception] = self._loop.create_future()
         failed: asyncio.Future[EgressError | None] = self._loop.create_future()
 

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 from livekit.protocol import egress as proto
@@ -18,8 +19,9 @@ from livekit.protocol import egress as proto
 from recorder import info as infos
 from recorder.errors import Code, EgressError
 from recorder.info import EndReason
-from recorder.outputs.saving import destinations_of, finishers_of
+from recorder.outputs.saving import destinations_of, finishers_of, manifests_of
 from recorder.psrpc.client import CallFailed, Client
+from recorder.requests.beginning import decode
 from recorder.requests.plan import plan_of
 from recorder.requests.rpc import StartEgressRequest
 from recorder.settings import Settings
@@ -78,16 +80,7 @@ class Recovery:
         info = proto.EgressInfo.FromString(directory.info() or b"")
         log.info("recovering", status=proto.EgressStatus.Name(info.status))
         if info.status not in infos.FINAL:
-            plan = plan_of(request, self._settings, datetime.now(UTC))
-            destinations = await asyncio.to_thread(destinations_of, plan, self._settings)
-            results = await asyncio.to_thread(
-                resume,
-                directory,
-                destinations,
-                timeout=_ONE_TRY_SECONDS,
-                finish=finishers_of(plan, info),
-            )
-            conclude(info, results)
+            await asyncio.to_thread(self._save, directory, request, info)
             directory.write_info(info.SerializeToString())
             log.info("recovered", status=proto.EgressStatus.Name(info.status), error=info.error)
         try:
@@ -100,6 +93,22 @@ class Recovery:
         directory.remove()
         return True
 
+    def _save(self, directory: EgressDirectory, request: Any, info: proto.EgressInfo) -> None:
+        """Upload what is in `directory`, and change `info` to what that leads to. Blocks."""
+        encoded = directory.beginning()
+        known = decode(encoded) if encoded is not None else None
+        requested_at = known.requested_at if known is not None else datetime.now(UTC)
+        plan = plan_of(request, self._settings, requested_at, known.facts if known is not None else None)
+        destinations = destinations_of(plan, self._settings)
+        results = resume(
+            directory, destinations, timeout=_ONE_TRY_SECONDS, finish=finishers_of(plan, info)
+        )
+        if known is not None and not any(_has_more(each) for each in results) and _recorded(results):
+            manifests = manifests_of(plan, known.facts, info, results)
+            results = resume(directory, destinations, timeout=_ONE_TRY_SECONDS, finish=manifests)
+            info.manifest_location = _manifest_location(results)
+        conclude(info, results)
+
 
 def conclude(info: proto.EgressInfo, results: Sequence[ResumedOutput]) -> None:
     """Change `info` to what the uploads of an abandoned egress lead to. Pure, in place.
@@ -108,7 +117,7 @@ def conclude(info: proto.EgressInfo, results: Sequence[ResumedOutput]) -> None:
     in its handler. Another one ends FAILED with what was saved, or ABORTED if that is nothing.
     """
     refusal = next((each.error for each in results if each.error and not _is_pending(each.error)), None)
-    if refusal is None and any(each.unsaved or each.left_over or each.error for each in results):
+    if refusal is None and any(_has_more(each) for each in results):
         if info.status != proto.EGRESS_STARTING:
             info.status = proto.EGRESS_ENDING
         # token-api gives up a recording of which it hears nothing new for ten minutes.
@@ -117,7 +126,7 @@ def conclude(info: proto.EgressInfo, results: Sequence[ResumedOutput]) -> None:
     was_complete = _is_complete(info)
     saved = {each.path: each for result in results for each in result.saved}
     _fill(info, saved)
-    recorded = any(each.content_type in _MEDIA for each in saved.values())
+    recorded = _recorded(results)
     streamed = any(each.started_at for each in info.stream_results)
     lost = next((each.reason for result in results for each in result.lost), None)
     problem = refusal or _own_error(info)
@@ -133,6 +142,26 @@ def conclude(info: proto.EgressInfo, results: Sequence[ResumedOutput]) -> None:
         infos.set_failed(info, problem)
     else:
         infos.set_aborted(info, str(problem))
+
+
+def _has_more(result: ResumedOutput) -> bool:
+    """Whether something of the output is not settled yet."""
+    return bool(result.unsaved or result.left_over or result.error)
+
+
+def _recorded(results: Sequence[ResumedOutput]) -> bool:
+    """Whether there is media in the bucket."""
+    return any(each.content_type in _MEDIA for result in results for each in result.saved)
+
+
+def _manifest_location(results: Sequence[ResumedOutput]) -> str:
+    locations = [
+        each.location
+        for result in results
+        for each in result.saved
+        if each.content_type is ContentType.JSON
+    ]
+    return locations[0] if locations else ""
 
 
 def _is_pending(error: EgressError) -> bool:

@@ -84,10 +84,12 @@ def test_the_backup_gets_the_recording_and_the_primary_is_tidied_up_when_it_is_b
 ) -> None:
     recording = directory.media / "local.mp4"
     append(recording, noise(16 * MIB))
+    (directory.media / "1.ts").write_bytes(b"segment")
     events = Events()
     with uploading(
         directory, store.target(), second_store.target(prefix="backup"), observer=events, patience=0.5
     ) as queue:
+        queue.add_file("1.ts", "1.ts", ContentType.MPEG_TS)
         queue.add_growing("call.mp4", "local.mp4", ContentType.MP4)
         store.wait_for_parts("call.mp4", [2, 3])
         store.stop()
@@ -96,18 +98,30 @@ def test_the_backup_gets_the_recording_and_the_primary_is_tidied_up_when_it_is_b
         queue.seal("call.mp4")
         assert queue.drain(scaled(40))
         assert queue.left_over() == ["call.mp4"]
+        where = {path: queue.location(path) for path in ("1.ts", "call.mp4", "list.m3u8")}
+    backup = second_store.target(prefix="backup")
+    assert where == {
+        "1.ts": location(store.target(), "1.ts"),
+        "call.mp4": location(backup, "call.mp4"),
+        "list.m3u8": location(backup, "list.m3u8"),
+    }, "an object is where it was stored"
     [reason] = events.reasons
     assert reason.startswith("S3 upload failed: the store does not answer: ")
-    assert events.objects == [StoredObject("call.mp4", ContentType.MP4, 22 * MIB, backup=True)]
+    assert events.objects == [
+        StoredObject("1.ts", ContentType.MPEG_TS, len(b"segment"), backup=False),
+        StoredObject("call.mp4", ContentType.MP4, 22 * MIB, backup=True),
+    ]
     assert second_store.content("backup/call.mp4") == recording.read_bytes()
 
     store.start()
     assert list(store.uploads()) == ["call.mp4"]
-    destination = Destination(Bucket(store.target()), Bucket(second_store.target(prefix="backup")))
+    destination = Destination(Bucket(store.target()), Bucket(backup))
     [output] = resume(directory, {OUTPUT: destination}, timeout=scaled(20))
     assert (output.left_over, output.error) == ((), None)
     assert store.uploads() == {}
-    assert output.saved[0].location == location(second_store.target(prefix="backup"), "call.mp4")
+    assert {each.path: each.location for each in output.saved} == {
+        path: where[path] for path in ("1.ts", "call.mp4")
+    }
 
 
 def test_the_backup_is_used_at_once_if_the_primary_refuses_and_then_for_everything(

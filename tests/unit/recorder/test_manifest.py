@@ -9,19 +9,44 @@ from typing import Any
 import pytest
 from livekit.protocol import egress as proto
 
-from recorder.outputs.manifest import Manifest
+from recorder.outputs.manifest import ListedObject, Manifest, manifest_key, wants_manifest
 from recorder.requests.plan import RoomFacts
+from recorder.storage.upload_events import ContentType
 from tests.unit.recorder.egress_requests import ROOM, plan, room, unified
 
 FILE = proto.EncodedFileOutput(filepath="x")
 
 
+PLAN = plan(
+    room(
+        file_outputs=[proto.EncodedFileOutput(filepath="d/ä.mp4")],
+        segment_outputs=[proto.SegmentedFileOutput(filename_prefix="s/i", playlist_name="i.m3u8")],
+        image_outputs=[proto.ImageOutput(filename_prefix="t/i", disable_manifest=True)],
+    )
+)
+RECORDING, SEGMENTS, IMAGES = (each.output for each in PLAN.outputs)
+
+
+def listed(key: str, content_type: ContentType) -> ListedObject:
+    return ListedObject(key, f"https://s3/{key}", content_type)
+
+
+def objects(manifest: Manifest) -> dict[str, Any]:
+    """The manifest's lists of objects."""
+    names = ("files", "playlists", "images")
+    return {name: found for name, found in json.loads(manifest.text(2)).items() if name in names}
+
+
 def test_it_lists_what_was_saved() -> None:
-    manifest = Manifest(plan(room()), RoomFacts(ROOM), 1)
-    manifest.add_file("ä.mp4", "https://s3/%C3%A4.mp4")
-    manifest.add_playlist("https://s3/i.m3u8", [("i_0.ts", "https://s3/i_0.ts")])
-    manifest.add_playlist("https://s3/j.m3u8", [])
-    manifest.add_image("i.jpeg", "https://s3/i.jpeg", datetime(2026, 11, 30, 15, 4, 5, 678_900, UTC))
+    manifest = Manifest(PLAN, RoomFacts(ROOM), 1)
+    manifest.add_output(RECORDING, [listed("d/ä.mp4", ContentType.MP4)])
+    manifest.add_output(
+        SEGMENTS, [listed("s/i_00000.ts", ContentType.MPEG_TS), listed("s/i.m3u8", ContentType.PLAYLIST)]
+    )
+    moment = datetime(2026, 11, 30, 15, 4, 5, 678_900, UTC)
+    manifest.add_output(
+        IMAGES, [listed("t/i_00000.jpeg", ContentType.JPEG)], [("t/i_00000.jpeg", moment)]
+    )
     text = manifest.text(2)
     assert "ä.mp4" in text
     assert json.loads(text) == {
@@ -30,22 +55,51 @@ def test_it_lists_what_was_saved() -> None:
         "room_name": ROOM,
         "started_at": 1,
         "ended_at": 2,
-        "files": [{"filename": "ä.mp4", "location": "https://s3/%C3%A4.mp4"}],
+        "files": [{"filename": "d/ä.mp4", "location": "https://s3/d/ä.mp4"}],
         "playlists": [
             {
-                "location": "https://s3/i.m3u8",
-                "segments": [{"filename": "i_0.ts", "location": "https://s3/i_0.ts"}],
+                "location": "https://s3/s/i.m3u8",
+                "segments": [{"filename": "s/i_00000.ts", "location": "https://s3/s/i_00000.ts"}],
             },
-            {"location": "https://s3/j.m3u8"},
         ],
         "images": [
             {
-                "filename": "i.jpeg",
+                "filename": "t/i_00000.jpeg",
                 "timestamp": "2026-11-30T15:04:05.678Z",
-                "location": "https://s3/i.jpeg",
+                "location": "https://s3/t/i_00000.jpeg",
             }
         ],
     }
+
+
+def test_an_image_that_was_overwritten_is_listed_at_each_of_its_moments() -> None:
+    manifest = Manifest(PLAN, RoomFacts(ROOM), 1)
+    moments = [("t/i.jpeg", datetime(2026, 11, 30, 15, 4, second, tzinfo=UTC)) for second in (5, 15)]
+    manifest.add_output(IMAGES, [listed("t/i.jpeg", ContentType.JPEG)], moments)
+    stamps = [each["timestamp"] for each in objects(manifest)["images"]]
+    assert stamps == ["2026-11-30T15:04:05.000Z", "2026-11-30T15:04:15.000Z"]
+
+
+def test_an_image_whose_moment_is_not_known_is_listed_without_it() -> None:
+    manifest = Manifest(PLAN, RoomFacts(ROOM), 1)
+    manifest.add_output(IMAGES, [listed("t/i.jpeg", ContentType.JPEG)])
+    assert objects(manifest) == {"images": [{"filename": "t/i.jpeg", "location": "https://s3/t/i.jpeg"}]}
+
+
+def test_what_is_not_in_the_bucket_is_not_listed() -> None:
+    manifest = Manifest(PLAN, RoomFacts(ROOM), 1)
+    manifest.add_output(RECORDING, [])
+    manifest.add_output(IMAGES, [], [("t/i.jpeg", datetime(2026, 11, 30, tzinfo=UTC))])
+    assert objects(manifest) == {}
+
+
+def test_it_is_in_the_directory_of_the_output() -> None:
+    assert [manifest_key(each.output, "EG_1") for each in PLAN.outputs] == [
+        "d/EG_1.json",
+        "s/EG_1.json",
+        "t/EG_1.json",
+    ]
+    assert [wants_manifest(each.output) for each in PLAN.outputs] == [True, True, False]
 
 
 @pytest.mark.parametrize(

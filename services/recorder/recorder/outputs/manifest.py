@@ -6,16 +6,42 @@ Facts: livekit/egress v1.14, `pkg/config/manifest.go`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import posixpath
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from recorder.requests.kinds import Kind
+from recorder.requests.outputs import FileOutput, ImageOutput, Output, SegmentOutput
 from recorder.requests.plan import Plan, RoomFacts
 from recorder.requests.sources import OneParticipant, OneTrack
+from recorder.storage.upload_events import ContentType
 
-# An object in the bucket, by key and location. Keys are without the configured prefix.
-Saved = tuple[str, str]
+
+@dataclass(frozen=True)
+class ListedObject:
+    """An object in the bucket. Its key is without the configured prefix."""
+
+    key: str
+    location: str
+    content_type: ContentType
+
+
+def manifest_key(output: Output, egress_id: str) -> str:
+    """The key of an output's manifest: in the directory of the output's objects."""
+    match output:
+        case FileOutput():
+            directory = posixpath.dirname(output.key)
+        case SegmentOutput() | ImageOutput():
+            directory = output.names.directory
+        case _:
+            directory = ""
+    return posixpath.join(directory, f"{egress_id}.json")
+
+
+def wants_manifest(output: Output) -> bool:
+    """Whether the request asks for the output's manifest."""
+    return isinstance(output, FileOutput | SegmentOutput | ImageOutput) and output.manifest
 
 
 @dataclass
@@ -29,19 +55,42 @@ class Manifest:
     _playlists: list[Mapping[str, object]] = field(default_factory=list, init=False)
     _images: list[Mapping[str, object]] = field(default_factory=list, init=False)
 
-    def add_file(self, key: str, location: str) -> None:
-        """A recording."""
-        self._files.append({"filename": key, "location": location})
+    def add_output(
+        self,
+        output: Output,
+        objects: Sequence[ListedObject],
+        moments: Sequence[tuple[str, datetime]] | None = None,
+    ) -> None:
+        """List the objects of an output.
 
-    def add_playlist(self, location: str, segments: Iterable[Saved]) -> None:
-        """A playlist and its segments."""
-        listed = [{"filename": key, "location": place} for key, place in segments]
-        self._playlists.append(_without_empty({"location": location, "segments": listed}))
-
-    def add_image(self, key: str, location: str, moment: datetime) -> None:
-        """A thumbnail of a moment in UTC."""
-        stamp = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        self._images.append({"filename": key, "timestamp": stamp, "location": location})
+        Args:
+            objects: those that are in the bucket, in their order.
+            moments: of images, by key, in UTC. An image that was overwritten is in it several times. None if
+                they are not known: then each image is listed once, without its time.
+        """
+        locations = {each.key: each.location for each in objects}
+        match output:
+            case FileOutput() as file:
+                if file.key in locations:
+                    self._files.append({"filename": file.key, "location": locations[file.key]})
+            case SegmentOutput(names=names):
+                segments = [
+                    {"filename": each.key, "location": each.location}
+                    for each in objects
+                    if each.content_type is ContentType.MPEG_TS
+                ]
+                playlist = locations.get(names.directory + names.playlist, "")
+                self._playlists.append(_without_empty({"location": playlist, "segments": segments}))
+            case ImageOutput():
+                if moments is None:
+                    images = [each for each in objects if each.content_type is ContentType.JPEG]
+                    self._images += [{"filename": each.key, "location": each.location} for each in images]
+                    return
+                self._images += [
+                    {"filename": key, "timestamp": _stamp(moment), "location": locations[key]}
+                    for key, moment in moments
+                    if key in locations
+                ]
 
     def text(self, ended_at: int) -> str:
         """The JSON. Empty fields are left out; times are nanoseconds since 1970."""
@@ -64,6 +113,10 @@ class Manifest:
             "images": self._images,
         }
         return json.dumps(_without_empty(values), ensure_ascii=False) + "\n"
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _without_empty(values: Mapping[str, object]) -> dict[str, object]:

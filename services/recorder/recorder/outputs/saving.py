@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,18 +23,17 @@ from recorder.media.encoders import Encoders
 from recorder.media.pipeline import Sink
 from recorder.outputs.file import FileSink
 from recorder.outputs.images import ImageSink
-from recorder.outputs.manifest import Manifest
+from recorder.outputs.manifest import ListedObject, Manifest, manifest_key, wants_manifest
 from recorder.outputs.open_segment import finish_open_segment
 from recorder.outputs.playlist import Segment, event_playlist, live_playlist
 from recorder.outputs.segments import SegmentSink
 from recorder.requests.encoding import Container
 from recorder.requests.outputs import FileOutput, ImageOutput, SegmentOutput
-from recorder.requests.plan import Plan, PlannedOutput
+from recorder.requests.plan import Plan, PlannedOutput, RoomFacts
 from recorder.settings import Settings
 from recorder.storage.bucket import Bucket
 from recorder.storage.destination import Destination, UploadObserver
-from recorder.storage.names import location
-from recorder.storage.resume import usable_bytes
+from recorder.storage.resume import ResumedOutput, usable_bytes
 from recorder.storage.spool import EgressDirectory
 from recorder.storage.upload_events import ContentType
 from recorder.storage.upload_state import StoredObject
@@ -59,21 +58,14 @@ class _Saved:
 
     planned: PlannedOutput
     queue: UploadQueue
-    destination: Destination
     sink: FileSink | SegmentSink | None = None
     images: ImageSink | None = None
     segments: list[Segment] = field(default_factory=list)
-    moments: dict[str, datetime] = field(default_factory=dict)
+    # Of images, by key.
+    moments: list[tuple[str, datetime]] = field(default_factory=list)
     playlist_at: float = 0.0
     # The recording's name in the spool.
     file: str = ""
-
-    def location(self, path: str) -> str:
-        """Where an object is. What was uploaded before the primary store failed is in the primary store."""
-        known = self.queue.state.objects.get(path)
-        stored = known.stored if known is not None else None
-        backup = stored.backup if stored is not None else self.queue.state.backup
-        return location(self.destination.bucket(backup=backup).target, path)
 
 
 class _Failures(UploadObserver):
@@ -118,6 +110,31 @@ def finishers_of(plan: Plan, info: proto.EgressInfo) -> dict[str, Callable[[Uplo
     return found
 
 
+def manifests_of(
+    plan: Plan, facts: RoomFacts, info: proto.EgressInfo, results: Sequence[ResumedOutput]
+) -> dict[str, Callable[[UploadQueue, Path], None]]:
+    """What adds the manifests of an egress whose process died, by the outputs' names in the spool.
+
+    Args:
+        results: of the outputs, all of whose objects are in the bucket or lost.
+    """
+    saved = {result.output: result.saved for result in results}
+    manifest = Manifest(plan, facts, info.started_at)
+    for name, planned in _named(plan):
+        objects = [ListedObject(each.path, each.location, each.content_type) for each in saved.get(name, ())]
+        manifest.add_output(planned.output, objects)
+    text = manifest.text(time.time_ns()).encode()
+    return {
+        name: partial(_add_manifest, manifest_key(planned.output, plan.egress_id), text)
+        for name, planned in _named(plan)
+        if wants_manifest(planned.output) or any(each.backup for each in saved.get(name, ()))
+    }
+
+
+def _add_manifest(path: str, text: bytes, queue: UploadQueue, _: Path) -> None:
+    queue.replace(path, text, ContentType.JSON)
+
+
 def _named(plan: Plan) -> list[tuple[str, PlannedOutput]]:
     """The outputs that go to a bucket, by names that a later process finds again."""
     return [
@@ -155,7 +172,7 @@ class Saving:
         destinations = destinations_of(plan, settings)
         for name, each in _named(plan):
             queue = UploadQueue(directory, name, destinations[name], observer=_Failures(observer, self._fail))
-            self._saved.append(_Saved(each, queue, destinations[name]))
+            self._saved.append(_Saved(each, queue))
 
     def open(self, encoders: Encoders, began_at: datetime) -> tuple[dict[str, Sink], list[PictureTaker]]:
         """Create files and begin to upload; the sinks of packets by name, and the takers of pictures."""
@@ -232,16 +249,20 @@ class Saving:
         """
         locations = []
         for saved in self._saved:
-            self._list_in(manifest, saved)
+            objects = [
+                ListedObject(each.path, saved.queue.location(each.path), each.content_type)
+                for each in saved.queue.stored()
+            ]
+            manifest.add_output(saved.planned.output, objects, saved.moments)
         text = manifest.text(ended_at).encode()
         for saved in self._saved:
             output = saved.planned.output
             # The backup's manifest says what is where, also if it was not asked for.
-            if getattr(output, "manifest", False) or saved.queue.state.backup:
-                path = posixpath.join(_directory_of(output), f"{self._plan.egress_id}.json")
+            if wants_manifest(output) or saved.queue.state.backup:
+                path = manifest_key(output, self._plan.egress_id)
                 saved.queue.replace(path, text, ContentType.JSON)
                 if saved.queue.drain(max(deadline - time.monotonic(), 0.0)):
-                    locations.append(saved.location(path))
+                    locations.append(saved.queue.location(path))
         return locations[0] if locations else ""
 
     def fill(self, info: proto.EgressInfo) -> None:
@@ -256,7 +277,7 @@ class Saving:
                 case FileOutput() as file:
                     result = next(files)
                     if file.key in stored:
-                        result.size, result.location = stored[file.key].size, saved.location(file.key)
+                        result.size, result.location = stored[file.key].size, saved.queue.location(file.key)
                 case SegmentOutput() as output:
                     found = next(segments)
                     of_segments = [
@@ -265,9 +286,9 @@ class Saving:
                     found.segment_count = len(of_segments)
                     found.size = sum(each.size for each in of_segments)
                     names = output.names
-                    found.playlist_location = saved.location(names.directory + names.playlist)
+                    found.playlist_location = saved.queue.location(names.directory + names.playlist)
                     if names.live_playlist:
-                        found.live_playlist_location = saved.location(names.directory + names.live_playlist)
+                        found.live_playlist_location = saved.queue.location(names.directory + names.live_playlist)
                 case ImageOutput():
                     next(images).image_count = len(saved.moments)
 
@@ -307,7 +328,7 @@ class Saving:
         def written(name: str, moment: datetime, path: Path) -> None:
             def pass_on() -> None:
                 key = output.names.directory + name
-                saved.moments[f"{key}\n{moment.isoformat()}"] = moment
+                saved.moments.append((key, moment))
                 if output.suffix == proto.IMAGE_SUFFIX_NONE_OVERWRITE:
                     saved.queue.replace(key, path.read_bytes(), ContentType.JPEG)
                     path.unlink()
@@ -332,30 +353,3 @@ class Saving:
         if self._problem is None:
             self._problem = error
             self._failed(error)
-
-    def _list_in(self, manifest: Manifest, saved: _Saved) -> None:
-        stored = [each.path for each in saved.queue.stored()]
-        match saved.planned.output:
-            case FileOutput() as file:
-                if file.key in stored:
-                    manifest.add_file(file.key, saved.location(file.key))
-            case SegmentOutput() as output:
-                segments = [(path, saved.location(path)) for path in stored if path.endswith(".ts")]
-                location = saved.location(output.names.directory + output.names.playlist)
-                manifest.add_playlist(location, segments)
-            case ImageOutput():
-                for key, moment in saved.moments.items():
-                    path = key.partition("\n")[0]
-                    manifest.add_image(path, saved.location(path), moment)
-
-
-def _directory_of(output: object) -> str:
-    match output:
-        case FileOutput():
-            return posixpath.dirname(output.key)
-        case SegmentOutput():
-            return output.names.directory
-        case ImageOutput():
-            return output.names.directory
-        case _:
-            return ""

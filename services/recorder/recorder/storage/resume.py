@@ -17,7 +17,6 @@ from av.error import FFmpegError
 from recorder.errors import Code, EgressError
 from recorder.storage.destination import Destination
 from recorder.storage.mp4_boxes import usable_length
-from recorder.storage.names import location
 from recorder.storage.spool import EgressDirectory
 from recorder.storage.upload_events import ContentType
 from recorder.storage.upload_state import FileState, ReplacedState, UploadState
@@ -131,7 +130,7 @@ def _resume_output(
         failure = error
     finally:
         queue.stop()
-    saved = _saved(queue.state, directory.media, destination)
+    saved = _saved(queue, directory.media)
     lost, unsaved = _not_saved(queue.state, failure)
     return ResumedOutput(output, saved, lost, unsaved, tuple(queue.left_over()), failure)
 
@@ -173,11 +172,10 @@ def _finish_playlists(queue: UploadQueue) -> None:
                 queue.replace(one.path, content + _END_OF_PLAYLIST, one.content_type, after=files)
 
 
-def _saved(state: UploadState, media: Path, destination: Destination) -> tuple[SavedObject, ...]:
+def _saved(queue: UploadQueue, media: Path) -> tuple[SavedObject, ...]:
     saved = []
-    for one in state.objects.values():
+    for one in queue.state.objects.values():
         if one.stored is not None and one.settled:
-            target = destination.bucket(backup=one.stored.backup).target
             duration = None
             if isinstance(one, FileState) and one.growing:
                 duration = recording_duration(media / one.file)
@@ -185,7 +183,7 @@ def _saved(state: UploadState, media: Path, destination: Destination) -> tuple[S
                 SavedObject(
                     one.path,
                     one.content_type,
-                    location(target, one.path),
+                    queue.location(one.path),
                     one.stored.size,
                     duration,
                     one.stored.backup,

@@ -171,6 +171,17 @@ class EgressDirectory:
         """Replace the last EgressInfo. It is on the disk when this returns."""
         write_atomic(self.path / "info.bin", info, self.reserve)
 
+    def beginning(self) -> bytes | None:
+        """What the recording process learned when it began; None if it recorded nothing."""
+        try:
+            return (self.path / "beginning.json").read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def write_beginning(self, beginning: bytes) -> None:
+        """Keep what another process needs to finish the egress. It is on the disk when this returns."""
+        write_atomic(self.path / "beginning.json", beginning, self.reserve)
+
     def journal(self, output: str) -> Path:
         """Where the journal of an output is, or will be."""
         return self.path / f"{output}.uploads"

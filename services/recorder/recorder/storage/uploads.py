@@ -19,6 +19,7 @@ from recorder.errors import Code, EgressError
 from recorder.storage.destination import Destination, UploadObserver
 from recorder.storage.durable import sync_file, write_atomic
 from recorder.storage.journal import Journal
+from recorder.storage.names import location
 from recorder.storage.next_upload import Abort, Action, next_action
 from recorder.storage.retries import Retries
 from recorder.storage.s3_errors import Meaning, StoreError
@@ -200,6 +201,17 @@ class UploadQueue:
         """The objects in the bucket, in the order in which they were added."""
         with self._changed:
             return [one.stored for one in self.state.objects.values() if one.stored is not None]
+
+    def location(self, path: str) -> str:
+        """The URL of an object; of one that is not stored yet, where it will be.
+
+        What was stored before the primary store failed stays there, so each object has its own store.
+        """
+        with self._changed:
+            known = self.state.objects.get(path)
+            stored = known.stored if known is not None else None
+            backup = stored.backup if stored is not None else self.state.backup
+        return location(self._destination.bucket(backup=backup).target, path)
 
     def left_over(self) -> list[str]:
         """Paths of multipart uploads that could not be aborted, in a store that does not answer."""

@@ -1,7 +1,7 @@
-"""Records a room of the running local stack and fetches the file: `python -m examples.record_a_room`.
+"""Records a room of the running local stack: `python -m examples.record_a_room [FILE]`.
 
-It joins as a participant with a moving picture and a tone, has LiveKit record the room, and downloads the
-recording into `recording.mp4`. It uses LiveKit's own APIs only, as any client of the Egress API does.
+It joins a room, publishes a moving picture and a tone, records the room, and downloads the recording into
+FILE (`recording.mp4` by default). It uses only LiveKit's own APIs, as any client of the Egress API does.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from loadtest.targets.outputs import StackOutputs
 from loadtest.targets.resolving import edge_client
 
 _ROOM = "test_recorded"
-_FILE = "recording.mp4"
+_DEFAULT_FILE = "recording.mp4"
 _SECONDS = 5.0
 _WIDTH, _HEIGHT, _FPS = 640, 360, 15
 _RATE = 48_000
 _FINAL = {egress.EGRESS_COMPLETE, egress.EGRESS_FAILED, egress.EGRESS_ABORTED, egress.EGRESS_LIMIT_REACHED}
 
 
-def main() -> int:
-    """Record, download, and say where the file is; the exit code."""
+def main(file: str = _DEFAULT_FILE) -> int:
+    """Record, download, and print where the file is; the exit code."""
     outputs = _outputs()
     info = asyncio.run(_record(outputs))
     if info.status != egress.EGRESS_COMPLETE:
@@ -39,8 +39,8 @@ def main() -> int:
         print(f"the recording ended as {status}: {info.error}", file=sys.stderr)
         return 1
     key = info.file_results[0].filename
-    _download(outputs, key)
-    print(f"{_FILE} has {info.file_results[0].duration / 1e9:.1f} s; in the bucket it is {key}")
+    _download(outputs, key, Path(file))
+    print(f"{file} has {info.file_results[0].duration / 1e9:.1f} s; in the bucket it is {key}")
     return 0
 
 
@@ -123,7 +123,7 @@ async def _sound(room: rtc.Room) -> None:
         position += count
 
 
-def _download(outputs: StackOutputs, key: str) -> None:
+def _download(outputs: StackOutputs, key: str, file: Path) -> None:
     """Fetch the object by a presigned address, as a browser would."""
     if outputs.s3_access_key is None or outputs.s3_secret_key is None:
         raise SystemExit(
@@ -140,8 +140,8 @@ def _download(outputs: StackOutputs, key: str) -> None:
     address = client.generate_presigned_url("get_object", {"Bucket": outputs.s3_bucket, "Key": key})
     # The stack's names are known to browsers of this machine only, so the request goes to the edge's address.
     with edge_client(outputs) as http:
-        Path(_FILE).write_bytes(http.get(address).raise_for_status().content)
+        file.write_bytes(http.get(address).raise_for_status().content)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

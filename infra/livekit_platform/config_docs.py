@@ -18,7 +18,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from livekit_platform.config import PlatformConfig
-from livekit_platform.egress_capacity import LIVEKIT_CPU_COSTS
+from livekit_platform.egress_capacity import LIVEKIT_CPU_COSTS, RECORDER_SPOOL_BYTES
 from livekit_platform.names import PROJECT
 from livekit_platform.ports import EPHEMERAL, NODE_PORTS
 from livekit_platform.turn_allocations import ALLOCATION_BYTES, ALLOCATIONS_OF_A_JOIN
@@ -83,11 +83,13 @@ _RULES = f"""\
   is refused with any other; what a kind cannot do without is required with it.
 - `redis.storage_size` is at least twice `redis.maxmemory_mib`; a memory request is not above its limit.
 - `egress.kind` `recorder` needs `images.recorder`.
-- `egress.resources.cpu_request` is at least the largest of `egress.cpu_cost`, by default
-  {LIVEKIT_CPU_COSTS["web"]:g} with kind `livekit`: a smaller worker runs, and refuses what takes more. With
-  kind `recorder`, `egress.cpu_cost.max_utilization` of it is at least so much.
+- `egress.resources.cpu_request`, or `egress.cpu_cost.cores` where it is set, is at least the largest of
+  `egress.cpu_cost`, by default {LIVEKIT_CPU_COSTS["web"]:g} with kind `livekit`: a smaller worker runs, and
+  refuses what takes more. With kind `recorder`, `egress.cpu_cost.max_utilization` of it is at least so much.
 - `egress.temporary_storage` is enough for all recordings that a worker of kind `livekit` accepts at once, of
   `egress.expected_kbps` for `egress.session_limits.file_output_max_seconds` each, and a ninth more.
+- `egress.spool.size` has {RECORDER_SPOOL_BYTES // 2**20} MiB for each of the recordings that a worker of kind
+  `recorder` accepts at once, and a ninth more.
 - `egress.autoscaling.headroom` is at least a tenth of `max_replicas`: Kubernetes ignores smaller differences.
 - `egress.backup` has a key of its own (`access_key` with `secrets.egress_backup_secret_key`), or
   `object_store.kind` is `external`, whose key or identity it then shares.
@@ -102,6 +104,7 @@ _RULES = f"""\
 - `environment: production` also wants: at least two nodes, and two of each part; a domain that clients can
   find; a certificate that browsers trust (`edge.tls.kind` other than `own_ca`), and nothing without TLS
   (`edge.plain_localhost`, `redis.external.tls`, `object_store.external.endpoint`, `egress.backup.endpoint`);
+  no more `egress.cpu_cost.cores` than `egress.resources.cpu_request`;
   `redis.kind` `sentinel` or `external`; `object_store.kind` and `database.kind` `external`.
 """
 

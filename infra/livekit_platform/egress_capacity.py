@@ -15,11 +15,22 @@ LIVEKIT_CPU_COSTS = {
     "track_composite": 1.0,
     "track": 0.5,
 }
-# The recorder's own default for a room composite (services/recorder, settings.py), where it was measured.
-RECORDER_ROOM_COMPOSITE_CPU = 0.8
-# Both workers stop a recording at this part of the memory limit. Beyond the limit, the kernel would kill any
-# process of the pod.
+# The recorder's own defaults (services/recorder, settings.py), which were measured. It makes no web egress.
+RECORDER_CPU_COSTS = {
+    "room_composite": 0.8,
+    "audio_room_composite": 0.2,
+    "participant": 0.6,
+    "track_composite": 0.6,
+    "track": 0.5,
+}
+# Both workers end their largest recording at this part of the memory limit. Beyond the limit, the kernel
+# would kill any process of the pod.
 MEMORY_SHARE = 0.9
+# What the recorder needs of its spool for each recording (services/recorder, admission.py): 256 MiB to begin
+# with, which is about eleven minutes of 720p, and 64 MiB that stay free for its end.
+RECORDER_SPOOL_BYTES = (256 + 64) * 2**20
+# A file system keeps some blocks for itself, and some volumes have no limit of their own.
+SPOOL_SHARE = 0.9
 # livekit/egress accepts nothing with less than 1 GiB left below that part (pkg/stats/monitor.go).
 LIVEKIT_LEAST_MEMORY_BYTES = 2 * 2**30
 # What recordings may take of temporary storage. The rest is for the browser's profiles and logs: a pod that
@@ -46,6 +57,11 @@ def bytes_per_recording(storage: float, at_once: int) -> int:
 def storage_for(recording: int, at_once: int) -> int:
     """The bytes of temporary storage on which `at_once` recordings of so many bytes fit."""
     return math.ceil(recording * at_once / _STORAGE_SHARE)
+
+
+def spool_for(at_once: int) -> int:
+    """The least bytes of a spool on which `at_once` recordings can begin and end."""
+    return math.ceil(RECORDER_SPOOL_BYTES * at_once / SPOOL_SHARE)
 
 
 def finish_seconds(grace_seconds: int) -> int:

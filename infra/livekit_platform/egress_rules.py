@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from livekit_platform.config import Egress, Images, ObjectStore, Redis, Secrets
 from livekit_platform.config.section import bytes_of, cores_of
 from livekit_platform.egress_capacity import (
-    LIVEKIT_CPU_COSTS,
     LIVEKIT_LEAST_MEMORY_BYTES,
+    RECORDER_SPOOL_BYTES,
     recording_bytes,
+    spool_for,
     storage_for,
 )
 from livekit_platform.mistakes import Mistake, goes_with, narrow, only_with
@@ -32,14 +33,16 @@ def worker_accepts_requests(egress: Egress) -> Iterator[Mistake]:
     """A worker that is too small runs, is ready, and accepts no request."""
     if egress.kind == "none":
         return
-    key, cost = _largest_cost(egress)
+    key, cost = max(egress.costs.items(), key=lambda item: item[1])
     resources = egress.worker_resources
-    # livekit/egress gives an idle worker's first recording all cores; the recorder keeps a part of them free.
+    # Both give all cores to an idle worker's first recording. The recorder's costs are means, which leave no
+    # room for peaks.
     usable = 1.0 if egress.kind == "livekit" else egress.cpu_cost.max_utilization
-    if cores_of(resources.cpu_request) * usable < cost:
+    if egress.cores * usable < cost:
+        cores = egress.cpu_cost.cores
         yield Mistake(
-            f"{_RESOURCES}.cpu_request",
-            f'"{resources.cpu_request}"',
+            "egress.cpu_cost.cores" if cores is not None else f"{_RESOURCES}.cpu_request",
+            f"{cores:g}" if cores is not None else f'"{resources.cpu_request}"',
             f"at least {cost / usable:g}: a worker with less runs, and refuses what costs {cost:g} "
             f"(`egress.cpu_cost.{key}`)",
         )
@@ -51,20 +54,29 @@ def worker_accepts_requests(egress: Egress) -> Iterator[Mistake]:
         )
 
 
-def _largest_cost(egress: Egress) -> tuple[str, float]:
-    """The request that takes most, and its cores."""
-    defaults = (
-        LIVEKIT_CPU_COSTS if egress.kind == "livekit" else {"room_composite": egress.room_composite_cost}
-    )
-    costs = {**defaults, **egress.cpu_cost.given()}
-    key = max(costs, key=lambda name: costs[name])
-    return key, costs[key]
-
-
 def recordings_fit(egress: Egress) -> Iterator[Mistake]:
+    """A worker's disk is enough for all recordings that it accepts at once."""
+    if egress.kind == "livekit":
+        yield from _recordings_fit_on_temporary_storage(egress)
+    elif egress.kind == "recorder":
+        yield from _recordings_fit_in_the_spool(egress)
+
+
+def _recordings_fit_in_the_spool(egress: Egress) -> Iterator[Mistake]:
+    """The recorder ends its largest recording when its spool is nearly full. With less, that is at once."""
+    at_once = egress.recordings_at_once
+    needed = spool_for(at_once)
+    if bytes_of(egress.spool.size) < needed:
+        yield Mistake(
+            "egress.spool.size",
+            f'"{egress.spool.size}"',
+            f"at least {-(-needed // 2**20)}Mi: a worker with {egress.cores:g} cores records {at_once} at "
+            f"once, and each recording needs {RECORDER_SPOOL_BYTES // 2**20} MiB",
+        )
+
+
+def _recordings_fit_on_temporary_storage(egress: Egress) -> Iterator[Mistake]:
     """livekit/egress uploads a recording when it has ended; until then it is on the temporary storage."""
-    if egress.kind != "livekit":
-        return
     limits, at_once = egress.session_limits, egress.recordings_at_once
     longest = recording_bytes(egress.expected_kbps, limits.file_output_max_seconds)
     largest = limits.file_output_max_mib * 2**20
@@ -162,6 +174,16 @@ def production_keeps_recordings(egress: Egress) -> Iterator[Mistake]:
             "1",
             "at least 2 in production: with one, nothing new is recorded while its node is drained",
         )
+    cores = egress.cpu_cost.cores
+    if egress.kind != "none" and cores is not None:
+        requested = cores_of(egress.worker_resources.cpu_request)
+        if cores > requested:
+            yield Mistake(
+                "egress.cpu_cost.cores",
+                f"{cores:g}",
+                f"at most `egress.resources.cpu_request`, {requested:g}, in production: other pods may take "
+                "the cores that a worker does not ask for",
+            )
     if egress.backup is not None and not egress.backup.endpoint.startswith("https://"):
         yield Mistake(
             "egress.backup.endpoint",

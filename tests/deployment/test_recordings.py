@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -12,12 +13,13 @@ from typing import Any
 import httpx
 import pytest
 
+from common.commands import run
 from common.waiting import wait_until
 from loadtest.targets.resolving import edge_client
 from tests.deployment.host_application import HostApplication, host_application
 from tests.deployment.kubectl import Kubectl
 from tests.recorder.marked import Marked, Watched, watch
-from tests.running import RunningStack
+from tests.running import CHECKOUT, RunningStack
 from tests.support.speed import scaled
 
 _POD = "egress-0"
@@ -75,6 +77,16 @@ async def _becomes(host: HostApplication, creator: str, recording: str, status: 
 async def _until(probe: Callable[[], Any], describe: str, *, within: float = 40) -> Any:
     limit = scaled(within)
     return await asyncio.to_thread(wait_until, probe, timeout=limit, describe=describe, interval=0.5)
+
+
+def test_the_example_of_the_readme_ends_with_a_file_that_plays(stack: RunningStack, tmp_path: Path) -> None:
+    file = tmp_path / "recording.mp4"
+    done = run([sys.executable, "-m", "examples.record_a_room", str(file)], timeout=scaled(60), cwd=CHECKOUT)
+    assert f"{file} has " in done.stdout
+    seen = watch(file)
+    # It records for five seconds.
+    assert seen.duration > 4
+    assert (seen.video_codec, seen.audio_codec) == ("h264", "aac")
 
 
 async def _begin(host: HostApplication, stream: str, creator: str) -> str:

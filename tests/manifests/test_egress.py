@@ -123,9 +123,9 @@ def test_recordings_are_on_storage_of_a_size(
         assert service["spec"]["clusterIP"] == "None"
 
 
-@pytest.mark.parametrize(("name", "cores"), [("default", "4"), ("recorder", "1.5"), ("everything", "8")])
+@pytest.mark.parametrize(("name", "cores"), [("default", "4"), ("recorder", "1.5"), ("everything", "7.5")])
 def test_a_worker_counts_the_cores_that_it_asks_for(helm: Path, name: str, cores: str) -> None:
-    """And not those of the node: there is no limit by which it could know."""
+    """Or those that are given, and not those of the node: there is no limit by which it could know."""
     objects = template(helm, "egress", _values(name))
     assert _environment(objects)["LIVEKIT_CPU_REQUEST"]["value"] == cores
     [container] = containers(objects)

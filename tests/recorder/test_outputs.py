@@ -89,6 +89,19 @@ async def test_two_tracks_in_one_file_and_one_track_in_another(
 
 
 @pytest.mark.usefixtures("worker")
+async def test_one_video_track_keeps_its_size(studio: Studio, egresses: Egresses, tmp_path: Path) -> None:
+    room = studio.new_room()
+    await egresses.create_room(room)
+    async with marked(studio.livekit.url, "alice", room, camera=False, microphone=False) as alice:
+        published = await alice.publish_camera(360, 640)
+        info = await egresses.record_track(room, published.sid, f"{room}/portrait")
+        await _recorded(egresses, info)
+    seen = watch(studio.fetch(f"{room}/portrait.mp4", tmp_path))
+    assert (seen.width, seen.height) == (360, 640)
+    assert seen.stamps
+
+
+@pytest.mark.usefixtures("worker")
 @pytest.mark.parametrize(
     ("file_type", "codec", "extension"),
     [

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from livekit.protocol import egress as proto
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from recorder.errors import Code, EgressError
 from recorder.psrpc.bus import Bus
@@ -111,6 +112,24 @@ async def test_many_calls_at_once_get_their_own_answers(buses: list[Bus], client
     wanted = [f"EG_{number}" for number in range(50)]
     answers = await asyncio.gather(*(call(client, "Start", egress_id) for egress_id in wanted))
     assert answers == [f"a {egress_id}" for egress_id in wanted]
+
+
+async def test_a_claim_and_an_answer_are_sent_again_if_redis_does_not_take_them(
+    buses: list[Bus], client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine with much to do may not open a connection in time."""
+    await Server(buses[1]).serve(START, answering("a"))
+    publish, seen = buses[1].publish, list[str]()
+
+    async def every_other(name: str, message: Message) -> None:
+        seen.append(name)
+        if len(seen) % 2:
+            raise RedisTimeoutError("Timeout connecting to server")
+        await publish(name, message)
+
+    monkeypatch.setattr(buses[1], "publish", every_other)
+    assert await call(client, "Start") == "a EG_1"
+    assert len(seen) == 4
 
 
 async def _malformed(_payload: bytes) -> Message:

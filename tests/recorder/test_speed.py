@@ -52,6 +52,7 @@ class _Size:
 @pytest.mark.parametrize("size", [_Size(1280, 720, 3000), _Size(640, 360, 800)], ids=str)
 async def test_a_room_of_two_costs_at_most_twice_what_decoding_and_encoding_cost(
     size: _Size,
+    *,
     studio: Studio,
     worker: Worker,
     egresses: Egresses,

@@ -26,7 +26,7 @@ _MOST_DRIFT_SECONDS = 0.03
 @pytest.mark.parametrize(
     ("seconds", "options"),
     [
-        pytest.param(60.0, _SMALL, id="a minute"),
+        pytest.param(60.0, _SMALL, id="a minute", marks=pytest.mark.alone),
         pytest.param(600.0, _HD, id="ten minutes", marks=[pytest.mark.long, pytest.mark.timeout(900)]),
     ],
 )

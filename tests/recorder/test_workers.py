@@ -78,6 +78,33 @@ async def test_limits_of_duration_and_size(studio: Studio, egresses: Egresses, t
     assert watch(studio.fetch(f"{room}.mp4", tmp_path)).duration <= 4.5
 
 
+@pytest.mark.long
+async def test_a_limit_of_size_is_that_of_the_file(
+    studio: Studio, egresses: Egresses, tmp_path: Path
+) -> None:
+    """Segments come and go beside it."""
+    most = 500_000
+    settings = studio.settings(session_limits={"file_output_max_size": most}, spool=tmp_path / "spool")
+    room = studio.new_room()
+    await egresses.create_room(room)
+    with recorder(tmp_path, settings):
+        async with marked(studio.livekit.url, "alice", room):
+            info = await egresses.record_room(
+                room,
+                advanced=_SMALL,
+                file_outputs=[proto.EncodedFileOutput(filepath=f"{room}.mp4")],
+                segment_outputs=[
+                    proto.SegmentedFileOutput(
+                        filename_prefix=f"{room}/part", playlist_name="all.m3u8", segment_duration=1
+                    )
+                ],
+            )
+            ended = await egresses.ends(info.egress_id)
+    assert (ended.status, ended.error_code) == (proto.EGRESS_LIMIT_REACHED, 413)
+    # The limit is checked each second, and the last fragments follow.
+    assert most <= ended.file_results[0].size <= 2 * most
+
+
 async def test_a_worker_that_is_told_to_stop_completes_its_recordings(
     studio: Studio, egresses: Egresses, tmp_path: Path
 ) -> None:

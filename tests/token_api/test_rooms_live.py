@@ -38,13 +38,26 @@ async def test_after_the_end_an_old_token_joins_nothing(platform: Platform) -> N
         hammering = asyncio.create_task(_hammer(url, service.token("viewer", stream["id"])))
         await asyncio.to_thread(service.call, "POST", f"/streams/{stream['id']}/end")
         await asyncio.gather(creator.put_out(within=10), viewer.put_out(within=10))
-    tokens += await hammering
-    await eventually(lambda: _room_names(url) == [], "the room to be gone")
-    for token in tokens:
-        again = Client(url)
-        with pytest.raises(rtc.ConnectError, match="404"):
-            await again.join(token)
-        assert again.refreshed is None
+    await _require_useless(url, tokens + await hammering)
+
+
+async def test_after_a_call_was_removed_an_old_token_joins_nothing(platform: Platform) -> None:
+    service, url, room = platform.service, platform.livekit.url, "removed-call"
+    call = {"room_name": room, "role": "publisher"}
+    tokens: list[str] = [
+        service.call("POST", "/token", status=201, json={**call, "participant_identity": identity})[
+            "participant_token"
+        ]
+        for identity in ("a", "b")
+    ]
+    async with client(url, tokens[0]) as someone:
+        await eventually(lambda: someone.refreshed is not None, "LiveKit to renew the token")
+        assert someone.refreshed is not None
+        hammering = asyncio.create_task(_hammer(url, tokens[1]))
+        await asyncio.to_thread(service.call, "DELETE", f"/rooms/{room}", status=204)
+        await someone.put_out(within=10)
+        tokens.append(someone.refreshed)
+    await _require_useless(url, tokens + await hammering)
 
 
 async def test_when_an_sfu_stops_everyone_joins_another_with_the_token_they_have(
@@ -86,6 +99,16 @@ async def test_when_an_sfu_stops_everyone_joins_another_with_the_token_they_have
         ) as other:
             for first, second in pairs:
                 await _meet(other.url, first, second)
+
+
+async def _require_useless(url: str, tokens: list[str]) -> None:
+    """No room is left, and no token joins one or is renewed."""
+    await eventually(lambda: _room_names(url) == [], "the room to be gone")
+    for token in tokens:
+        again = Client(url)
+        with pytest.raises(rtc.ConnectError, match="404"):
+            await again.join(token)
+        assert again.refreshed is None
 
 
 async def _hammer(url: str, token: str) -> list[str]:

@@ -153,6 +153,17 @@ backend sfu
     http-check send meth GET uri / ver HTTP/1.1 hdr Host edge
     http-check expect status 200
     default-server check inter 3s fall 2 rise 2
+    # Only what clients use, by exact path. LiveKit also serves WHIP, whose requests create rooms that no join may
+    # create, and start work in the SFU that no client can stop.
+    acl to_rtc path /rtc /rtc/v1
+    acl to_validate path /rtc/validate /rtc/v1/validate
+    acl to_agent path /agent
+    acl to_root path /
+    acl to_api_of_livekit path_reg ^/twirp/[A-Za-z.]+/[A-Za-z]+$
+    http-request return status 404 content-type text/plain string "Not found" if !to_rtc !to_validate !to_agent !to_root !to_api_of_livekit
+    # With `publish`, LiveKit appends this value to the identity. The identity would not be the one that the edge counts
+    # and that token-api knows. No SDK sends it.
+    http-request return status 403 content-type text/plain string "The parameter publish is not supported" if { query,url_dec -m reg (^|&)publish= }
     # Joins are counted by the identity in the token. The edge passes this token on in the header, where LiveKit looks
     # first: the two parse some queries differently, and the edge would then count for another identity. LiveKit
     # verifies the token, and only joins that it admits are counted, so a forged token uses up nobody's joins.
@@ -162,12 +173,9 @@ backend sfu
     http-request set-query "%[query,regsub('access_token=[^&]*','',g)]" if { var(txn.token) -m found }
     http-request set-header Authorization "Bearer %[var(txn.token)]" if { var(txn.token) -m found }
     http-request set-var(txn.identity) var(txn.token),jwt_payload_query('$.sub'),sha1
-    http-request set-var(txn.agent) bool(true) if { path /agent }
-    acl to_api_of_livekit path_beg /twirp/
-    acl to_validate path /rtc/validate /rtc/v1/validate
+    http-request set-var(txn.agent) bool(true) if to_agent
     http-request return status 429 content-type text/plain string "Too many joins" hdr Retry-After 60 if !to_api_of_livekit !to_validate { var(txn.identity),table_gpc0_rate(joins_of) ge {{ .Values.rateLimit.joinsPer60s }} }
-    # A WebSocket, or WHIP.
-    acl admitted status 101 201
+    acl admitted status 101
     acl identified var(txn.identity) -m found
     # LiveKit's agents have no identity and use no relays.
     acl agent var(txn.agent) -m bool

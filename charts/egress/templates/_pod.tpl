@@ -72,10 +72,10 @@ spec:
       env:
         - name: EGRESS_CONFIG_FILE
           value: /config/{{ .Values.configSecret.key }}
-        # There is no CPU limit: throttling shows in recordings. Without this, livekit/egress would count the cores
-        # of the whole node as its own (livekit/protocol, utils/hwstats).
+        # There is no CPU limit: throttling shows in recordings. Without this, both workers would count the cores of
+        # the whole node as their own (livekit/protocol, utils/hwstats).
         - name: LIVEKIT_CPU_REQUEST
-          value: {{ include "egress.cores" . | quote }}
+          value: {{ .Values.cores | default (include "egress.cores" .) | quote }}
         {{- if $livekit }}
         - name: FINISH_AFTER_SECONDS
           value: {{ sub .Values.terminationGraceSeconds .Values.finishSeconds | quote }}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import IPv4Network
 from typing import Annotated, Any, Literal
 
@@ -31,7 +32,8 @@ from livekit_platform.config.section import (
 )
 from livekit_platform.egress_capacity import (
     LIVEKIT_CPU_COSTS,
-    RECORDER_ROOM_COMPOSITE_CPU,
+    RECORDER_CPU_COSTS,
+    RECORDER_SPOOL_BYTES,
     recordings_at_once,
 )
 
@@ -57,7 +59,7 @@ class WorkerResources(Section):
     cpu_request: Cpu | None = Field(
         default=None,
         description=f"{CPU_ALLOWED}; at least the largest of `cpu_cost`, for a worker accepts requests by "
-        f"it; {_default('cpu_request')}",
+        f"it, unless `cpu_cost.cores` is set; {_default('cpu_request')}",
         examples=["4"],
     )
     memory_request: Quantity | None = Field(
@@ -73,10 +75,12 @@ class WorkerResources(Section):
 
 
 def _cost(what: str, key: str) -> Any:
+    own = RECORDER_CPU_COSTS.get(key)
+    of_recorder = "; `recorder` refuses such requests" if own is None else f" or {own:g} (`recorder`)"
     return Field(
         default=None,
         description=f"processor cores above 0 for {what}; where left out, {LIVEKIT_CPU_COSTS[key]:g} "
-        "(`livekit`) or the recorder's own figure",
+        f"(`livekit`){of_recorder}",
         examples=[LIVEKIT_CPU_COSTS[key]],
     )
 
@@ -91,6 +95,13 @@ class CpuCost(Section):
     participant: Cost | None = _cost("a participant", "participant")
     track_composite: Cost | None = _cost("two tracks", "track_composite")
     track: Cost | None = _cost("a track as it is", "track")
+    cores: Cost | None = Field(
+        default=None,
+        description="processor cores above 0 that a worker counts as its own when it accepts requests; the "
+        "recorder counts those of its node if they are fewer; where left out, `resources.cpu_request`. More "
+        "than the request only where other pods leave cores free, as on a laptop; refused in production",
+        examples=[2.0],
+    )
     max_utilization: float = Field(
         default=0.8,
         gt=0,
@@ -107,7 +118,13 @@ class CpuCost(Section):
 class Spool(Section):
     """The recorder's volume for recordings that are not in the bucket yet."""
 
-    size: Quantity = Field(default="10Gi", description=QUANTITY_ALLOWED)
+    size: Quantity = Field(
+        default="10Gi",
+        description=f"{QUANTITY_ALLOWED}; at least {RECORDER_SPOOL_BYTES // 2**20} MiB for each recording "
+        "that a worker makes at once, and a ninth more. A recording stays here as a whole until it has ended "
+        "and is uploaded: an hour takes `expected_kbps` times 450000 bytes. When the spool is nearly full, "
+        "the worker ends its largest recording, which fails with what was recorded until then",
+    )
     storage_class: str = Field(
         default="", pattern=OPTIONAL_NAME, description=STORAGE_CLASS_ALLOWED, examples=["fast-ssd"]
     )
@@ -293,18 +310,16 @@ class Egress(Section):
 
     @property
     def cores(self) -> float:
-        """A worker's processor cores."""
-        return cores_of(self.worker_resources.cpu_request)
+        """The processor cores that a worker counts as its own."""
+        return self.cpu_cost.cores or cores_of(self.worker_resources.cpu_request)
 
     @property
-    def room_composite_cost(self) -> float:
-        """The cores that a worker of this kind sets aside for a whole room."""
-        default = (
-            LIVEKIT_CPU_COSTS["room_composite"] if self.kind == "livekit" else RECORDER_ROOM_COMPOSITE_CPU
-        )
-        return self.cpu_cost.room_composite or default
+    def costs(self) -> Mapping[str, float]:
+        """The cores that a worker of this kind sets aside, by request."""
+        defaults = LIVEKIT_CPU_COSTS if self.kind == "livekit" else RECORDER_CPU_COSTS
+        return {**defaults, **self.cpu_cost.given()}
 
     @property
     def recordings_at_once(self) -> int:
         """How many rooms one worker records at the same time."""
-        return recordings_at_once(self.cores, self.cpu_cost.max_utilization, self.room_composite_cost)
+        return recordings_at_once(self.cores, self.cpu_cost.max_utilization, self.costs["room_composite"])

@@ -16,6 +16,7 @@ from livekit_platform.config.section import bytes_of
 from livekit_platform.egress_capacity import (
     LIVEKIT_CPU_COSTS,
     MEMORY_SHARE,
+    SPOOL_SHARE,
     bytes_per_recording,
     finish_seconds,
 )
@@ -25,8 +26,6 @@ from livekit_platform.values import object_store, redis_client
 CONFIG_FILE = "config.yaml"
 # Where charts/egress mounts the recorder's volume.
 SPOOL = "/var/spool/recorder"
-# A file system keeps some blocks for itself, and some volumes have no limit of their own.
-_SPOOL_SHARE = 0.9
 # The worker's account at the platform's own store.
 _STORE_ACCOUNT = "egress"
 _BACKUP_SECRET = "egress_backup_secret_key"  # noqa: S105 - the name of a field
@@ -75,7 +74,7 @@ def _recorder_only(egress: Egress) -> dict[str, Any]:
     grace = egress.termination_grace_seconds
     return {
         "spool": SPOOL,
-        "spool_max_bytes": int(bytes_of(egress.spool.size) * _SPOOL_SHARE),
+        "spool_max_bytes": int(bytes_of(egress.spool.size) * SPOOL_SHARE),
         "shutdown_grace": f"{grace - finish_seconds(grace)}s",
     }
 
@@ -212,6 +211,7 @@ def chart_values(config: PlatformConfig) -> dict[str, Any]:
         "priorityClassName": names.priority_class(config.namespace, names.API),
         "avoidPodLabels": {"app.kubernetes.io/name": names.LIVEKIT},
         "resources": egress.worker_resources.to_values(),
+        "cores": f"{egress.cores:g}",
         "networkPolicy": _network_policy(config),
     }
 

@@ -20,8 +20,11 @@ from recorder.settings import CpuCost
 HOLD_SECONDS = 15.0
 GIBIBYTE = 1024**3
 MEBIBYTE = 1024**2
-# Less space than this is not worth beginning: about five minutes of 1080p.
+# Less space than this is not worth beginning: about eleven minutes of 720p.
 LEAST_SPOOL_BYTES = 256 * MEBIBYTE
+# What is kept free in the spool for each recording that runs: the index of six hours takes up to 20 MiB, and
+# a recording grows while another one ends.
+END_SPOOL_BYTES = 64 * MEBIBYTE
 
 
 @dataclass(frozen=True)
@@ -102,9 +105,9 @@ def refusal(cost: Cost, load: Load, costs: CpuCost) -> str | None:
         left = costs.max_memory * GIBIBYTE - load.used_memory - held
         if cost.memory > left:
             return f"not enough memory: {_mebibytes(cost.memory)} MiB needed, {_mebibytes(max(left, 0))} free"
-    if load.free_spool < LEAST_SPOOL_BYTES:
-        needed, left = _mebibytes(LEAST_SPOOL_BYTES), _mebibytes(load.free_spool)
-        return f"not enough space: {needed} MiB needed, {left} free"
+    needed = LEAST_SPOOL_BYTES + END_SPOOL_BYTES * len(load.shares)
+    if load.free_spool < needed:
+        return f"not enough space: {_mebibytes(needed)} MiB needed, {_mebibytes(load.free_spool)} free"
     return None
 
 

@@ -13,8 +13,8 @@ from livekit.protocol import egress as proto
 # The recording's libraries are loaded while this process waits for an egress.
 from recorder import info as infos
 from recorder import logs
-from recorder.errors import Code, EgressError
-from recorder.handlers import Assignment, receive_assignment
+from recorder.errors import Code, EgressError, not_supported
+from recorder.handlers import EXIT_DONE, EXIT_FAILED, EXIT_LEFT, Assignment, next_error, receive_assignment
 from recorder.info import EndReason
 from recorder.psrpc.bus import Bus
 from recorder.psrpc.client import Client
@@ -29,10 +29,6 @@ from recorder.storage.destination import UploadObserver
 from recorder.storage.spool import EgressDirectory
 from recorder.storage.upload_state import StoredObject
 
-# Exit codes. With any but the first, the service looks after what is in the spool.
-EXIT_DONE = 0
-EXIT_FAILED = 1
-EXIT_LEFT = 3
 # How long the process stays for LiveKit to take the last report.
 _REPORT_SECONDS = 10.0
 
@@ -77,6 +73,9 @@ class _Handler:
         self._settings = settings
         path = settings.recorder.spool / assignment.egress_id
         self._directory = EgressDirectory(path, assignment.lock)
+        self._channel = assignment.channel
+        # The error with which the service ended the egress.
+        self._ended_by: EgressError | None = None
         redis = connect(settings.redis)
         self._redis = redis
         self._bus = Bus(redis)
@@ -99,17 +98,27 @@ class _Handler:
         # Redis may be away: the recording begins nevertheless, and is reported later.
         background.append(tasks.create_task(self._client.open()))
         background.append(tasks.create_task(reporter.run()))
+
+        def report(info: proto.EgressInfo) -> None:
+            if self._ended_by is not None:
+                infos.set_ended_by_service(info, self._ended_by)
+            reporter.update(info)
+
         try:
-            recording = Recording(request, self._settings, self._directory, reporter.update, _Uploads())
+            recording = Recording(request, self._settings, self._directory, report, _Uploads())
             background.append(tasks.create_task(self._serve(recording, request.egress_id)))
+            background.append(tasks.create_task(self._follow_service(recording)))
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, recording.end, EndReason.KILLED)
             outcome = await recording.run()
         except Exception as error:
             log.exception("recording_failed")
-            self._fail(reporter, error)
-            return EXIT_LEFT
+            await self._fail(reporter, error)
+            return EXIT_FAILED
+        finally:
+            # What the next process goes on with.
+            await reporter.saved()
         if outcome is Outcome.UPLOADS_LEFT:
             return EXIT_LEFT
         if not await reporter.final_taken(_REPORT_SECONDS):
@@ -118,13 +127,22 @@ class _Handler:
         self._directory.remove()
         return EXIT_DONE
 
-    def _fail(self, reporter: Reporter, error: Exception) -> None:
+    async def _fail(self, reporter: Reporter, error: Exception) -> None:
         """A bug, or a full disk, ended the recording. The service saves what there is, and reports it."""
+        await reporter.saved()
         info = proto.EgressInfo.FromString(self._directory.info() or b"")
         if info.status not in infos.FINAL:
             text = f"recording ended early: {type(error).__name__}: {error}"
             info.error, info.error_code = text, Code.INTERNAL.http_status
             reporter.update(info)
+
+    async def _follow_service(self, recording: Recording) -> None:
+        """End the recording when the service says so."""
+        while (error := await next_error(self._channel)) is not None:
+            if recording.info.status in {proto.EGRESS_STARTING, proto.EGRESS_ACTIVE}:
+                log.warning("ended_by_service", error=str(error))
+                self._ended_by = error
+                recording.end(EndReason.FAILURE)
 
     def _save(self, info: proto.EgressInfo) -> None:
         try:
@@ -146,6 +164,8 @@ class _Handler:
 
         async def update_stream(payload: bytes) -> proto.EgressInfo:
             message = proto.UpdateStreamRequest.FromString(payload)
+            if message.add_destinations:
+                raise not_supported("add_destinations")
             recording.update_streams(list(message.add_output_urls), list(message.remove_output_urls))
             return recording.info
 

@@ -145,6 +145,14 @@ def set_error(info: proto.EgressInfo, error: EgressError) -> None:
     info.error, info.error_code = str(error), error.code.http_status
 
 
+def set_ended_by_service(info: proto.EgressInfo, error: EgressError) -> None:
+    """The service ended the egress with this error. Its recording knows only that it had to end."""
+    if info.status in {proto.EGRESS_COMPLETE, proto.EGRESS_ABORTED}:
+        set_failed(info, error)
+    elif info.status not in FINAL and not info.error:
+        set_error(info, error)
+
+
 def set_ended_at(info: proto.EgressInfo, ended_at: int, duration: int) -> None:
     """The last frame was written at `ended_at`; the recording lasts `duration`. Both in nanoseconds."""
     for file in info.file_results:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-# They concern livekit/egress' browser, GStreamer pipeline, logger, or how it frees an overloaded machine.
+# They concern livekit/egress' browser, GStreamer pipeline, logger, or what it stops on overloaded cores.
 _WITHOUT_MEANING = """
     template_base template_port debug_handler_port enable_chrome_sandbox chrome_flags insecure debug
     latency latency_overrides video_encoder_threads enable_one_shot_sender_report_sync enable_sync_engine
@@ -17,7 +17,7 @@ _WITHOUT_MEANING = """
     io_update_timeout io_workers io_selection_timeout max_upload_queue
     logging.sample logging.component_levels logging.sample_initial logging.sample_interval
     logging.item_sample_seconds logging.item_sample_initial logging.item_sample_interval
-    cpu_cost.max_pulse_clients cpu_cost.memory_kill_grace_sec cpu_cost.cpu_kill_grace_sec
+    cpu_cost.max_pulse_clients cpu_cost.cpu_kill_grace_sec
     redis.max_redirects redis.pool_timeout redis.pool_size
 """.split()
 # A recording would be lost or insecure if these were passed over.

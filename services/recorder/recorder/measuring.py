@@ -1,47 +1,60 @@
-"""Measures what this worker may use and uses: cores and memory of its container, or of the machine.
+"""Measures what this worker may use and uses: cores and memory of its container or the machine, and disk.
 
 Facts: Linux, `Documentation/admin-guide/cgroup-v2.rst`, proc(5); livekit/protocol, `utils/hwstats`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
 _PROC = Path("/proc")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+# The unit of st_blocks.
+_BLOCK = 512
 # The mean of a shorter time would count a single key frame.
 _LEAST_SECONDS = 1.0
+_CPU_REQUEST = "LIVEKIT_CPU_REQUEST"
 
 
-def available_cpus(cgroup: Path = _CGROUP) -> float:
-    """Cores that this process may use: its container's limit, else all that it may be scheduled on."""
-    allowed = float(len(os.sched_getaffinity(0)))
+def available_cpus(cgroup: Path = _CGROUP, environment: Mapping[str, str] = os.environ) -> float:
+    """Cores that this worker counts as its own.
+
+    The least of: the cores that it may be scheduled on, its container's limit, and LIVEKIT_CPU_REQUEST.
+    Where there is no limit, the variable says what the worker asked for. livekit/egress takes its value as it
+    is.
+    """
+    found = [float(len(os.sched_getaffinity(0)))]
     quota = _quota_v2(cgroup / "cpu.max")
     if quota is None:
         quota = _quota_v1(cgroup / "cpu")
-    return min(allowed, quota) if quota is not None else allowed
+    found += [each for each in (quota, _requested_cpus(environment)) if each is not None]
+    return min(found)
 
 
 def container_memory(cgroup: Path = _CGROUP) -> int | None:
-    """Bytes that the container has in memory, without file caches that the kernel would drop.
+    """Bytes that the container has in memory, without file caches, which the kernel can drop.
 
-    None where the kernel does not say it. The kernel and the kubelet judge a container by this figure.
+    None where the kernel does not say it. A recording that is written and then read for its upload is in the
+    active part of the cache. livekit/egress subtracts only the inactive part.
     """
-    for current, statistics, cache in (
-        (cgroup / "memory.current", cgroup / "memory.stat", "inactive_file"),
-        (cgroup / "memory/memory.usage_in_bytes", cgroup / "memory/memory.stat", "total_inactive_file"),
+    for current, statistics, prefix in (
+        (cgroup / "memory.current", cgroup / "memory.stat", ""),
+        (cgroup / "memory/memory.usage_in_bytes", cgroup / "memory/memory.stat", "total_"),
     ):
         try:
             used = int(current.read_text())
             fields = dict(line.split(" ", 1) for line in statistics.read_text().splitlines())
         except (OSError, ValueError):
             continue
-        return max(used - int(fields.get(cache, 0)), 0)
+        caches = sum(int(fields.get(f"{prefix}{part}_file", 0)) for part in ("inactive", "active"))
+        return max(used - caches, 0)
     return None
 
 
@@ -88,6 +101,25 @@ class Processes:
     def resident(pids: Collection[int]) -> int:
         """Bytes that these processes have in memory."""
         return sum(map(_resident, pids))
+
+
+def occupied(directory: Path) -> int:
+    """Bytes of disk blocks that the files below a directory occupy. Files may disappear meanwhile."""
+    total = 0
+    for place, _, names in os.walk(directory):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += (Path(place) / name).stat(follow_symlinks=False).st_blocks * _BLOCK
+    return total
+
+
+def _requested_cpus(environment: Mapping[str, str]) -> float | None:
+    """Cores by LIVEKIT_CPU_REQUEST; None without a usable value, as livekit/protocol reads it."""
+    try:
+        requested = float(environment.get(_CPU_REQUEST, ""))
+    except ValueError:
+        return None
+    return requested if math.isfinite(requested) and requested > 0 else None
 
 
 def _quota_v2(path: Path) -> float | None:

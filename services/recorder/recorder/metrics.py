@@ -17,7 +17,10 @@ _MILLISECONDS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 15_000, 20
 
 @dataclass(frozen=True)
 class State:
-    """What gauges show, read at each scrape. `cpu_load` is 0 to 1; memory and spool are in bytes."""
+    """What gauges show, read at each scrape. Memory and spool are in bytes.
+
+    `cpu_load` is the used part of the worker's cores; above 1 where it uses more than it counts as its own.
+    """
 
     is_idle: Callable[[], bool]
     can_accept: Callable[[], bool]
@@ -49,7 +52,7 @@ class Metrics:
         )
         self._results = Counter(
             "livekit_egress_handler_results",
-            "egresses that ended, by result",
+            "handlers that ended, by result",
             (*_NODE, "type", "result"),
             registry=self.registry,
         )
@@ -80,7 +83,10 @@ class Metrics:
         self._requests.labels(**self._labels, type=kind).inc()
 
     def ended(self, kind: str, result: str) -> None:
-        """An egress is over: `completed`, `aborted`, `process_error` and others of livekit/egress."""
+        """An egress' handler is over. `result` is one of livekit/egress', which says how its process ended.
+
+        It does not say whether the recording succeeded: that is in the egress' info.
+        """
         self._requests.labels(**self._labels, type=kind).dec()
         self._results.labels(**self._labels, type=kind, result=result).inc()
 
@@ -111,7 +117,7 @@ class Metrics:
             gauge.labels(**self._labels).set_function(_number(read))
         load = Gauge(
             "livekit_node_cpu_load",
-            "part of the worker's cores that is used, 0 to 1",
+            "used part of the worker's cores",
             (*_NODE, "node_type"),
             registry=self.registry,
         )

@@ -80,6 +80,7 @@ class Recording:
         )
         self._drawing: Drawing | None = None
         self._streaming: Streaming | None = None
+        self._saving: Saving | None = None
         self._style = parse_style(self._layout_name)
         self._limit_reached = False
         self._loop = asyncio.get_running_loop()
@@ -159,8 +160,8 @@ class Recording:
         return not self._session.wants_video and passed > _SOUND_ALONE_SECONDS
 
     def _refused(self, ending: Ending) -> Callable[[], None]:
-        if ending.error is not None:
-            error = ending.error
+        error = ending.error or self._error
+        if error is not None:
             return lambda: infos.set_failed(self.info, error)
         infos.set_ending(self.info, ending.reason)
         if self._limit_reached:
@@ -193,7 +194,7 @@ class Recording:
         def ended(error: EgressError | None) -> None:
             self._loop.call_soon_threadsafe(failed.set_result, error)
 
-        saving = await asyncio.to_thread(
+        saving = self._saving = await asyncio.to_thread(
             Saving, plan, self._settings, self._directory, self._observer, cannot_save
         )
 
@@ -294,14 +295,16 @@ class Recording:
                 error = _ended_early(problem)
                 infos.set_error(self.info, error)
             self._report(self.info)
-            if not await asyncio.to_thread(saving.drain, deadline):
+            location: str | None = None
+            if await asyncio.to_thread(saving.drain, deadline):
+                ended_at = time.time_ns()
+                location = await asyncio.to_thread(saving.save_manifest, manifest, ended_at, deadline)
+            if location is None:
                 log.warning("uploads_left", after_seconds=_DRAIN_SECONDS)
                 return Outcome.UPLOADS_LEFT
-            ended_at = time.time_ns()
-            location = await asyncio.to_thread(saving.save_manifest, manifest, ended_at, deadline)
             self.info.manifest_location = location
         except EgressError as refusal:
-            error = refusal
+            error = error or refusal
         finally:
             await asyncio.to_thread(saving.stop)
         saving.fill(self.info)
@@ -331,16 +334,25 @@ class Recording:
     async def _limit(self, limits: Limits) -> None:
         """End the egress when it reaches a limit of the configuration."""
         began = time.monotonic()
-        while True:
-            await asyncio.sleep(limits.interval)
-            if limits.reached(time.monotonic() - began, self._bytes):
-                log.info("limit_reached")
-                self._limit_reached = True
-                self._session.end(EndReason.LIMIT_REACHED)
-                return
+        try:
+            while True:
+                if limits.reached(time.monotonic() - began, self._file_bytes):
+                    break
+                await asyncio.sleep(limits.interval)
+        except Exception as error:
+            # Nobody waits for this task, and without it nothing would limit the recording.
+            log.exception("limit_failed")
+            text = f"recording ended early: {type(error).__name__}: {error}"
+            self._error = EgressError(Code.INTERNAL, text)
+            self._session.end(EndReason.FAILURE)
+            return
+        log.info("limit_reached")
+        self._limit_reached = True
+        self._session.end(EndReason.LIMIT_REACHED)
 
-    def _bytes(self) -> int:
-        return sum(path.stat().st_size for path in self._directory.media.rglob("*") if path.is_file())
+    def _file_bytes(self) -> int:
+        """What counts against the limit of size: other outputs' files are deleted while it is measured."""
+        return self._saving.file_bytes() if self._saving is not None else 0
 
     def _seconds_since_request(self) -> float:
         return time.time() - self.info.started_at / 1e9

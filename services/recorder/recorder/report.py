@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 from livekit.protocol import egress as proto
@@ -27,12 +28,14 @@ class Reporter:
 
     Args:
         client: a client of the service IOInfo.
-        save: called with each state before it is sent, so that the state survives this process.
+        save: called with each state before it is sent, so that the state survives this process. It may wait
+            for the disk: it runs in a thread, one state after the other.
     """
 
     def __init__(self, client: Client, save: Callable[[proto.EgressInfo], None]) -> None:
         self._client = client
         self._save = save
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="states")
         self._newest: proto.EgressInfo | None = None
         self._changed = asyncio.Event()
         self._final_taken = asyncio.Event()
@@ -40,9 +43,22 @@ class Reporter:
     def update(self, info: proto.EgressInfo) -> None:
         """Report a state. It replaces one that LiveKit has not taken yet."""
         mirror_single_result(info)
-        self._save(info)
-        self._newest = proto.EgressInfo()
-        self._newest.CopyFrom(info)
+        state = proto.EgressInfo()
+        state.CopyFrom(info)
+        saving = asyncio.get_running_loop().run_in_executor(self._writer, self._save, state)
+        saving.add_done_callback(lambda saved: self._send_next(state, saved))
+
+    async def saved(self) -> None:
+        """Wait until all states up to now are saved."""
+        await asyncio.get_running_loop().run_in_executor(self._writer, lambda: None)
+
+    def _send_next(self, state: proto.EgressInfo, saved: asyncio.Future[None]) -> None:
+        """Send a state: it is saved, or that failed."""
+        if saved.cancelled():
+            return
+        if (error := saved.exception()) is not None:
+            log.error("state_not_saved", error=str(error))
+        self._newest = state
         self._changed.set()
 
     async def run(self) -> None:

@@ -21,17 +21,19 @@ from recorder.admission import HOLD_SECONDS, Cost, Load, Share, composite_cost, 
 from recorder.errors import Code, EgressError
 from recorder.handlers import Handlers, Running
 from recorder.http_ports import serving
-from recorder.measuring import Processes, available_cpus
+from recorder.measuring import Processes, available_cpus, occupied
 from recorder.metrics import Metrics, State
+from recorder.overload import Figures, Overload
 from recorder.psrpc.bus import Bus
 from recorder.psrpc.client import CallFailed, Client
 from recorder.psrpc.methods import Method
 from recorder.psrpc.server import Server
 from recorder.recovery import Recovery
 from recorder.redis_connection import connect
-from recorder.requests.plan import plan_of
+from recorder.requests.plan import Plan, plan_of
 from recorder.requests.rpc import ListActiveEgressResponse, StartEgressRequest
 from recorder.settings import Settings
+from recorder.storage.bucket import Bucket
 from recorder.storage.spool import EgressDirectory, Spool
 
 _LIST = Method("EgressInternal", "ListActiveEgress", claim=False)
@@ -51,6 +53,7 @@ class Service:
         self._spool = Spool(settings.recorder.spool, max_bytes=settings.recorder.spool_max_bytes)
         self._cpus = available_cpus()
         self._processes = Processes(by_container=settings.cpu_cost.memory_source == "cgroup")
+        self._overload = Overload(settings.cpu_cost)
         self._held: dict[str, tuple[float, Cost]] = {}
         self._stopping = asyncio.Event()
         self._handlers = Handlers(self._on_upload, self._on_ended)
@@ -146,14 +149,24 @@ class Service:
         # From here on the cost counts, and the answer can only be an error or a handler.
         self._held[request.egress_id] = time.monotonic() + HOLD_SECONDS, self._cost(request)
         try:
+            await asyncio.to_thread(_check_stores, plan, self._settings)
             directory = await self._begin(info, payload)
+            await self._hand_over(directory, plan)
         except EgressError:
             self._held.pop(request.egress_id, None)
             raise
-        log.info("request_taken", egress_id=request.egress_id, kind=plan.kind, room=plan.room_name)
-        self._metrics.started(plan.kind)
-        await self._handlers.assign(directory, plan.kind)
         return info
+
+    async def _hand_over(self, directory: EgressDirectory, plan: Plan) -> None:
+        """Give the egress to a handler. Raises EgressError; the recovery reports the egress then."""
+        try:
+            await self._handlers.assign(directory, plan.kind)
+        except OSError as error:
+            log.exception("handler_not_started", egress_id=directory.egress_id)
+            self._recovery.want()
+            raise EgressError(Code.INTERNAL, "handler failed to start") from error
+        self._metrics.started(plan.kind)
+        log.info("request_taken", egress_id=directory.egress_id, kind=plan.kind, room=plan.room_name)
 
     async def _begin(self, info: proto.EgressInfo, payload: bytes) -> EgressDirectory:
         """Make the egress known to LiveKit, with a directory in the spool. Raises EgressError."""
@@ -212,11 +225,31 @@ class Service:
         }
 
     async def _measure(self) -> None:
-        """Measure regularly while something runs, so that a request finds a fresh figure."""
+        """Measure regularly while something runs: for requests, and to end what would exhaust the worker."""
         while True:
             if self._handlers.running:
                 self._processes.cpus(self._handlers.pids)
+                try:
+                    await self._prevent_overload()
+                except OSError as error:
+                    log.warning("spool_not_measured", error=str(error))
             await asyncio.sleep(_MEASURE_SECONDS)
+
+    async def _prevent_overload(self) -> None:
+        """End a recording if memory or the spool is nearly used up."""
+        free = (await asyncio.to_thread(self._spool.usage)).free
+        memory = {
+            egress_id: self._processes.resident([each.process.pid])
+            for egress_id, each in self._handlers.running.items()
+        }
+        figures = Figures(self._processes.memory(self._handlers.pids), free, memory)
+        chosen = self._overload.next(time.monotonic(), figures, self._spool_bytes)
+        if chosen is not None:
+            log.error("egress_ended_by_worker", egress_id=chosen.egress_id, error=str(chosen.error))
+            self._handlers.end(chosen.egress_id, chosen.error, chosen.result)
+
+    def _spool_bytes(self, egress_id: str) -> int:
+        return occupied(self._settings.recorder.spool / egress_id)
 
     async def _recover(self) -> None:
         """Save what dead handlers left: at the start, after each end, and while a store is away."""
@@ -231,5 +264,12 @@ class Service:
 
     def _on_ended(self, running: Running, code: int) -> None:
         self._held.pop(running.egress_id, None)
-        self._metrics.ended(running.kind, "completed" if code == 0 else "process_error")
+        self._metrics.ended(running.kind, running.result(code))
         self._recovery.want()
+
+
+def _check_stores(plan: Plan, settings: Settings) -> None:
+    """Raise EgressError where a store that the request names has no usable address. Blocks 0.1 s for each."""
+    for each in plan.outputs:
+        if each.target is not None and each.target != settings.storage.target:
+            Bucket(each.target)

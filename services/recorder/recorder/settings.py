@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
+from botocore.utils import is_valid_endpoint_url, is_valid_ipv6_endpoint_url
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -46,6 +47,13 @@ def _absolute(path: Path) -> Path:
 def _address(given: str) -> str:
     if given and not _ADDRESS.fullmatch(given):
         raise ValueError("allowed is host:port or [IPv6]:port")
+    return given
+
+
+def _endpoint(given: str) -> str:
+    url = given if "://" in given else f"https://{given}"
+    if given and not (is_valid_endpoint_url(url) or is_valid_ipv6_endpoint_url(url)):
+        raise ValueError("allowed is a URL such as https://s3.example.com:9000, or its host")
     return given
 
 
@@ -100,7 +108,7 @@ class S3Settings(_Section):
     secret: SecretStr = SecretStr("")
     session_token: SecretStr = SecretStr("")
     region: str = ""
-    endpoint: str = ""
+    endpoint: Annotated[str, AfterValidator(_endpoint)] = ""
     bucket: str = Field(min_length=1)
     force_path_style: bool = False
     max_retries: int = Field(default=5, ge=0, le=100)
@@ -154,12 +162,14 @@ class CpuCost(_Section):
 
     livekit/egress' costs are several times higher: it runs a browser for each composite. `web_cpu_cost` and
     `audio_web_cpu_cost` are those of requests that this worker refuses. `memory_source` says what counts
-    against `max_memory`: the sum over the worker's processes, or what its container has.
+    against `max_memory`: the sum over the worker's processes, or what its container has. Above `max_memory`
+    for more than `memory_kill_grace_sec` seconds, the worker ends its largest recording.
     """
 
     max_cpu_utilization: float = Field(default=0.8, gt=0, le=1)
     max_memory: float = Field(default=0.0, ge=0)
     memory_source: Literal["", "proc_rss", "cgroup"] = ""
+    memory_kill_grace_sec: int = Field(default=0, ge=0)
     memory_cost: float = Field(default=0.35, ge=0)
     room_composite_cpu_cost: float = Field(default=0.8, gt=0)
     audio_room_composite_cpu_cost: float = Field(default=0.2, gt=0)
@@ -189,7 +199,8 @@ class RecorderSettings(_Section):
 
     Attributes:
         spool: the directory of recordings that are not in the bucket yet, on a persistent volume.
-        spool_max_bytes: how much of the volume recordings may take; 0 is all of it.
+        spool_max_bytes: how much of the volume recordings may take; 0 is all of it. Before they take more,
+            the worker ends the largest one.
         shutdown_grace: seconds that recordings may go on after SIGTERM before they are ended.
         start_timeout: seconds that an egress waits for something to record.
         rejoin_timeout: seconds that an egress tries to get back into a room it lost.

@@ -104,7 +104,16 @@ def test_the_rest_of_a_query_is_not_changed(limited: Edge) -> None:
 def test_livekit_s_agents_connect_without_an_identity(limited: Edge) -> None:
     for _ in range(5):
         assert _join(limited, "/agent", "Authorization: Bearer x.e30.x") == 101
-    assert _join(limited, "/%61gent", "Authorization: Bearer x.e30.x") == 502
+    assert _join(limited, "/%61gent", "Authorization: Bearer x.e30.x") == 404
+
+
+@pytest.mark.parametrize("query", ["publish=1", "x&%70ubl%69sh=1", "protocol=9&publish=%23"])
+def test_no_client_joins_with_an_identity_that_differs_from_its_token(limited: Edge, query: str) -> None:
+    """LiveKit appends `publish` to the identity of who may publish: each value would be another identity."""
+    given = token("u:many")
+    assert _join(limited, f"/rtc?access_token={given}&{query}") == 403
+    assert _join(limited, f"/rtc?{query}", f"Authorization: Bearer {given}") == 403
+    assert _join(limited, f"/rtc?unpublish=1&access_token={given}") == 101
 
 
 @pytest.mark.parametrize("target", ["/rtc", "/rtc?access_token=x", "/rtc?access%5Ftoken={token}"])

@@ -93,6 +93,27 @@ def test_what_is_for_callers_inside_is_not_there_from_outside(edge: Edge, host: 
 
 
 @pytest.mark.parametrize(
+    "path",
+    [
+        "/whip/v1",
+        "/whip/v1/PA_1",
+        "//whip/v1",
+        "/%77hip/v1",
+        "/rtc/../whip/v1",
+        "/rtc/%2e%2e/whip/v1",
+        "/twirp/../whip/v1",
+        "/rtc/",
+        "/debug/rooms",
+        "/twirp/livekit.RoomService/ListRooms/x",
+    ],
+)
+def test_the_edge_forwards_nothing_to_sfus_that_clients_do_not_use(edge: Edge, path: str) -> None:
+    """WHIP creates rooms that no join may create."""
+    given = {"Authorization": f"Bearer {token('u:old')}", "Content-Type": "application/sdp"}
+    assert edge.ask(f"sfu.{DOMAIN}", path, method="POST", headers=given, body="v=0").status == 404
+
+
+@pytest.mark.parametrize(
     "host", ["example.org", f"other.{DOMAIN}", f"turn.{DOMAIN}", "localhost", "127.0.0.1"]
 )
 def test_an_unknown_host_is_nobody_s(edge: Edge, host: str) -> None:

@@ -16,6 +16,7 @@ from recorder.storage.resume import resume
 from recorder.storage.spool import EgressDirectory
 from recorder.storage.upload_events import ContentType
 from recorder.storage.upload_state import StoredObject
+from recorder.storage.uploads import UploadQueue
 from tests.ports import free_port
 from tests.recorder.storage.conftest import MIB, OUTPUT, Events, Store, append, noise, uploading
 from tests.support.speed import scaled
@@ -122,6 +123,37 @@ def test_the_backup_gets_the_recording_and_the_primary_is_tidied_up_when_it_is_b
     assert {each.path: each.location for each in output.saved} == {
         path: where[path] for path in ("1.ts", "call.mp4")
     }
+
+
+def test_what_a_dead_process_left_gets_into_the_backup_while_the_primary_is_away(
+    store: Store, directory: EgressDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recorder.storage.destination._PRIMARY_SECONDS", 1.5)
+    (directory.media / "1.ts").write_bytes(b"segment")
+    nowhere = Bucket(Store.target_of_nobody(free_port()))
+    queue = UploadQueue(directory, OUTPUT, Destination(nowhere))
+    queue.add_file("1.ts", "1.ts", ContentType.MPEG_TS)
+    queue.stop()
+    # Without a backup, the store is waited for.
+    [output] = resume(directory, {OUTPUT: Destination(nowhere)}, timeout=2)
+    assert output.error is not None
+    assert output.error.code is Code.UNAVAILABLE
+    backup = Destination(nowhere, Bucket(store.target(prefix="backup")))
+    # The attempt is as much longer as the primary store is waited for.
+    [output] = resume(directory, {OUTPUT: backup}, timeout=1)
+    assert output.error is None
+    assert [(each.path, each.backup) for each in output.saved] == [("1.ts", True)]
+    assert store.keys() == ["backup/1.ts"]
+
+
+def test_a_recording_is_not_given_up_if_both_stores_are_away(directory: EgressDirectory) -> None:
+    (directory.media / "1.ts").write_bytes(b"segment")
+    events = Events()
+    nowhere = [Store.target_of_nobody(free_port()) for _ in range(2)]
+    with uploading(directory, nowhere[0], nowhere[1], observer=events, patience=0.3) as queue:
+        queue.add_file("1.ts", "1.ts", ContentType.MPEG_TS)
+        assert not queue.drain(2)
+    assert (len(events.reasons), events.errors) == (1, [])
 
 
 def test_the_backup_is_used_at_once_if_the_primary_refuses_and_then_for_everything(

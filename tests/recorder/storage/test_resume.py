@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import pytest
 
 from recorder.errors import Code
@@ -16,6 +19,7 @@ from recorder.storage.resume import ResumedOutput, UnsavedObject, resume
 from recorder.storage.spool import EgressDirectory, Spool
 from recorder.storage.upload_events import ContentType
 from recorder.storage.uploads import UploadQueue
+from tests.ports import free_port
 from tests.recorder.storage.conftest import (
     MIB,
     OUTPUT,
@@ -36,7 +40,7 @@ def resumed(store: Store, directory: EgressDirectory, timeout: float | None = No
 
 
 def recorded_parts(directory: EgressDirectory) -> list[int]:
-    """The parts in the journal, in its order: those that were sent, and those that a check found."""
+    """The parts in the journal, in its order: those that were sent, and those that a check added."""
     lines = directory.journal(OUTPUT).read_text().splitlines()
     events = [json.loads(line) for line in lines]
     return [event["number"] for event in events if event["event"] == "PartStored"]
@@ -95,20 +99,22 @@ def test_parts_that_the_store_has_are_not_sent_again(store: Store, half_uploaded
     journal.write_bytes(b"".join(lines[:-1]))
     output = resumed(store, half_uploaded)
     assert_complete(store, half_uploaded, output)
-    # The killed process recorded part 2. The check found 2 and 3. The rest was sent.
-    assert recorded_parts(half_uploaded) == [2, 2, 3, 4, 1]
+    # The killed process recorded part 2. The check found 3 also. The rest was sent.
+    assert recorded_parts(half_uploaded) == [2, 3, 4, 1]
 
 
 def test_a_part_that_is_not_the_files_is_sent_again(store: Store, half_uploaded: EgressDirectory) -> None:
-    """The sizes are the same; only the ETag tells."""
+    """It is not in the journal, and the sizes are the same; only the ETag tells."""
+    journal = half_uploaded.journal(OUTPUT)
+    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:-1]))
     recording = half_uploaded.media / "local.ogg"
     with recording.open("r+b") as file:
-        file.seek(6 * MIB)
+        file.seek(11 * MIB)
         file.write(b"another content")
     output = resumed(store, half_uploaded)
     assert_complete(store, half_uploaded, output)
-    # The check found part 3 only.
-    assert recorded_parts(half_uploaded) == [2, 3, 3, 2, 4, 1]
+    # Part 2 was in the journal.
+    assert recorded_parts(half_uploaded) == [2, 3, 4, 1]
 
 
 def test_an_upload_that_the_store_has_lost_begins_anew(store: Store, half_uploaded: EgressDirectory) -> None:
@@ -120,14 +126,79 @@ def test_an_upload_that_the_store_has_lost_begins_anew(store: Store, half_upload
     assert recorded_parts(half_uploaded) == [2, 3, 2, 3, 4, 1]
 
 
-def test_an_upload_whose_parts_may_not_be_listed_begins_anew(
+def test_an_upload_whose_parts_may_not_be_listed_is_continued_as_the_journal_says(
     store: Store, half_uploaded: EgressDirectory
 ) -> None:
     """Other stores have other policies."""
     store.set_policy(without_right("egress", "s3:ListMultipartUploadParts"))
     output = resumed(store, half_uploaded)
     assert_complete(store, half_uploaded, output)
-    assert recorded_parts(half_uploaded) == [2, 3, 2, 3, 4, 1]
+    assert recorded_parts(half_uploaded) == [2, 3, 4, 1]
+
+
+def test_an_upload_that_has_other_parts_than_the_journal_begins_anew(
+    store: Store, half_uploaded: EgressDirectory
+) -> None:
+    """The parts may not be listed, so only the store notices it, when it puts the parts together."""
+    upload_id = store.uploads()["call.ogg"]
+    store.root.upload_part(
+        Bucket=store.bucket, Key="call.ogg", UploadId=upload_id, PartNumber=2, Body=noise(5 * MIB, seed=9)
+    )
+    store.set_policy(without_right("egress", "s3:ListMultipartUploadParts"))
+    output = resumed(store, half_uploaded)
+    assert_complete(store, half_uploaded, output)
+    assert recorded_parts(half_uploaded) == [2, 3, 4, 1, 2, 3, 4, 1]
+
+
+@pytest.fixture
+def large(store: Store, directory: EgressDirectory) -> EgressDirectory:
+    """The directory of a recording of five parts, of which none was sent."""
+    append(directory.media / "local.ogg", noise(24 * MIB))
+    queue = UploadQueue(directory, OUTPUT, Destination(Bucket(store.target())))
+    queue.add_growing("call.ogg", "local.ogg", ContentType.OGG)
+    queue.stop()
+    return directory
+
+
+_PUT_PART = Bucket.put_part
+
+
+def slow_line(monkeypatch: pytest.MonkeyPatch, seconds_per_part: float) -> None:
+    def put_slowly(bucket: Bucket, path: str, upload_id: str, number: int, body: io.RawIOBase) -> str:
+        time.sleep(seconds_per_part)
+        return _PUT_PART(bucket, path, upload_id, number, body)
+
+    monkeypatch.setattr(Bucket, "put_part", put_slowly)
+
+
+def test_an_attempt_goes_on_while_parts_are_stored(
+    store: Store, large: EgressDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow_line(monkeypatch, 0.6)
+    assert_complete(store, large, resumed(store, large, timeout=2))
+
+
+@pytest.mark.parametrize(("seconds_per_part", "most_timeouts"), [(4.0, 4), (1.0, 1.5)])
+def test_an_attempt_that_takes_too_long_goes_on_another_time(
+    store: Store,
+    large: EgressDirectory,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds_per_part: float,
+    most_timeouts: float,
+) -> None:
+    """Nothing is stored for too long, or the whole attempt is too long for the others that wait."""
+    monkeypatch.setattr("recorder.storage.resume._MOST_TIMEOUTS", most_timeouts)
+    slow_line(monkeypatch, seconds_per_part)
+    output = resumed(store, large, timeout=2)
+    assert output.error is not None
+    assert output.error.code is Code.UNAVAILABLE
+    # The part that was being sent is not lost: each attempt brings the upload further.
+    sent = recorded_parts(large)
+    assert 1 <= len(sent) < 5
+    slow_line(monkeypatch, 0)
+    monkeypatch.setattr("recorder.storage.resume._MOST_TIMEOUTS", 4)
+    assert_complete(store, large, resumed(store, large))
+    assert recorded_parts(large) == [2, 3, 4, 5, 1]
 
 
 def test_a_store_that_is_away_leaves_everything_for_the_next_attempt(
@@ -221,3 +292,45 @@ def test_one_output_that_fails_does_not_keep_another_one_back(
     assert first.unsaved == (UnsavedObject("a", str(first.error)),)
     assert second.output == "b"
     assert [one.path for one in second.saved] == ["b"]
+
+
+def test_an_output_whose_store_is_away_does_not_use_up_the_time_of_another_one(
+    store: Store, directory: EgressDirectory
+) -> None:
+    for name in ("a", "b"):
+        (directory.media / name).write_bytes(name.encode())
+        queue = UploadQueue(directory, name, Destination(Bucket(store.target())))
+        queue.add_file(name, name, ContentType.JSON)
+        queue.stop()
+    destinations = {
+        "a": Destination(Bucket(store.target_of_nobody(free_port()))),
+        "b": Destination(Bucket(store.target())),
+    }
+    first, second = resume(directory, destinations, timeout=1)
+    assert first.error is not None
+    assert first.error.code is Code.UNAVAILABLE
+    assert second.error is None
+    assert [one.path for one in second.saved] == ["b"]
+
+
+def test_a_recording_is_read_once_for_its_duration(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The manifest is uploaded by a second attempt; a whole recording may take minutes to read."""
+    directory, _ = killed_recording(tmp_path, "ogg", None, lambda seconds: seconds > 4)
+    queue = UploadQueue(directory, OUTPUT, Destination(Bucket(store.target())))
+    queue.add_growing("call", "call", ContentType.OGG)
+    queue.stop()
+    read: list[str] = []
+    real_open = av.open
+
+    def counted(file: str) -> object:
+        read.append(file)
+        return real_open(file)
+
+    monkeypatch.setattr(av, "open", counted)
+    with directory:
+        first = resumed(store, directory)
+        assert first.saved[0].duration is not None
+        assert resumed(store, directory).saved == first.saved
+    assert len(read) == 1

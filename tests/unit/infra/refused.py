@@ -366,6 +366,14 @@ REFUSED: list[tuple[str, Any, str, str, str]] = [
         '"1Gi"',
         "at least 1138Mi",
     ),
+    (
+        "egress",
+        {"kind": "livekit", "cpu_cost": {"cores": 3}},
+        "egress.cpu_cost.cores",
+        "3",
+        "at least 4: a worker with less runs, and refuses what costs 4 (`egress.cpu_cost.room_composite`)",
+    ),
+    ("egress", {"cpu_cost": {"cores": 0}}, "egress.cpu_cost.cores", "0", "processor cores above 0"),
     ("egress", {"temporary_storage": "20"}, "egress.temporary_storage", '"20"', "a Kubernetes quantity"),
     ("egress", {"spool": {"size": "big"}}, "egress.spool.size", '"big"', "a Kubernetes quantity"),
     (
@@ -758,6 +766,13 @@ REFUSED_IN_PRODUCTION: list[tuple[str, Any, str, str, str]] = [
         "an https:// address",
     ),
     ("egress", {"kind": "livekit", "replicas": 1}, "egress.replicas", "1", "at least 2"),
+    (
+        "egress",
+        {"kind": "livekit", "cpu_cost": {"cores": 5}},
+        "egress.cpu_cost.cores",
+        "5",
+        "at most `egress.resources.cpu_request`, 4",
+    ),
     (
         "egress",
         {"backup": {"endpoint": "http://b.example.com", "bucket": "calls"}},

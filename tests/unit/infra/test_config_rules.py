@@ -9,6 +9,7 @@ from typing import Any
 import pulumi
 import pytest
 
+from livekit_platform.mistakes import Mistake
 from tests.unit.infra.program import RECORDER_IMAGE, Deployment, minimal_config, parse_completed, run
 from tests.unit.infra.refused import (
     EXTERNAL_REDIS,
@@ -132,11 +133,56 @@ def test_workers_of_livekit_egress_have_the_cores_and_the_disk_of_a_room(
 def test_recorders_keep_a_fifth_of_their_cores_free(
     kubeconfig: Path, cores: str, cost: float | None, least: str | None
 ) -> None:
-    costs = {} if cost is None else {"room_composite": cost}
-    given = {"kind": "recorder", "resources": {"cpu_request": cores}, "cpu_cost": costs}
-    found = mistakes_of(kubeconfig, {"egress": given, "images": images(recorder=RECORDER_IMAGE)})
+    requests = ("room_composite", "participant", "track_composite", "track")
+    costs = {} if cost is None else dict.fromkeys(requests, cost)
+    found = _of_recorder(kubeconfig, resources={"cpu_request": cores}, cpu_cost=costs)
     assert [mistake.key for mistake in found] == ([] if least is None else ["egress.resources.cpu_request"])
     assert all(mistake.allowed.startswith(f"at least {least}: ") for mistake in found)
+
+
+def test_a_recorder_has_the_cores_of_each_request_that_it_can_meet(kubeconfig: Path) -> None:
+    costs = {"room_composite": 0.3, "max_utilization": 1.0}
+    [mistake] = _of_recorder(kubeconfig, resources={"cpu_request": "300m"}, cpu_cost=costs)
+    assert mistake.allowed.startswith("at least 0.6: ")
+    assert "`egress.cpu_cost.participant`" in mistake.allowed
+    counted = {**costs, "cores": 0.6}
+    assert _of_recorder(kubeconfig, resources={"cpu_request": "300m"}, cpu_cost=counted) == []
+
+
+@pytest.mark.parametrize(
+    ("own", "size", "least", "text"),
+    [
+        ({}, "356Mi", None, ""),
+        ({}, "355Mi", "356Mi", "a worker with 1 cores records 1 at once, and each recording needs 320 MiB"),
+        ({"resources": {"cpu_request": "4"}}, "1423Mi", None, ""),
+        ({"resources": {"cpu_request": "4"}}, "1422Mi", "1423Mi", "a worker with 4 cores records 4 at once"),
+        (
+            {"cpu_cost": {"cores": 2, "room_composite": 0.4, "max_utilization": 1}},
+            "1Gi",
+            "1778Mi",
+            "a worker with 2 cores records 5 at once",
+        ),
+    ],
+)
+def test_a_recorders_spool_has_space_for_all_recordings_at_once(
+    kubeconfig: Path, own: dict[str, Any], size: str, least: str | None, text: str
+) -> None:
+    found = _of_recorder(kubeconfig, spool={"size": size}, **own)
+    assert [(mistake.key, mistake.given) for mistake in found] == (
+        [] if least is None else [("egress.spool.size", f'"{size}"')]
+    )
+    for mistake in found:
+        assert mistake.allowed.startswith(f"at least {least}: ")
+        assert text in mistake.allowed
+    # The others have no spool.
+    for kind in ("livekit", "none"):
+        assert mistakes_of(kubeconfig, {"egress": {"kind": kind, "spool": {"size": "1Mi"}}}) == []
+
+
+def _of_recorder(kubeconfig: Path, **own: Any) -> list[Mistake]:
+    """The mistakes of a configuration with recorders; `own` are further keys of `egress`."""
+    given = {"kind": "recorder", **own}
+    return mistakes_of(kubeconfig, {"egress": given, "images": images(recorder=RECORDER_IMAGE)})
 
 
 @pytest.mark.parametrize("address", ["redis", "redis:0", "redis:65536", "redis:", "redis.example.com:6379/0"])

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from livekit.protocol import egress as proto
 
-from recorder.admission import GIBIBYTE, LEAST_SPOOL_BYTES, Cost, Load, Share, cost_of, refusal
+from recorder.admission import (
+    END_SPOOL_BYTES,
+    GIBIBYTE,
+    LEAST_SPOOL_BYTES,
+    Cost,
+    Load,
+    Share,
+    cost_of,
+    refusal,
+)
 from recorder.settings import CpuCost
 from tests.unit.recorder.egress_requests import request, room, unified
 
@@ -105,6 +114,14 @@ def test_space() -> None:
     assert refusal(cost, load(free_spool=LEAST_SPOOL_BYTES), CpuCost()) is None
     why = "not enough space: 256 MiB needed, 256 free"
     assert refusal(cost, load(free_spool=LEAST_SPOOL_BYTES - 1), CpuCost()) == why
+
+
+def test_space_stays_free_for_the_ends_of_those_that_run() -> None:
+    cost, running = Cost(0, 0), [Share(0), Share(0)]
+    needed = LEAST_SPOOL_BYTES + 2 * END_SPOOL_BYTES
+    assert refusal(cost, load(*running, free_spool=needed), CpuCost()) is None
+    why = "not enough space: 384 MiB needed, 256 free"
+    assert refusal(cost, load(*running, free_spool=LEAST_SPOOL_BYTES), CpuCost()) == why
 
 
 @given(

@@ -119,6 +119,19 @@ def test_a_refused_output_fails_the_egress_that_saved_another_one() -> None:
     assert (info.status, info.error, info.error_code) == (proto.EGRESS_FAILED, str(REFUSED), 400)
 
 
+def test_a_refused_output_does_not_end_the_egress_while_another_one_waits() -> None:
+    """Its spool would be deleted, with the file that only waits for its store."""
+    info = left(ended=True, **FILE, **SEGMENTS)
+    waiting = result(unsaved=(UnsavedObject("x.mp4", str(AWAY)),), error=AWAY)
+    refused = result(unsaved=(UnsavedObject("p/index.m3u8", str(REFUSED)),), error=REFUSED)
+    for results in ([waiting, refused], [refused, waiting]):
+        conclude(info, results)
+        assert (info.status, info.error, info.ended_at) == (proto.EGRESS_ENDING, "", 0)
+    conclude(info, [result(saved("x.mp4")), refused])
+    assert (info.status, info.error, info.error_code) == (proto.EGRESS_FAILED, str(REFUSED), 400)
+    assert info.file_results[0].location == "https://s3/x.mp4"
+
+
 def test_a_part_that_is_lost_makes_a_complete_recording_a_failed_one() -> None:
     info = left(ended=True, **FILE, **SEGMENTS)
     conclude(info, [result(saved("x.mp4")), result(lost=(UnsavedObject("p/0.ts", "its file is missing"),))])

@@ -191,6 +191,36 @@ def test_an_active_egress_is_ending_for_a_reason() -> None:
     assert info.details == "End reason: Source closed"
 
 
+def test_an_egress_that_the_service_ended_fails_with_its_error() -> None:
+    error = EgressError(Code.PERMISSION_DENIED, "OOM: 2.00 GB used")
+    info = started(**FILE)
+    infos.set_ending(info, EndReason.FAILURE)
+    infos.set_ended_by_service(info, error)
+    # Another process may have to finish it, so its error is there before its end.
+    assert (info.status, info.error, info.error_code) == (proto.EGRESS_ENDING, str(error), 403)
+    infos.set_complete(info)
+    infos.set_ended_by_service(info, error)
+    assert (info.status, info.error, info.error_code) == (proto.EGRESS_FAILED, str(error), 403)
+    assert info.details == "End reason: Failure"
+
+
+def test_an_egress_that_the_service_ended_before_it_began_fails_with_its_error() -> None:
+    info = infos.of_request(request(room(**FILE)))
+    infos.set_aborted(info, infos.STOPPED_BEFORE_STARTED)
+    infos.set_ended_by_service(info, EgressError(Code.INTERNAL, "full"))
+    assert (info.status, info.error, info.error_code) == (proto.EGRESS_FAILED, "full", 500)
+
+
+def test_an_own_error_of_the_recording_stays() -> None:
+    info = started(**FILE)
+    infos.set_error(info, EgressError(Code.UNAVAILABLE, "own"))
+    infos.set_ended_by_service(info, EgressError(Code.INTERNAL, "full"))
+    assert info.error == "own"
+    infos.set_failed(info, EgressError(Code.UNAVAILABLE, "own"))
+    infos.set_ended_by_service(info, EgressError(Code.INTERNAL, "full"))
+    assert (info.error, info.error_code) == ("own", 503)
+
+
 def test_an_egress_that_has_not_started_is_not_ending() -> None:
     info = infos.of_request(request(room()))
     infos.set_ending(info, EndReason.API)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from livekit.protocol import egress as proto
 
-from recorder.outputs.manifest import ListedObject, Manifest, manifest_key, wants_manifest
+from recorder.outputs.manifest import ListedObject, Manifest, ended_at_of, manifest_key, wants_manifest
+from recorder.outputs.saving import manifests_of
 from recorder.requests.plan import RoomFacts
+from recorder.storage.resume import ResumedOutput, SavedObject
 from recorder.storage.upload_events import ContentType
 from tests.unit.recorder.egress_requests import ROOM, plan, room, unified
 
@@ -44,9 +48,7 @@ def test_it_lists_what_was_saved() -> None:
         SEGMENTS, [listed("s/i_00000.ts", ContentType.MPEG_TS), listed("s/i.m3u8", ContentType.PLAYLIST)]
     )
     moment = datetime(2026, 11, 30, 15, 4, 5, 678_900, UTC)
-    manifest.add_output(
-        IMAGES, [listed("t/i_00000.jpeg", ContentType.JPEG)], [("t/i_00000.jpeg", moment)]
-    )
+    manifest.add_output(IMAGES, [listed("t/i_00000.jpeg", ContentType.JPEG)], [("t/i_00000.jpeg", moment)])
     text = manifest.text(2)
     assert "ä.mp4" in text
     assert json.loads(text) == {
@@ -147,3 +149,54 @@ def test_it_says_what_was_recorded(message: Any, facts: RoomFacts, said: dict[st
     manifest = Manifest(plan(message, facts=facts), facts, 0)
     common = {"egress_id": "EG_1", "room_id": "RM_1", "room_name": ROOM, "ended_at": 2}
     assert json.loads(manifest.text(2)) == {**common, **said}
+
+
+def test_it_says_when_the_recording_ended() -> None:
+    info = proto.EgressInfo(ended_at=9)
+    assert ended_at_of(info) == 9
+    info.file_results.add()
+    assert ended_at_of(info) == 9
+    info.file_results[0].ended_at = 5
+    info.image_results.add(ended_at=6)
+    assert ended_at_of(info) == 6
+    assert ended_at_of(proto.EgressInfo()) == 0
+
+
+class _Queue:
+    """Takes the manifests that would be uploaded."""
+
+    def __init__(self) -> None:
+        self.contents: dict[str, dict[str, Any]] = {}
+
+    def replace(self, path: str, content: bytes, content_type: ContentType) -> None:
+        assert content_type is ContentType.JSON
+        self.contents[path] = json.loads(content)
+
+
+def _recovered(info: proto.EgressInfo, *saved: SavedObject) -> dict[str, dict[str, Any]]:
+    """The manifests that another process adds, which found these objects of the file output in the bucket."""
+    results = [ResumedOutput("0-fileoutput", saved, (), (), (), None)]
+    queue: Any = _Queue()
+    for add in manifests_of(PLAN, RoomFacts(ROOM), info, results).values():
+        add(queue, Path())
+    contents: dict[str, dict[str, Any]] = queue.contents
+    return contents
+
+
+def _object(path: str, content_type: ContentType, *, backup: bool = False) -> SavedObject:
+    return SavedObject(path, content_type, f"https://s3/{path}", 1, None, backup)
+
+
+def test_another_process_says_when_the_recording_ended_and_not_when_it_was_recovered() -> None:
+    recording = _object("d/ä.mp4", ContentType.MP4)
+    ended = proto.EgressInfo(file_results=[proto.FileInfo(ended_at=7)])
+    assert {each["ended_at"] for each in _recovered(ended, recording).values()} == {7}
+    [before, *_] = {each["ended_at"] for each in _recovered(proto.EgressInfo(), recording).values()}
+    assert time.time_ns() - before < 60e9
+
+
+def test_another_process_does_not_replace_a_manifest() -> None:
+    """The process that recorded knew more: when images were taken."""
+    recording, manifest = _object("d/ä.mp4", ContentType.MP4), _object("d/EG_1.json", ContentType.JSON)
+    assert set(_recovered(proto.EgressInfo(), recording)) == {"d/EG_1.json", "s/EG_1.json"}
+    assert set(_recovered(proto.EgressInfo(), recording, manifest)) == {"s/EG_1.json"}

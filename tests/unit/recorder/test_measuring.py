@@ -13,7 +13,7 @@ import pytest
 
 from common.waiting import wait_until
 from recorder import measuring
-from recorder.measuring import Processes, available_cpus, container_memory
+from recorder.measuring import Processes, available_cpus, container_memory, occupied
 from tests.support.speed import scaled
 
 CORES = float(len(os.sched_getaffinity(0)))
@@ -39,7 +39,42 @@ def cgroup(directory: Path, files: Mapping[str, str]) -> Path:
     ],
 )
 def test_cores_are_those_of_the_container(tmp_path: Path, files: Mapping[str, str], cores: float) -> None:
-    assert available_cpus(cgroup(tmp_path, files)) == cores
+    assert available_cpus(cgroup(tmp_path, files), {}) == cores
+
+
+@pytest.mark.parametrize(
+    ("request_", "cores"),
+    [
+        ("0.25", 0.25),
+        ("0.5", 0.5),
+        # More than the container's limit, or nothing that livekit/protocol would read.
+        ("64", 0.5),
+        ("", 0.5),
+        ("0", 0.5),
+        ("-1", 0.5),
+        ("300m", 0.5),
+        ("nan", 0.5),
+        ("inf", 0.5),
+    ],
+)
+def test_cores_are_at_most_those_that_the_pod_asked_for(tmp_path: Path, request_: str, cores: float) -> None:
+    """Without a limit, a pod would count all cores of its node."""
+    limited = cgroup(tmp_path, {"cpu.max": "50000 100000\n"})
+    assert available_cpus(limited, {"LIVEKIT_CPU_REQUEST": request_}) == cores
+
+
+def test_the_environment_says_what_the_pod_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LIVEKIT_CPU_REQUEST", "0.125")
+    assert available_cpus(tmp_path) == 0.125
+
+
+def test_occupied_bytes_are_those_of_all_files(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "one").write_bytes(bytes(100_000))
+    (tmp_path / "two").write_bytes(bytes(50_000))
+    (tmp_path / "link").symlink_to("/nowhere")
+    assert 150_000 <= occupied(tmp_path) <= 170_000
+    assert occupied(tmp_path / "missing") == 0
 
 
 @pytest.mark.parametrize(
@@ -47,13 +82,15 @@ def test_cores_are_those_of_the_container(tmp_path: Path, files: Mapping[str, st
     [
         ({}, None),
         ({"memory.current": "1000\n", "memory.stat": "anon 5\ninactive_file 300\nslab 1\n"}, 700),
+        # A recording that was written and then read for its upload: it is no reason to end one.
+        ({"memory.current": "1000\n", "memory.stat": "active_file 600\ninactive_file 300\n"}, 100),
         ({"memory.current": "1000\n", "memory.stat": "anon 5\n"}, 1000),
         (
             {
                 "memory/memory.usage_in_bytes": "1000\n",
-                "memory/memory.stat": "inactive_file 1\ntotal_inactive_file 400\n",
+                "memory/memory.stat": "inactive_file 1\ntotal_inactive_file 400\ntotal_active_file 100\n",
             },
-            600,
+            500,
         ),
     ],
 )

@@ -241,6 +241,27 @@ def test_a_tracks_file_without_a_name_is_named_by_its_track() -> None:
     assert made.file == FileOutput(f"TR_A-{STAMP}.mp4", Container.MP4)
 
 
+@pytest.mark.parametrize(
+    ("track", "encoded"),
+    [
+        ((1280, 720), (1280, 720, 3000)),
+        ((720, 1280), (720, 1280, 3000)),
+        ((641, 361), (640, 360, 750)),
+        ((320, 180), (320, 180, 300)),
+        ((1920, 1080), (1920, 1080, 4500)),
+        ((3840, 2160), (1920, 1080, 4500)),
+        # A publisher may not say it.
+        ((0, 0), (1280, 720, 3000)),
+    ],
+)
+def test_a_track_keeps_its_size(track: tuple[int, int], encoded: tuple[int, int, int]) -> None:
+    message = proto.TrackEgressRequest(room_name=ROOM, track_id="TR_A", file=proto.DirectFileOutput())
+    width, height = track
+    facts = RoomFacts("TR_A", {"track_id": "TR_A"}, is_video=True, width=width, height=height)
+    video = plan(message, facts=facts).encoding.video
+    assert (video.width, video.height, video.bitrate) == encoded
+
+
 def test_a_second_attempt_at_a_track_is_refused_at_once() -> None:
     message = proto.TrackEgressRequest(
         room_name=ROOM, track_id="TR_A", file=proto.DirectFileOutput(filepath="x")

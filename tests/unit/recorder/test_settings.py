@@ -11,6 +11,7 @@ import yaml
 
 from livekit_platform.values import egress
 from recorder.settings import Settings, SettingsError, load, parse
+from recorder.storage.bucket import Bucket
 from tests.unit.infra.program import RECORDER_IMAGE, minimal_config, parse_completed
 from tests.unit.recorder.egress_requests import MINIMAL
 
@@ -142,6 +143,10 @@ def test_keys_without_a_meaning_here_are_named() -> None:
         ({"bucket": "x"}, "bucket: not a key of the configuration"),
         ({"storage__s3__buckett": "x"}, "storage.s3.buckett: not a key of the configuration"),
         ({"storage": None}, "storage: Field required"),
+        (
+            {"storage__s3__endpoint": "http://no host"},
+            "storage.s3.endpoint: allowed is a URL such as https://s3.example.com:9000, or its host",
+        ),
         ({"storage__s3__bucket": ""}, "storage.s3.bucket: "),
         ({"storage__gcp": {"bucket": "x"}}, "storage.gcp: not supported by the recorder"),
         ({"storage__generate_presigned_url": True}, "storage.generate_presigned_url: not supported"),
@@ -174,6 +179,24 @@ def test_mistakes_are_named(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(SettingsError) as refused:
         parse(changed(**changes), {})
     assert str(refused.value).startswith(text)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "",
+        "s3.example.com",
+        "store:9000",
+        "http://127.0.0.1:7070",
+        "http://object-store.livekit.svc:7070",
+        "http://[::1]:9000",
+        "https://s3.example.com/",
+    ],
+)
+def test_addresses_of_stores_are_urls_or_hosts(endpoint: str) -> None:
+    """Exactly those that the S3 client takes."""
+    settings = parse(changed(storage__s3__endpoint=endpoint), {})
+    assert Bucket(settings.storage.target).target.endpoint == endpoint
 
 
 def test_all_mistakes_are_named_at_once() -> None:

@@ -37,6 +37,8 @@ class TwirpError(Exception):
 
 
 NOT_FOUND = TwirpError("not_found", 404)
+# SendData does not look whether the room exists: it asks whoever has it, and nobody answers.
+NO_RESPONSE = TwirpError("unavailable", 503, "no response from servers")
 _ROOM, _EGRESS = "livekit.RoomService", "livekit.Egress"
 _ADMIN = "roomAdmin"
 
@@ -55,9 +57,13 @@ class LiveKitDouble:
     refusing: Callable[[str, Any], TwirpError | None] | None = None
     # Called before each answer, in the server's thread: to be slow, or to look.
     before: Callable[[str], None] | None = None
+    # As `before`, with the request too: to be slow for some.
+    holding: Callable[[str, Any], None] | None = None
     url: str = ""
     # How many came in: each gets a sid of their own, also one who comes back.
     joined: int = 0
+    # How many rooms were created: each has a sid of its own, also one that comes back.
+    created: int = 0
 
     def join(self, room: str, token: str) -> proto.ParticipantInfo:
         """Have the holder of `token` come into `room`, as LiveKit would. Raises PermissionError."""
@@ -102,20 +108,19 @@ class LiveKitDouble:
         return joined
 
     def room_create(self, request: proto_room.CreateRoomRequest) -> proto.Room:
-        room = self.rooms.setdefault(
-            request.name,
-            proto.Room(
-                sid=f"RM_{len(self.rooms)}",
+        self.participants.setdefault(request.name, {})
+        if request.name not in self.rooms:
+            self.created += 1
+            self.rooms[request.name] = proto.Room(
+                sid=f"RM_{self.created}",
                 name=request.name,
                 metadata=request.metadata,
                 max_participants=request.max_participants,
                 empty_timeout=request.empty_timeout,
                 departure_timeout=request.departure_timeout,
                 creation_time=int(time.time()),
-            ),
-        )
-        self.participants.setdefault(request.name, {})
-        return room
+            )
+        return self.rooms[request.name]
 
     def room_list(self, request: proto_room.ListRoomsRequest) -> proto_room.ListRoomsResponse:
         wanted = list(request.names)
@@ -169,7 +174,7 @@ class LiveKitDouble:
 
     def send(self, request: proto_room.SendDataRequest) -> proto_room.SendDataResponse:
         if request.room not in self.rooms:
-            raise NOT_FOUND
+            raise NO_RESPONSE
         self.data.append(request)
         return proto_room.SendDataResponse()
 
@@ -265,14 +270,16 @@ class _Handler(BaseHTTPRequestHandler):
             return
         with standing.lock:
             double.calls.append(method)
+        request = request_type.FromString(body)
         if double.before is not None:
             double.before(method)
+        if double.holding is not None:
+            double.holding(method, request)
         with standing.lock:
             try:
                 self._allow(grant)
                 if method in double.failing:
                     raise double.failing[method]
-                request = request_type.FromString(body)
                 if double.refusing is not None and (refusal := double.refusing(method, request)):
                     raise refusal
                 reply = answer(double, request)

@@ -22,7 +22,7 @@ SERVICE_KEY = "service-key-zyxwvutsrqponmlkjihgfedcba"
 OTHER_SECRET = "another-secret-9876543210-kjihgfedcba"
 
 # The newest revision of the database's schema. Whoever adds a migration changes it.
-LATEST_REVISION = "0009"
+LATEST_REVISION = "0011"
 
 ENVIRONMENT = {
     "LIVEKIT_URL": "ws://sfu.test:7880",

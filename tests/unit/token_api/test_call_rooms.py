@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 from livekit.protocol import models as proto
+from livekit.protocol import room as proto_room
 from sqlalchemy import select
 
 from tests.unit.token_api.api import START, Api, problem
@@ -119,6 +121,56 @@ async def test_the_host_ends_a_call_for_the_tokens_that_there_are(api: Api) -> N
     assert ROOM in api.livekit.rooms
 
 
+@pytest.mark.parametrize("by", ["event", "round"])
+async def test_a_removed_room_that_a_late_join_creates_is_removed_again(api: Api, by: str) -> None:
+    """The join passed LiveKit's check before the removal."""
+    await token(api)
+    await api.call("DELETE", f"/rooms/{ROOM}", status=204)
+    # LiveKit renews the tokens of participants, so the room is watched from the last time that it was there.
+    for _ in range(3):
+        api.clock.advance(minutes=9)
+        api.livekit.room_create(proto_room.CreateRoomRequest(name=ROOM))
+        await came(api, by)
+        assert ROOM not in api.livekit.rooms
+    api.clock.advance(minutes=30)
+    api.livekit.room_create(proto_room.CreateRoomRequest(name=ROOM))
+    await came(api, by)
+    # No token of this service is valid any more: whoever created this room may have it.
+    assert ROOM in api.livekit.rooms
+
+
+async def test_a_round_does_not_recreate_what_the_host_removes_meanwhile(api: Api) -> None:
+    await token(api)
+    api.livekit.participants[ROOM]["a"] = proto.ParticipantInfo(identity="a", sid="PA_a")
+    api.clock.advance(minutes=5)
+    listed, removed = threading.Event(), threading.Event()
+
+    def before(method: str) -> None:
+        if method == "ListRooms" and not listed.is_set():
+            listed.set()
+            removed.wait(30)
+
+    api.livekit.before = before
+    round_ = asyncio.create_task(call_rooms.reconcile(api.services))
+    try:
+        assert await asyncio.to_thread(listed.wait, 30)
+        await api.call("DELETE", f"/rooms/{ROOM}", status=204)
+    finally:
+        removed.set()
+        await round_
+    await call_rooms.reconcile(api.services)
+    assert ROOM not in api.livekit.rooms
+
+
+async def test_a_room_of_others_may_come_back_after_it_was_deleted_here(api: Api) -> None:
+    """The host application created it with LiveKit's API, so it may create it again."""
+    api.livekit.room_create(proto_room.CreateRoomRequest(name="theirs"))
+    await api.call("DELETE", "/rooms/theirs", status=204)
+    api.livekit.room_create(proto_room.CreateRoomRequest(name="theirs"))
+    await call_rooms.reconcile(api.services)
+    assert "theirs" in api.livekit.rooms
+
+
 async def test_a_call_is_ended_also_where_livekit_did_not_answer_the_first_time(api: Api) -> None:
     await token(api)
     api.livekit.failing["DeleteRoom"] = TwirpError("unavailable", 503)
@@ -136,6 +188,16 @@ async def test_a_room_of_a_stream_is_not_removed_like_a_call(api: Api) -> None:
     assert problem(answer) == (422, "validation")
     assert "/end removes them" in answer.text
     assert (stream_id in room, room in api.livekit.rooms) == (True, True)
+
+
+async def came(api: Api, by: str) -> None:
+    """LiveKit has created the room."""
+    if by == "event":
+        at = (api.clock.now() - START).total_seconds()
+        await send(api, event("room_started", ROOM, at))
+        await worked_off(api)
+    else:
+        await call_rooms.reconcile(api.services)
 
 
 async def gone(api: Api, by: str) -> None:

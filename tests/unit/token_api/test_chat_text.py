@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from token_api.domain.chat_text import MAX_BYTES, MAX_LENGTH, BadText, clean
+from token_api.domain.chat_text import MAX_BYTES, MAX_LENGTH, MAX_NAME_LENGTH, BadText, clean, shown_name
 from token_api.page_safe import to_json
 
 TURNING = [chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))]
@@ -50,6 +50,12 @@ def test_text_is_kept_as_it_shows(written: str, kept: str) -> None:
 def test_what_cannot_be_kept_is_refused_with_the_reason(written: str, why: str) -> None:
     with pytest.raises(BadText, match=why):
         clean(written)
+
+
+def test_a_name_fits_its_column_after_it_was_composed() -> None:
+    # One character becomes three.
+    assert len(shown_name("\ufb2c" * MAX_NAME_LENGTH)) == MAX_NAME_LENGTH
+    assert shown_name(" Anna\u202e ") == "Anna"
 
 
 def test_a_stream_may_allow_less() -> None:

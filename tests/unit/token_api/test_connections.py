@@ -8,11 +8,12 @@ from contextlib import AsyncExitStack
 
 import httpx
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from tests.unit.token_api.api import Api, problem
 from tests.unit.token_api.test_inbox import event, send
 from token_api.database import engine
+from token_api.database.tables import StreamSession
 
 
 @pytest.fixture(autouse=True)
@@ -54,3 +55,25 @@ async def test_a_reader_waits_and_is_told_to_come_again(
         *(api.client.get(path, headers=api.user("creator")) for _ in range(3))
     )
     assert [problem(answer) for answer in answers] == [(503, "database-unavailable")] * 3
+
+
+async def test_who_waits_for_a_seat_delays_no_token_of_another_stream(api: Api, stream_id: str) -> None:
+    limited = await api.live_stream(capacity=5)
+    for number in range(20):
+        await api.grant(f"viewer-{number}", "stream", limited)
+    async with AsyncExitStack() as held:
+        if not api.services.database.is_sqlite:
+            # As a transaction of another replica does.
+            transaction = await held.enter_async_context(api.services.database.begin())
+            row = select(StreamSession.id).where(StreamSession.stream_id == limited)
+            await transaction.execute(row.with_for_update())
+        path = f"/v1/streams/{limited}/video-token"
+        waiting = [
+            asyncio.create_task(api.client.post(path, headers=api.user(f"viewer-{number}")))
+            for number in range(20)
+        ]
+        async with asyncio.timeout(5):
+            for _ in range(3):
+                await api.call("POST", f"/streams/{stream_id}/video-token", api.user("viewer"), 201)
+    answers = await asyncio.gather(*waiting)
+    assert sorted(answer.status_code for answer in answers) == [201] * 5 + [409] * 15

@@ -6,8 +6,9 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from livekit.protocol import room as proto_room
 
-from tests.unit.token_api.livekit_double import LiveKitDouble, TwirpError
+from tests.unit.token_api.livekit_double import NO_RESPONSE, LiveKitDouble, TwirpError
 from tests.unit.token_api.support import KEY, OTHER_SECRET, SECRET
 from token_api.domain.roles import Permissions
 from token_api.livekit_api.gateway import Gateway, NotInLiveKit
@@ -110,7 +111,60 @@ async def test_a_room_whose_node_died_is_given_to_another_node(
 
     double.refusing = nobody
     await call(gateway)
-    assert double.calls == [method, "CreateRoom", method]
+    assert double.calls == [method, "ListRooms", "CreateRoom", method]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda gateway: gateway.set_room_metadata("room", "{}"),
+        lambda gateway: gateway.send_data("room", b"{}", topic="chat"),
+    ],
+    ids=["metadata", "data"],
+)
+@pytest.mark.parametrize("deleted", ["before", "between"])
+async def test_no_request_creates_a_room_that_was_deleted(
+    gateway: Gateway, double: LiveKitDouble, call: Call, deleted: str
+) -> None:
+    """No node answers for a room that was deleted, either."""
+
+    def delete(method: str, _request: object) -> None:
+        if method == "CreateRoom":
+            del double.rooms["room"]
+
+    await gateway.create_room(ROOM)
+    double.refusing = lambda method, request: (
+        NO_RESPONSE if method in {"UpdateRoomMetadata", "SendData"} and request.room == "room" else None
+    )
+    if deleted == "before":
+        del double.rooms["room"]
+    else:
+        # Somebody else deletes it after it was listed.
+        double.holding = delete
+    double.calls.clear()
+    with pytest.raises(NotInLiveKit):
+        await call(gateway)
+    assert double.rooms == {}
+    assert ("CreateRoom" in double.calls) is (deleted == "between")
+
+
+async def test_a_room_that_was_recreated_with_its_settings_meanwhile_stays(
+    gateway: Gateway, double: LiveKitDouble
+) -> None:
+    await gateway.create_room(ROOM)
+    double.refusing = lambda method, _request: (
+        NO_RESPONSE if method == "SendData" and double.calls.count("SendData") == 1 else None
+    )
+
+    def recreate(method: str, _request: object) -> None:
+        if method == "CreateRoom":
+            del double.rooms["room"]
+            double.room_create(proto_room.CreateRoomRequest(name="room", metadata="{}"))
+
+    double.holding = recreate
+    await gateway.send_data("room", b"{}", topic="chat")
+    assert [packet.room for packet in double.data] == ["room"]
+    assert double.rooms["room"].metadata == "{}"
 
 
 async def test_a_livekit_that_is_away_as_a_whole_is_asked_no_more_than_it_takes(
@@ -120,7 +174,7 @@ async def test_a_livekit_that_is_away_as_a_whole_is_asked_no_more_than_it_takes(
     with pytest.raises(ProblemError) as raised:
         await gateway.delete_room("room")
     assert raised.value.kind is Kind.LIVEKIT_UNAVAILABLE
-    assert double.calls == ["DeleteRoom", "CreateRoom"]
+    assert double.calls == ["DeleteRoom", "ListRooms"]
     # What came in time from no node would take as long again.
     double.calls.clear()
     double.refusing = lambda _method, _request: TwirpError("deadline_exceeded", 408)

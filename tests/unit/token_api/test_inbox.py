@@ -246,6 +246,14 @@ async def test_rooms_that_are_not_ours_are_none_of_our_business(api: Api) -> Non
     assert (row.room_name, row.state) == (unknown, InboxState.IGNORED)
 
 
+async def test_events_without_an_effect_leave_no_rows(api: Api) -> None:
+    """A participant causes any number of them."""
+    room = await live_room(api)
+    for kind in ("track_unpublished", "participant_connection_aborted", "participant_active"):
+        await send(api, event(kind, room.name, 0, participant=someone("u:v0", "PA_1", 0)))
+    assert await api.rows(select(WebhookInbox.event_id)) == []
+
+
 async def test_somebody_who_never_had_a_token_makes_no_row(api: Api) -> None:
     room = await live_room(api)
     await send(api, event("participant_joined", room.name, 0, participant=someone("stranger", "PA_1", 0)))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from livekit.protocol import models as proto
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from tests.unit.token_api.api import START, Api, problem
 from tests.unit.token_api.livekit_double import TwirpError
+from token_api import recent
 from token_api.database.tables import AuditEntry, Outbox, Participant, StageRequest
 from token_api.use_cases import enforcement, healing
 
@@ -63,15 +65,58 @@ async def test_participants_are_those_whom_livekit_has_with_what_they_publish(ap
     assert found["u:creator"]["role"] == "creator"
     (track,) = found["u:creator"]["tracks"]
     assert (track["source"], track["kind"], track["muted"]) == ("microphone", "audio", False)
-    # LiveKit away: reading goes on, by what is known.
+    # LiveKit is away: the list goes on by its events.
     await healing.heal(api.services)
     api.livekit.failing["ListParticipants"] = _AWAY
-    known = await api.call("GET", f"/streams/{stream_id}/participants", api.user("creator"))
-    assert {item["identity"] for item in known["items"]} == set(found)
+    api.services.participants.forget(room)
+    known: dict[str, Any] = {}
+    cursor = ""
+    for _ in range(2):
+        page = await api.call(
+            "GET", f"/streams/{stream_id}/participants?limit=2{cursor}", api.user("creator")
+        )
+        known.update({item["identity"]: item for item in page["items"]})
+        cursor = f"&cursor={page['next_cursor']}"
+    assert (set(known), page["next_cursor"]) == (set(found), None)
     response = await api.client.get(f"/v1/streams/{stream_id}/participants", headers=api.user("viewer-0"))
     assert problem(response) == (403, "role-forbidden")
     response = await api.client.get(f"/v1/streams/{stream_id}/participants", headers=api.user("stranger"))
     assert problem(response) == (404, "not-found")
+
+
+async def test_pages_of_participants_cost_one_list_of_livekits_and_the_rows_of_the_page(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recent, "FRESH_SECONDS", 60.0)
+    stream_id = await api.live_stream()
+    await admit(api, stream_id, "creator", grant=False)
+    for number in range(3):
+        await admit(api, stream_id, f"viewer-{number}")
+    api.livekit.calls.clear()
+    rows = 0
+
+    def count(*_: object) -> None:
+        nonlocal rows
+        rows += 1
+
+    event.listen(Participant, "load", count)
+    try:
+        path, seen = f"/streams/{stream_id}/participants?limit=1", []
+        page = await api.call("GET", path)
+        while True:
+            seen += [item["identity"] for item in page["items"]]
+            if page["next_cursor"] is None:
+                break
+            page = await api.call("GET", f"{path}&cursor={page['next_cursor']}")
+    finally:
+        event.remove(Participant, "load", count)
+    assert len(seen) == len(set(seen)) == 4
+    assert api.livekit.calls.count("ListParticipants") == 1
+    # Each page reads one row more, to know whether there is a next page.
+    assert rows <= 2 * len(seen)
+    await api.call("DELETE", f"/streams/{stream_id}/participants/u:viewer-0", status=204)
+    left = await api.call("GET", f"/streams/{stream_id}/participants")
+    assert "u:viewer-0" not in {item["identity"] for item in left["items"]}
 
 
 async def test_who_is_removed_is_out_and_their_token_no_longer_good(api: Api) -> None:
@@ -231,6 +276,8 @@ async def test_a_ban_holds_while_livekit_is_away_and_is_made_good(api: Api) -> N
         {"user_id": "v", "duration_seconds": 0},
         {"user_id": "v", "until": (START + timedelta(days=1)).isoformat(), "duration_seconds": 5},
         {"user_id": "v", "until": (START - timedelta(days=1)).isoformat()},
+        {"user_id": "v", "until": "9999-12-31T23:59:59-01:00"},
+        {"user_id": "v", "until": "0001-01-01T00:00:00+01:00"},
         {"user_id": "v", "reason": "a\x00"},
     ],
 )
@@ -286,6 +333,9 @@ async def test_a_raised_hand_is_one_and_is_decided_once(api: Api) -> None:
     response = await api.client.delete(f"/v1{path}/{asked['id']}", headers=api.user("viewer"))
     assert problem(response) == (403, "role-forbidden")
     await api.call("DELETE", f"{path}/{asked['id']}", api.user("second"), 204)
+    response = await api.client.post(f"/v1{path}", headers=api.user("second"))
+    assert (problem(response), response.headers["retry-after"]) == ((429, "rate-limited"), "10")
+    api.clock.advance(seconds=10)
     declined = await api.call("POST", path, api.user("second"), 201)
     await api.call("POST", f"{path}/{declined['id']}/decline", api.user("creator"))
     assert (await told(api, stream_id)).count("stage.requested") == 3

@@ -85,6 +85,19 @@ async def test_a_ban_by_the_host_keeps_out_owner_and_team(api: Api, who: str, sc
     await api.call("POST", f"/streams/{stream_id}/video-token", headers, 201)
 
 
+async def test_who_the_host_bans_from_a_space_plans_no_streams_there(api: Api) -> None:
+    stream_id = await api.stream()
+    await api.call("PUT", "/spaces/space/team/member", json={}, status=201)
+    ban = await api.call(
+        "POST", f"/streams/{stream_id}/bans", status=201, json={"user_id": "member", "scope": "space"}
+    )
+    for headers in (api.user("member"), api.service("member")):
+        refused = await api.client.post("/v1/streams", headers=headers, json=CREATE)
+        assert problem(refused) == (403, "banned")
+    await api.call("DELETE", f"/streams/{stream_id}/bans/{ban['id']}", status=204)
+    await api.call("POST", "/streams", api.user("member"), 201, json=CREATE)
+
+
 async def test_a_moderator_does_not_shorten_a_ban_by_the_host(api: Api) -> None:
     stream_id = await api.live_stream()
     await api.grant("viewer", "stream", stream_id)

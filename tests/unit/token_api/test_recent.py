@@ -29,7 +29,7 @@ class Maker:
 
 async def test_many_at_once_are_given_one_result() -> None:
     maker = Maker()
-    results = Recent(lambda: maker.time)
+    results = Recent[bytes](lambda: maker.time)
     found = await asyncio.gather(*(results.get("a", maker.make) for _ in range(12)))
     assert (set(found), maker.made) == ({b"result 1"}, 1)
     assert await results.get("b", maker.make) == b"result 2"
@@ -37,7 +37,7 @@ async def test_many_at_once_are_given_one_result() -> None:
 
 async def test_a_result_is_given_for_a_moment_and_then_forgotten() -> None:
     maker = Maker()
-    results = Recent(lambda: maker.time)
+    results = Recent[bytes](lambda: maker.time)
     await results.get("a", maker.make)
     maker.time = FRESH_SECONDS * 0.9
     assert await results.get("a", maker.make) == b"result 1"
@@ -48,9 +48,18 @@ async def test_a_result_is_given_for_a_moment_and_then_forgotten() -> None:
     assert len(results) == 1
 
 
+async def test_a_result_that_has_changed_is_made_anew() -> None:
+    maker = Maker()
+    results = Recent[bytes](lambda: maker.time)
+    await results.get("a", maker.make)
+    results.forget("a")
+    results.forget("b")
+    assert await results.get("a", maker.make) == b"result 2"
+
+
 async def test_a_failure_is_nobody_elses() -> None:
     maker = Maker()
-    results = Recent(lambda: maker.time)
+    results = Recent[bytes](lambda: maker.time)
     maker.fails = True
     with pytest.raises(RuntimeError):
         await results.get("a", maker.make)

@@ -20,7 +20,9 @@ from token_api.database.tables import AuditEntry, Recording, Stream, StreamSessi
 from token_api.domain.object_keys import recording_key
 from token_api.domain.vocabulary import RecordingStatus
 from token_api.livekit_api.values import egress_of
+from token_api.problems import ProblemError
 from token_api.storage import objects
+from token_api.use_cases import recording_rows
 from token_api.use_cases.recording_deletion import delete_old
 from token_api.use_cases.recording_news import on_egress
 
@@ -55,9 +57,32 @@ async def test_the_file_goes_and_then_the_recording(api: Api, store: StoreStandI
     assert await told(api, made["stream_id"]) == ["recording.started", "recording.ended", "recording.deleted"]
     (entry,) = await api.rows(select(AuditEntry).where(AuditEntry.action == "recording.deleted"))
     assert (entry.actor, json.loads(entry.details)["recording_id"]) == ("user:creator", made["id"])
-    # What LiveKit says of it later is no news.
+    # LiveKit's report of the end may come later, and the file with it.
     assert not await on_egress(api.services, egress_of(egress(api)))
-    assert len(store.asked) == 1
+    assert [urlsplit(target).path for _, target in store.asked] == [f"/recordings/{key}"] * 2
+
+
+@pytest.mark.parametrize("action", ["recording.deleted", "recording.withdrawn"])
+async def test_a_file_that_is_stored_after_its_recording_is_gone_is_deleted(
+    api: Api, store: StoreStandIn, action: str
+) -> None:
+    await begin(api, await stage(api))
+    (row,) = await api.rows(select(Recording))
+    async with api.services.database.begin() as transaction:
+        await transaction.delete(await transaction.get_one(Recording, row.id))
+    complete(api)
+    state = egress_of(egress(api))
+    await on_egress(api.services, state)
+    # The database may have been restored from a backup: without an audit entry the file stays.
+    assert store.asked == []
+    async with api.services.database.begin() as transaction:
+        recording_rows.tell(transaction, row, action, api.clock.now(), "service")
+    store.status = 503
+    with pytest.raises(ProblemError):
+        await on_egress(api.services, state)
+    store.status = 204
+    await on_egress(api.services, state)
+    assert [urlsplit(target).path for _, target in store.asked] == [f"/recordings/{row.object_key}"] * 2
 
 
 async def test_who_may(api: Api, store: StoreStandIn) -> None:

@@ -47,7 +47,7 @@ def test_the_rule_of_a_table_is_true(table: type[Base]) -> None:
             case Kept():
                 assert rule.why
             case Pruned():
-                assert rule.after >= timedelta(days=1)
+                assert rule.after >= timedelta(hours=1)
 
 
 def _inbox(state: InboxState) -> Made:
@@ -89,7 +89,7 @@ class Case:
 
     column: Any
     made: Made
-    days: int
+    days: float
 
 
 CASES = {
@@ -98,8 +98,8 @@ CASES = {
     ),
     "ban-over": Case(Ban.user_id, _ban(lifted=False), 365),
     "ban-lifted": Case(Ban.user_id, _ban(lifted=True), 365),
-    "inbox-done": Case(WebhookInbox.event_id, _inbox(InboxState.DONE), 7),
-    "inbox-ignored": Case(WebhookInbox.event_id, _inbox(InboxState.IGNORED), 7),
+    "inbox-done": Case(WebhookInbox.event_id, _inbox(InboxState.DONE), 1 / 24),
+    "inbox-ignored": Case(WebhookInbox.event_id, _inbox(InboxState.IGNORED), 1 / 24),
     "inbox-failed": Case(WebhookInbox.event_id, _inbox(InboxState.FAILED), 30),
     "outbox-sent": Case(Outbox.id, _outbox(fanned_out=True), 30),
     "idempotency": Case(

@@ -11,14 +11,26 @@ import numpy as np
 
 from recorder.compose.scene import Picture
 
-# A frame of 1080p has 3 MiB. More than this is waiting only while the encoder is stalled.
-_MOST_WAITING = 16
+# How far the recording loop may be behind the room (`pipeline`), and a little more. Older frames are
+# forgotten.
+_KEPT_SECONDS = 1.4
+# More than this waits only while the loop is late: then frames are thinned out until one of both is kept. A
+# frame of 1080p has 3 MiB.
+_MOST_BYTES = 48 * 1024 * 1024
+_LEAST_FRAMES = 16
+# The frames that are shown while the loop is not late. They are thinned out last.
+_RECENT_SECONDS = 0.4
 
 
 @dataclass(frozen=True)
 class _Arrived:
     picture: Picture
     at: float
+
+    @property
+    def size(self) -> int:
+        """Bytes of its planes."""
+        return self.picture.frame.width * self.picture.frame.height * 3 // 2
 
 
 class VideoTrack:
@@ -29,7 +41,7 @@ class VideoTrack:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: deque[_Arrived] = deque(maxlen=_MOST_WAITING)
+        self._waiting: deque[_Arrived] = deque()
         self._shown: Picture | None = None
         self._serial = 0
 
@@ -39,11 +51,26 @@ class VideoTrack:
         with self._lock:
             return self._shown is not None or bool(self._waiting)
 
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height of the newest frame, upright; None without one."""
+        with self._lock:
+            newest = self._waiting[-1].picture if self._waiting else self._shown
+        if newest is None:
+            return None
+        width, height = newest.frame.width, newest.frame.height
+        return (height, width) if newest.rotation in {90, 270} else (width, height)
+
     def push(self, frame: av.VideoFrame, rotation: int, at: float) -> None:
         """Add a decoded frame."""
         with self._lock:
             self._serial += 1
             self._waiting.append(_Arrived(Picture(frame, self._serial, rotation), at))
+            # One older frame stays: it is shown until the next one.
+            while len(self._waiting) > 1 and self._waiting[1].at < at - _KEPT_SECONDS:
+                self._waiting.popleft()
+            while len(self._waiting) > _LEAST_FRAMES and self._bytes() > _MOST_BYTES:
+                self._thin_out()
 
     def clear(self) -> None:
         """Forget all frames, for example because the camera was turned off."""
@@ -63,6 +90,21 @@ class VideoTrack:
                 while self._waiting and self._waiting[0].at <= at - interval / 2:
                     self._shown = self._waiting.popleft().picture
             return self._shown
+
+    def _bytes(self) -> int:
+        return sum(each.size for each in self._waiting)
+
+    def _thin_out(self) -> None:
+        """Leave out a frame whose neighbours are nearest to each other; a recent one only at last."""
+        recent = self._waiting[-1].at - _RECENT_SECONDS
+        older = [index for index in range(1, len(self._waiting) - 1) if self._waiting[index].at < recent]
+        if older:
+            del self._waiting[min(older, key=self._seconds_around)]
+        else:
+            self._waiting.popleft()
+
+    def _seconds_around(self, index: int) -> float:
+        return self._waiting[index + 1].at - self._waiting[index - 1].at
 
 
 def frame_of(data: bytearray | memoryview, width: int, height: int) -> av.VideoFrame:

@@ -4,6 +4,10 @@ libwebrtc's jitter buffer gives 10 ms of audio every 10 ms and aligns a particip
 gives them out. So the time of arrival places audio as exactly as video. Arrivals jitter by some milliseconds,
 therefore consecutive frames are joined, and only a lasting difference is corrected: a small one by
 resampling, a large one (after an interruption) by silence or by leaving out what is late.
+
+A program that was busy reads several frames at once, and the first of them seems to come after an
+interruption. So the sound after a gap is held back for a moment. If what follows makes up for the gap, the
+sound was delayed, and it is joined. If not, sound was lost.
 """
 
 from __future__ import annotations
@@ -21,6 +25,10 @@ Samples = NDArray[np.int16]
 
 # A longer difference between arrival and time line is an interruption.
 _JUMP_SECONDS = 0.15
+# For how long sound after a gap is held back. It is mixed later than this: `pipeline.LATENESS_SECONDS`.
+_HELD_SECONDS = 0.15
+# What follows has made up for a gap when this is left of it.
+_MADE_UP_SECONDS = 0.05
 # A lasting difference of more than this is corrected until it is below the second one.
 _DRIFT_SECONDS = 0.02
 _ALIGNED_SECONDS = 0.004
@@ -48,7 +56,7 @@ class AudioTrack:
         with self._lock:
             if self._line is None or begin - self._line.end > _MOST_KEPT:
                 self._line = _Line(begin)
-            self._line.append(samples, begin)
+            self._line.add(samples, begin)
 
     def read(self, begin: int, count: int) -> Samples | None:
         """`count` samples from sample number `begin` on; what is missing is silent. None: nothing is there.
@@ -65,6 +73,10 @@ class _Line:
     def __init__(self, begin: int) -> None:
         self.begin = begin
         self._samples: Samples = np.zeros((0, CHANNELS), np.int16)
+        # Samples after a gap, where the first of them should begin, and what is left of the gap.
+        self._held: list[Samples] = []
+        self._held_from = 0
+        self._gap = 0
         # By how many seconds arrivals lag behind the line, smoothed.
         self._lag = 0.0
         self._correcting = False
@@ -73,8 +85,41 @@ class _Line:
     def end(self) -> int:
         return self.begin + len(self._samples)
 
-    def append(self, samples: Samples, begin: int) -> None:
+    def add(self, samples: Samples, begin: int) -> None:
         """Add samples that should begin at `begin`."""
+        if not self._held:
+            if begin - self.end <= _JUMP_SECONDS * SAMPLE_RATE:
+                self._append(samples, begin)
+                return
+            self._held_from = begin
+        self._held.append(samples)
+        self._gap = begin + len(samples) - self.end - sum(map(len, self._held))
+        made_up = self._gap <= _MADE_UP_SECONDS * SAMPLE_RATE
+        if made_up or begin - self._held_from > _HELD_SECONDS * SAMPLE_RATE:
+            self._release()
+
+    def take(self, begin: int, count: int) -> Samples | None:
+        """Give `count` samples from `begin` on, and forget what is before them."""
+        if self._held and begin + count > self._held_from:
+            self._release()
+        self._forget(begin)
+        offset = max(self.begin - begin, 0)
+        found = self._samples[: max(count - offset, 0)]
+        if not len(found):
+            return None
+        if len(found) == count:
+            return found
+        whole = np.zeros((count, CHANNELS), np.int16)
+        whole[offset : offset + len(found)] = found
+        return whole
+
+    def _release(self) -> None:
+        """Add what is held back, after what is left of the gap."""
+        held = np.concatenate(self._held)
+        self._held.clear()
+        self._append(held, self.end + self._gap)
+
+    def _append(self, samples: Samples, begin: int) -> None:
         gap = begin - self.end
         if abs(gap) > _JUMP_SECONDS * SAMPLE_RATE:
             self._lag, self._correcting = 0.0, False
@@ -86,19 +131,6 @@ class _Line:
             samples = self._aligned(samples, gap)
         self._samples = np.concatenate((self._samples, samples))
         self._forget(self.end - _MOST_KEPT)
-
-    def take(self, begin: int, count: int) -> Samples | None:
-        """Give `count` samples from `begin` on, and forget what is before them."""
-        self._forget(begin)
-        offset = max(self.begin - begin, 0)
-        found = self._samples[: max(count - offset, 0)]
-        if not len(found):
-            return None
-        if len(found) == count:
-            return found
-        whole = np.zeros((count, CHANNELS), np.int16)
-        whole[offset : offset + len(found)] = found
-        return whole
 
     def _forget(self, before: int) -> None:
         surplus = min(max(before - self.begin, 0), len(self._samples))

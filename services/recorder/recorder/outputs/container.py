@@ -7,16 +7,16 @@ from collections.abc import Mapping
 import av
 
 from recorder.media.encoders import EncodedPacket, Encoders
+from recorder.outputs.server_file import ServerFile
 
 
 class Container:
     """Writes packets into one file, or to one server.
 
     Args:
-        url: a path, or an address of a server.
+        to: a path, or a connection to a server, which stays open.
         format: FFmpeg's name of the format.
         options: options of the format.
-        io_seconds: how long opening and one write to a server may take.
 
     Raises:
         av.FFmpegError, OSError: it cannot be opened or written to; also `write` and `close` raise these.
@@ -24,15 +24,12 @@ class Container:
 
     def __init__(
         self,
-        url: str,
+        to: str | ServerFile,
         format: str,
         encoders: Encoders,
         options: Mapping[str, str] | None = None,
-        *,
-        io_seconds: float | None = None,
     ) -> None:
-        timeout = (io_seconds, io_seconds) if io_seconds is not None else None
-        self._container = av.open(url, "w", format=format, options=dict(options or {}), timeout=timeout)
+        self._container = av.open(to, "w", format=format, options=dict(options or {}))
         self._video = self._audio = None
         if encoders.video is not None:
             self._video = self._container.add_stream_from_template(encoders.video.stream)

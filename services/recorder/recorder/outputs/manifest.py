@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from livekit.protocol import egress as proto
+
 from recorder.requests.kinds import Kind
 from recorder.requests.outputs import FileOutput, ImageOutput, Output, SegmentOutput
 from recorder.requests.plan import Plan, RoomFacts
@@ -42,6 +44,16 @@ def manifest_key(output: Output, egress_id: str) -> str:
 def wants_manifest(output: Output) -> bool:
     """Whether the request asks for the output's manifest."""
     return isinstance(output, FileOutput | SegmentOutput | ImageOutput) and output.manifest
+
+
+def ended_at_of(info: proto.EgressInfo) -> int:
+    """When the recording of an egress ended, in nanoseconds since 1970; 0 if its report does not say so."""
+    ends = [
+        *(each.ended_at for each in info.file_results),
+        *(each.ended_at for each in info.segment_results),
+        *(each.ended_at for each in info.image_results),
+    ]
+    return max(ends, default=0) or info.ended_at
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import posixpath
 import time
@@ -23,7 +24,7 @@ from recorder.media.encoders import Encoders
 from recorder.media.pipeline import Sink
 from recorder.outputs.file import FileSink
 from recorder.outputs.images import ImageSink
-from recorder.outputs.manifest import ListedObject, Manifest, manifest_key, wants_manifest
+from recorder.outputs.manifest import ListedObject, Manifest, ended_at_of, manifest_key, wants_manifest
 from recorder.outputs.open_segment import finish_open_segment
 from recorder.outputs.playlist import Segment, event_playlist, live_playlist
 from recorder.outputs.segments import SegmentSink
@@ -33,7 +34,7 @@ from recorder.requests.plan import Plan, PlannedOutput, RoomFacts
 from recorder.settings import Settings
 from recorder.storage.bucket import Bucket
 from recorder.storage.destination import Destination, UploadObserver
-from recorder.storage.resume import ResumedOutput, usable_bytes
+from recorder.storage.resume import ResumedOutput, SavedObject, usable_bytes
 from recorder.storage.spool import EgressDirectory
 from recorder.storage.upload_events import ContentType
 from recorder.storage.upload_state import StoredObject
@@ -58,6 +59,8 @@ class _Saved:
 
     planned: PlannedOutput
     queue: UploadQueue
+    # For how many seconds its primary store may be unreachable after the recording's end.
+    patience: float = math.inf
     sink: FileSink | SegmentSink | None = None
     images: ImageSink | None = None
     segments: list[Segment] = field(default_factory=list)
@@ -115,7 +118,10 @@ def manifests_of(
 ) -> dict[str, Callable[[UploadQueue, Path], None]]:
     """What adds the manifests of an egress whose process died, by the outputs' names in the spool.
 
+    A manifest that its process has written stays: only that process knew when images were taken.
+
     Args:
+        info: the last report of the egress.
         results: of the outputs, all of whose objects are in the bucket or lost.
     """
     saved = {result.output: result.saved for result in results}
@@ -123,12 +129,19 @@ def manifests_of(
     for name, planned in _named(plan):
         objects = [ListedObject(each.path, each.location, each.content_type) for each in saved.get(name, ())]
         manifest.add_output(planned.output, objects)
-    text = manifest.text(time.time_ns()).encode()
+    text = manifest.text(ended_at_of(info) or time.time_ns()).encode()
     return {
         name: partial(_add_manifest, manifest_key(planned.output, plan.egress_id), text)
         for name, planned in _named(plan)
-        if wants_manifest(planned.output) or any(each.backup for each in saved.get(name, ()))
+        if _lacks_manifest(planned, saved.get(name, ()))
     }
+
+
+def _lacks_manifest(planned: PlannedOutput, saved: Sequence[SavedObject]) -> bool:
+    """Whether an output needs a manifest that is not in the bucket."""
+    if any(each.content_type is ContentType.JSON for each in saved):
+        return False
+    return wants_manifest(planned.output) or any(each.backup for each in saved)
 
 
 def _add_manifest(path: str, text: bytes, queue: UploadQueue, _: Path) -> None:
@@ -171,8 +184,9 @@ class Saving:
         self._saved: list[_Saved] = []
         destinations = destinations_of(plan, settings)
         for name, each in _named(plan):
-            queue = UploadQueue(directory, name, destinations[name], observer=_Failures(observer, self._fail))
-            self._saved.append(_Saved(each, queue))
+            to = destinations[name]
+            queue = UploadQueue(directory, name, to, observer=_Failures(observer, self._fail))
+            self._saved.append(_Saved(each, queue, to.patience))
 
     def open(self, encoders: Encoders, began_at: datetime) -> tuple[dict[str, Sink], list[PictureTaker]]:
         """Create files and begin to upload; the sinks of packets by name, and the takers of pictures."""
@@ -210,7 +224,14 @@ class Saving:
                 case SegmentOutput() as segments:
                     self._feed(self._write_playlists, saved, segments, ended=True)
         self._feeder.shutdown(wait=True)
+        for saved in self._saved:
+            saved.queue.patience = saved.patience
         return self._problem
+
+    def file_bytes(self) -> int:
+        """The size of the file so far; 0 without a file output."""
+        files = [self._directory.media / saved.file for saved in self._saved if saved.file]
+        return sum(path.stat().st_size for path in files if path.exists())
 
     def _close_sink(self, saved: _Saved) -> bool:
         """Whether the sink could write its end."""
@@ -237,17 +258,28 @@ class Saving:
         """Wait until all is in the bucket; False if it is not at `deadline` (CLOCK_MONOTONIC). Blocks.
 
         Raises:
-            EgressError: the store refuses.
+            EgressError: a store refuses an output. The others are in the bucket, or refused too.
         """
-        return all(saved.queue.drain(max(deadline - time.monotonic(), 0.0)) for saved in self._saved)
+        refusals = []
+        all_saved = True
+        for saved in self._saved:
+            try:
+                all_saved &= saved.queue.drain(max(deadline - time.monotonic(), 0.0))
+            except EgressError as refusal:
+                refusals.append(refusal)
+        if all_saved and refusals:
+            raise refusals[0]
+        return all_saved
 
-    def save_manifest(self, manifest: Manifest, ended_at: int, deadline: float) -> str:
-        """Upload the manifest beside each output that wants one; the first location. Blocks.
+    def save_manifest(self, manifest: Manifest, ended_at: int, deadline: float) -> str | None:
+        """Upload the manifest beside each output that wants one. Blocks.
+
+        Returns:
+            The first location, "" without a manifest; None if one is not in the bucket at `deadline`.
 
         Raises:
             EgressError: the store refuses.
         """
-        locations = []
         for saved in self._saved:
             objects = [
                 ListedObject(each.path, saved.queue.location(each.path), each.content_type)
@@ -255,15 +287,17 @@ class Saving:
             ]
             manifest.add_output(saved.planned.output, objects, saved.moments)
         text = manifest.text(ended_at).encode()
-        for saved in self._saved:
-            output = saved.planned.output
-            # The backup's manifest says what is where, also if it was not asked for.
-            if wants_manifest(output) or saved.queue.state.backup:
-                path = manifest_key(output, self._plan.egress_id)
-                saved.queue.replace(path, text, ContentType.JSON)
-                if saved.queue.drain(max(deadline - time.monotonic(), 0.0)):
-                    locations.append(saved.queue.location(path))
-        return locations[0] if locations else ""
+        # The backup's manifest says what is where, also if it was not asked for.
+        wanting = [
+            (each.queue, manifest_key(each.planned.output, self._plan.egress_id))
+            for each in self._saved
+            if wants_manifest(each.planned.output) or each.queue.state.backup
+        ]
+        for queue, key in wanting:
+            queue.replace(key, text, ContentType.JSON)
+        if not self.drain(deadline):
+            return None
+        return next((queue.location(key) for queue, key in wanting), "")
 
     def fill(self, info: proto.EgressInfo) -> None:
         """Sizes, counts and locations of what is in the bucket."""
@@ -288,7 +322,9 @@ class Saving:
                     names = output.names
                     found.playlist_location = saved.queue.location(names.directory + names.playlist)
                     if names.live_playlist:
-                        found.live_playlist_location = saved.queue.location(names.directory + names.live_playlist)
+                        found.live_playlist_location = saved.queue.location(
+                            names.directory + names.live_playlist
+                        )
                 case ImageOutput():
                     next(images).image_count = len(saved.moments)
 

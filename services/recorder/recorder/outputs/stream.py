@@ -5,6 +5,7 @@ Each server has a thread and a queue of its own, so that a slow one delays neith
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -16,11 +17,15 @@ from av.error import FFmpegError
 
 from recorder.media.encoders import EncodedPacket, Encoders
 from recorder.outputs.container import Container
+from recorder.outputs.server_file import ServerFile
 from recorder.requests.outputs import StreamTarget
 
 # About ten seconds of packets. A server that is slower than this is left and joined anew.
 _MOST_WAITING = 1000
+# How long connecting and one write may take.
 _IO_SECONDS = 10.0
+# How long a connection that is given up may take to end.
+_ABANDON_SECONDS = 1.0
 _FIRST_RETRY_SECONDS = 0.5
 _LAST_RETRY_SECONDS = 8.0
 # A server that cannot be reached for so long gets no more, as with livekit/egress.
@@ -44,8 +49,16 @@ Notify = Callable[[StreamTarget, StreamEvent, str], None]
 class StreamSink:
     """Sends packets to one RTMP server until it is closed, or the server is given up."""
 
-    def __init__(self, target: StreamTarget, encoders: Encoders, notify: Notify) -> None:
+    def __init__(
+        self,
+        target: StreamTarget,
+        encoders: Encoders,
+        notify: Notify,
+        *,
+        io_seconds: float = _IO_SECONDS,
+    ) -> None:
         self._target = target
+        self._io_seconds = io_seconds
         self._encoders = encoders
         self._notify = notify
         self._lock = threading.RLock()
@@ -63,9 +76,10 @@ class StreamSink:
             if self._connection is None:
                 if time.monotonic() < self._next_try:
                     return
-                self._connection = _Connection(self._target.url, self._encoders, self.sent, self.lost)
+                self._connection = _Connection(
+                    self._target.url, self._io_seconds, self._encoders, self.sent, self.lost
+                )
             if not self._connection.offer(packet):
-                # Its thread may hang in a write for ever, because FFmpeg's RTMP knows no timeout there.
                 self.lost(self._connection, "the server takes the stream too slowly")
 
     def close(self, seconds: float = 5.0) -> None:
@@ -87,7 +101,8 @@ class StreamSink:
                 self._notify(self._target, StreamEvent.STARTED, "")
 
     def lost(self, connection: _Connection, text: str) -> None:
-        """A connection failed: try again some time later, or give up."""
+        """A connection failed: end it, and try again some time later, or give up."""
+        connection.abandon()
         text = text.replace(self._target.url, self._target.redacted)
         with self._lock:
             if connection is not self._connection:
@@ -106,15 +121,18 @@ class _Connection:
     def __init__(
         self,
         url: str,
+        io_seconds: float,
         encoders: Encoders,
         sent: Callable[[_Connection], None],
         lost: Callable[[_Connection, str], None],
     ) -> None:
         self._url = url
+        self._io_seconds = io_seconds
         self._encoders = encoders
         self._sent = sent
         self._lost = lost
         self._packets: queue.Queue[EncodedPacket | None] = queue.Queue(_MOST_WAITING)
+        self._abandoned = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rtmp", daemon=True)
         self._thread.start()
 
@@ -127,31 +145,50 @@ class _Connection:
         return True
 
     def close(self, seconds: float) -> None:
-        """Send what is queued, then close, within `seconds`."""
+        """Send what is queued, then close, within `seconds`. What takes longer is not sent."""
         deadline = time.monotonic() + seconds
-        try:
+        with contextlib.suppress(queue.Full):
             self._packets.put(None, timeout=seconds)
-        except queue.Full:
-            return
-        self._thread.join(max(deadline - time.monotonic(), 0))
+            self._thread.join(max(deadline - time.monotonic(), 0))
+        self.abandon()
+        self._thread.join(_ABANDON_SECONDS)
+
+    def abandon(self) -> None:
+        """Send nothing more and close the connection. Does not wait for that."""
+        self._abandoned.set()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._packets.get_nowait()
+        # Nobody puts anything into the queue any more, so there is room for it.
+        self._packets.put_nowait(None)
 
     def _run(self) -> None:
+        try:
+            self._send()
+        except (FFmpegError, OSError) as error:
+            self._lost(self, str(error))
+
+    def _send(self) -> None:
+        """Send packets until the end. The socket is closed when this returns or raises."""
+        server: ServerFile | None = None
         container: Container | None = None
         begin = 0.0
         try:
-            while (packet := self._packets.get()) is not None:
+            while (packet := self._packets.get()) is not None and not self._abandoned.is_set():
                 if container is None:
                     if not self._can_begin_with(packet):
                         continue
-                    container = Container(self._url, "flv", self._encoders, io_seconds=_IO_SECONDS)
+                    server = ServerFile(self._url, self._io_seconds, self._abandoned.is_set)
+                    container = Container(server, "flv", self._encoders)
                     begin = packet.time
                 if packet.time >= begin:
                     container.write(packet, shift=begin)
                     self._sent(self)
-            if container is not None:
+            if container is not None and not self._abandoned.is_set():
                 container.close()
-        except (FFmpegError, OSError) as error:
-            self._lost(self, str(error))
+        finally:
+            if server is not None:
+                server.close()
 
     def _can_begin_with(self, packet: EncodedPacket) -> bool:
         """A player can show nothing before a key frame."""

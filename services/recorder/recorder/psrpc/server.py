@@ -19,6 +19,8 @@ from recorder.psrpc.wire import ClaimRequest, ClaimResponse, Request, Response, 
 
 NANOSECONDS = 1_000_000_000
 _MALFORMED_REQUEST = "malformed_request"
+# Between two attempts to send a claim or an answer.
+_RETRY_SECONDS = 0.2
 
 # Gets a request's bytes and gives the answer. The caller gets its EgressError.
 Handler: TypeAlias = Callable[[bytes], Awaitable[Message]]
@@ -76,7 +78,8 @@ class Server:
             if method.claim and not await self._claim(request, method, affinity, remaining):
                 return
             response = await self._respond(request, method, handler)
-            await self._bus.publish(channel(method.service, request.client_id, "RES"), response)
+            remaining = request.expiry / NANOSECONDS - time.time()
+            await self._send(channel(method.service, request.client_id, "RES"), response, remaining)
         except (RedisError, OSError) as error:
             # The caller waits until its own timeout and asks again.
             log.warning("psrpc_answer_lost", method=method.name, error=str(error))
@@ -84,6 +87,21 @@ class Server:
             log.warning("psrpc_message_not_understood", channel=method.requests)
         except Exception:
             log.exception("psrpc_call_failed", method=method.name)
+
+    async def _send(self, name: str, message: Message, seconds: float) -> None:
+        """Publish to the channel `name`, and retry for `seconds`: a busy machine opens connections late.
+
+        The caller ignores a message that it gets twice. Raises RedisError, OSError.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                await self._bus.publish(name, message)
+                return
+            except (RedisError, OSError):
+                if time.monotonic() + _RETRY_SECONDS > deadline:
+                    raise
+                await asyncio.sleep(_RETRY_SECONDS)
 
     async def _claim(self, request: Request, method: Method, affinity: Affinity, remaining: float) -> bool:
         """Offer to answer; whether the caller chose this server."""
@@ -95,7 +113,7 @@ class Server:
         claim = ClaimRequest(request_id=request.request_id, server_id=self.id, affinity=wanted)
         try:
             async with asyncio.timeout(remaining):
-                await self._bus.publish(channel(method.service, request.client_id, "CLAIM"), claim)
+                await self._send(channel(method.service, request.client_id, "CLAIM"), claim, remaining)
                 return await choice
         except TimeoutError:
             return False

@@ -111,6 +111,10 @@ AUDIO_BITRATES = range(6, 511)
 _SIDE = range(16, 4097)
 _FRAMERATE = range(1, 61)
 _VIDEO_BITRATE = range(10, 50_001)
+# A track egress names no encoding. Its bitrate follows from its number of pixels, as that of the presets.
+_LONGEST_TRACK_SIDE = 1920
+_LEAST_TRACK_BITRATE = 300
+_MOST_TRACK_BITRATE = 4500
 # Depths of livekit/egress' X server. Pictures here always have 24 bits.
 _DEPTHS = (8, 16, 24)
 # libx264 allows more, but players cannot seek then.
@@ -161,6 +165,21 @@ def of_advanced(options: proto.EncodingOptions) -> Encoding:
             raise invalid_field("key_frame_interval", interval, allowed)
         video = replace(video, key_frame_interval=interval)
     return Encoding(audio, video)
+
+
+def of_track(width: int, height: int) -> Encoding:
+    """The encoding of one track of this size in pixels; the default one if the size is not known.
+
+    A larger track than 1080p is made smaller: nobody chose its size, and encoding it may cost several cores.
+    """
+    default = Encoding()
+    if not width or not height:
+        return default
+    scale = min(1.0, _LONGEST_TRACK_SIDE / max(width, height))
+    sides = [max(_SIDE.start, round(side * scale) // 2 * 2) for side in (width, height)]
+    share = sides[0] * sides[1] / (default.video.width * default.video.height)
+    bitrate = round(min(max(default.video.bitrate * share, _LEAST_TRACK_BITRATE), _MOST_TRACK_BITRATE))
+    return replace(default, video=replace(default.video, width=sides[0], height=sides[1], bitrate=bitrate))
 
 
 def _side(name: str, given: int, default: int) -> int:

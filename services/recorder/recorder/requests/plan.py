@@ -14,7 +14,7 @@ from livekit.protocol import egress as proto
 
 from recorder.errors import invalid_field
 from recorder.requests.codecs import check_video, choose_audio, choose_container
-from recorder.requests.encoding import Container, Encoding, of_advanced, of_preset
+from recorder.requests.encoding import Container, Encoding, of_advanced, of_preset, of_track
 from recorder.requests.fields import required
 from recorder.requests.kinds import EgressRequest, Kind, message_of
 from recorder.requests.names import Naming, check_retry, file_key
@@ -50,11 +50,14 @@ class RoomFacts:
         identifier: begins generated names.
         values: what stands for `{publisher_identity}`, `{track_id}` and others, by the word in braces.
         is_video: what a track egress records; None for other egresses.
+        width, height: the size of a track egress' video in pixels; 0 if it is not known.
     """
 
     identifier: str
     values: Mapping[str, str] = field(default_factory=dict)
     is_video: bool | None = None
+    width: int = 0
+    height: int = 0
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def plan_of(
     wanted = wanted_outputs(message)
     _check_images(wanted, selection)
     selection = _narrowed(selection, wanted, facts)
-    encoding = _requested_encoding(message)
+    encoding = _requested_encoding(message, facts)
     outputs = _outputs(wanted, selection, encoding, _naming(request, selection, facts, now))
     return Plan(
         egress_id=request.egress_id,
@@ -154,10 +157,10 @@ def _naming(
     return Naming(facts.identifier, {**room, **facts.values}, now, request.retry_count)
 
 
-def _requested_encoding(message: EgressRequest) -> Encoding:
+def _requested_encoding(message: EgressRequest, facts: RoomFacts | None) -> Encoding:
     """The encoding before the outputs have their say."""
     if isinstance(message, proto.TrackEgressRequest):
-        return Encoding()
+        return of_track(facts.width, facts.height) if facts is not None else Encoding()
     if message.HasField("advanced"):
         return of_advanced(message.advanced)
     # Without a preset this is the default one, H264_720P_30.

@@ -17,13 +17,18 @@ _NOT_RECORDED = frozenset({rtc.ParticipantKind.PARTICIPANT_KIND_EGRESS})
 
 @dataclass(frozen=True)
 class Published:
-    """A track that somebody publishes. `source` and `kind` are LiveKit's numbers."""
+    """A track that somebody publishes. `source` and `kind` are LiveKit's numbers.
+
+    `width` and `height` are those of a video's largest layer in pixels; 0 if its publisher does not say them.
+    """
 
     track_id: str
     identity: str
     kind: int
     is_video: bool
     source: int
+    width: int = 0
+    height: int = 0
 
     @property
     def shows(self) -> Source:

@@ -127,6 +127,12 @@ class People:
             showing = [each for person in self._people.values() for each in person.showing.values()]
         return any(each.track.has_picture for each in showing)
 
+    def picture_size(self) -> tuple[int, int] | None:
+        """Width and height of the newest picture of anybody, upright; None before there is one."""
+        with self._lock:
+            showing = [each for person in self._people.values() for each in person.showing.values()]
+        return next((size for each in showing if (size := each.track.size) is not None), None)
+
     def seats(self) -> tuple[Seat, ...]:
         """Everybody's seats: a camera each, also if it is off, and the shared screens."""
         with self._lock:

@@ -102,10 +102,22 @@ class RoomSession:
                 "track_source": _SOURCES.get(track.source, "unknown"),
                 "publisher_identity": track.identity,
             }
-            return RoomFacts(track.track_id, values, is_video=track.is_video)
+            width, height = self._size_of(track)
+            return RoomFacts(track.track_id, values, is_video=track.is_video, width=width, height=height)
         if kind in {Kind.PARTICIPANT, Kind.TRACK_COMPOSITE, Kind.MEDIA} and tracks:
             return RoomFacts(self._plan.room_name, {"publisher_identity": tracks[0].identity})
         return RoomFacts(self._plan.room_name)
+
+    def _size_of(self, track: Published) -> tuple[int, int]:
+        """Width and height of a track's largest layer, upright; 0 if they are not known."""
+        seen = self._people.picture_size() or (0, 0)
+        if not track.width or not track.height:
+            return seen
+        # A publisher may name the size of a picture that lies on its side.
+        is_turned = (track.width > track.height) != (seen[0] > seen[1])
+        if is_turned and seen[0] != seen[1]:
+            return track.height, track.width
+        return track.width, track.height
 
     async def run(self, url: str, new_token: Callable[[], str]) -> Ending:
         """Be in the room until there is nothing more to record. Each attempt to join has a new token."""
@@ -352,4 +364,6 @@ def _published(publication: rtc.TrackPublication, participant: rtc.Participant) 
         kind=participant.kind,
         is_video=publication.kind == rtc.TrackKind.KIND_VIDEO,
         source=publication.source,
+        width=publication.width,
+        height=publication.height,
     )

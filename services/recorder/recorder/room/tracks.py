@@ -21,6 +21,12 @@ _DEGREES: dict[Any, int] = {
     rtc.VideoRotation.VIDEO_ROTATION_270: 270,
 }
 
+# How many frames of the SDK wait for this program at most; then the oldest one is left out. Pictures that
+# waited together get the same time, so more of them would not be shown.
+_MOST_PICTURES = 8
+# Five seconds: what an `AudioTrack` keeps. A frame has 10 ms.
+_MOST_SOUNDS = 500
+
 log = structlog.get_logger()
 
 
@@ -65,7 +71,7 @@ def _logged(sid: str) -> Callable[[asyncio.Task[None]], None]:
 
 
 async def _show(track: rtc.Track, to: VideoTrack) -> None:
-    stream = rtc.VideoStream(track, format=rtc.VideoBufferType.I420)
+    stream = rtc.VideoStream(track, capacity=_MOST_PICTURES, format=rtc.VideoBufferType.I420)
     try:
         async for event in stream:
             at = time.monotonic()
@@ -76,7 +82,7 @@ async def _show(track: rtc.Track, to: VideoTrack) -> None:
 
 
 async def _hear(track: rtc.Track, to: AudioTrack) -> None:
-    stream = rtc.AudioStream(track, sample_rate=SAMPLE_RATE, num_channels=CHANNELS)
+    stream = rtc.AudioStream(track, capacity=_MOST_SOUNDS, sample_rate=SAMPLE_RATE, num_channels=CHANNELS)
     try:
         async for event in stream:
             at = time.monotonic()

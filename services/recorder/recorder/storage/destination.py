@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from recorder.errors import EgressError
 from recorder.storage.bucket import Bucket
 from recorder.storage.upload_state import StoredObject
+
+# For how long the primary store may be unreachable after a recording's end, if there is a backup.
+_PRIMARY_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,14 @@ class Destination:
     def bucket(self, *, backup: bool) -> Bucket:
         """The backup or the primary bucket."""
         return self.backup if backup and self.backup is not None else self.primary
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which the primary store may be unreachable after a recording's end.
+
+        Without a backup it is waited for without a limit, so that nothing is lost.
+        """
+        return _PRIMARY_SECONDS if self.backup is not None else math.inf
 
 
 class UploadObserver:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from recorder.storage.parts import Part, all_parts, full_parts, part
 from recorder.storage.upload_events import ContentType, Replaced
-from recorder.storage.upload_state import FileState, Multipart, ReplacedState, UploadState
+from recorder.storage.upload_state import FileState, Multipart, ReplacedState, StoredPart, UploadState
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,16 @@ class Begin:
 
 @dataclass(frozen=True)
 class CheckParts:
-    """Ask the store which parts of an upload it has that another process began. `size` is the file's."""
+    """Ask the store which parts of an upload it has that another process began.
+
+    `size` is the file's; `known` are the parts that the other process recorded, by number.
+    """
 
     path: str
     upload_id: str
     file: str
     size: int
+    known: Mapping[int, StoredPart]
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ def _next_of_file(
             return Begin(one.path, one.content_type)
         return PutFile(one.path, one.file, one.content_type, size) if complete else None
     if multipart.upload_id in unchecked:
-        return CheckParts(one.path, multipart.upload_id, one.file, size)
+        return CheckParts(one.path, multipart.upload_id, one.file, size, dict(multipart.parts))
     parts = all_parts(size) if complete else full_parts(size)
     # The muxer rewrites the first bytes of a file at its end, so the first part is uploaded last.
     for wanted in (*parts[1:], *(parts[:1] if complete else ())):

@@ -7,7 +7,9 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -24,6 +26,9 @@ from recorder.storage.uploads import UploadQueue
 
 _log = logging.getLogger(__name__)
 _END_OF_PLAYLIST = b"#EXT-X-ENDLIST\n"
+# How many timeouts an attempt may last that makes progress. token-api gives up a recording of which it hears
+# nothing for ten minutes.
+_MOST_TIMEOUTS = 4
 
 
 @dataclass(frozen=True)
@@ -81,58 +86,91 @@ def resume(
     destinations: Mapping[str, Destination],
     *,
     timeout: float,
-    patience: float = math.inf,
+    patience: float | None = None,
     finish: Mapping[str, Callable[[UploadQueue, Path], None]] = MappingProxyType({}),
 ) -> list[ResumedOutput]:
-    """Upload what is left in a directory that this process owns, for at most `timeout` seconds.
+    """Upload what is left in a directory that this process owns.
 
-    Recordings are cut after the last complete fragment, and playlists get their end. The directory stays: the
-    caller removes it after it has reported the result to LiveKit.
+    Recordings are cut after the last complete fragment, and playlists get their end. All outputs are uploaded
+    at the same time. The directory stays: the caller removes it after it has reported the result to LiveKit.
 
     Args:
         destinations: by output, for each one that the directory has.
-        patience: seconds for which a primary store may be unreachable until its backup is used.
+        timeout: seconds without a request that succeeds, after which an output waits for another attempt.
+            While requests succeed, the attempt may last four times as long: other directories wait for it.
+        patience: seconds for which a primary store may be unreachable until its backup is used; None: as the
+            destination says. They are added to the timeout if they are not infinite.
         finish: by output, what adds files that its process had not completed. It gets the queue, which
             does not upload yet, and the directory of media.
     """
-    deadline = time.monotonic() + timeout
-    return [
-        _resume_output(
-            directory, output, destinations[output], deadline, patience=patience, finish=finish.get(output)
-        )
-        for output in directory.outputs()
-    ]
+    with ExitStack() as running:
+        begun = []
+        for output in directory.outputs():
+            one = _Resumed(directory, output, destinations[output], patience)
+            running.callback(one.stop)
+            one.begin(finish.get(output))
+            begun.append(one)
+        end = time.monotonic() + _MOST_TIMEOUTS * timeout
+        for one in begun:
+            one.drain(timeout, end)
+    return [one.result() for one in begun]
 
 
-def _resume_output(
-    directory: EgressDirectory,
-    output: str,
-    destination: Destination,
-    deadline: float,
-    *,
-    patience: float,
-    finish: Callable[[UploadQueue, Path], None] | None,
-) -> ResumedOutput:
-    try:
-        queue = UploadQueue(directory, output, destination, patience=patience)
-    except EgressError as error:
-        return ResumedOutput(output, (), (), (), (), error)
-    failure = None
-    try:
-        _finish_recordings(queue, directory.media)
-        if finish is not None:
-            finish(queue, directory.media)
-        _finish_playlists(queue)
-        queue.start()
-        if not queue.drain(max(0.0, deadline - time.monotonic())):
-            failure = EgressError(Code.UNAVAILABLE, "S3 upload failed: the store did not answer in time")
-    except EgressError as error:
-        failure = error
-    finally:
-        queue.stop()
-    saved = _saved(queue, directory.media)
-    lost, unsaved = _not_saved(queue.state, failure)
-    return ResumedOutput(output, saved, lost, unsaved, tuple(queue.left_over()), failure)
+class _Resumed:
+    """One output that is being resumed."""
+
+    def __init__(
+        self, directory: EgressDirectory, output: str, destination: Destination, patience: float | None
+    ) -> None:
+        self._output = output
+        self._media = directory.media
+        self._patience = destination.patience if patience is None else patience
+        self._queue: UploadQueue | None = None
+        self._failure: EgressError | None = None
+        try:
+            self._queue = UploadQueue(directory, output, destination, patience=self._patience)
+        except EgressError as error:
+            self._failure = error
+
+    def begin(self, finish: Callable[[UploadQueue, Path], None] | None) -> None:
+        """Complete what its process had not completed, and begin to upload."""
+        if self._queue is None:
+            return
+        try:
+            _finish_recordings(self._queue, self._media)
+            if finish is not None:
+                finish(self._queue, self._media)
+            _finish_playlists(self._queue)
+            self._queue.start()
+        except EgressError as error:
+            self._failure = error
+
+    def drain(self, timeout: float, end: float) -> None:
+        """Wait until everything is uploaded, until `timeout` is over, or until `end` (CLOCK_MONOTONIC)."""
+        if self._queue is None or self._failure is not None:
+            return
+        if not self._queue.state.backup and math.isfinite(self._patience):
+            timeout, end = timeout + self._patience, end + self._patience
+        try:
+            if not self._queue.drain(max(0.0, end - time.monotonic()), without_progress=timeout):
+                text = "S3 upload failed: the store did not answer in time"
+                self._failure = EgressError(Code.UNAVAILABLE, text)
+        except EgressError as error:
+            self._failure = error
+
+    def stop(self) -> None:
+        """End the uploads after the current request."""
+        if self._queue is not None:
+            self._queue.stop()
+
+    def result(self) -> ResumedOutput:
+        """What became of the output. It must have been stopped."""
+        if self._queue is None:
+            return ResumedOutput(self._output, (), (), (), (), self._failure)
+        saved = _saved(self._queue, self._media)
+        lost, unsaved = _not_saved(self._queue.state, self._failure)
+        left_over = tuple(self._queue.left_over())
+        return ResumedOutput(self._output, saved, lost, unsaved, left_over, self._failure)
 
 
 def _finish_recordings(queue: UploadQueue, media: Path) -> None:
@@ -205,8 +243,19 @@ def _not_saved(
 def recording_duration(recording: Path) -> float | None:
     """Seconds from the first to the last packet of a file; None if it cannot be read.
 
-    It reads the whole file, for a file without an index does not name its duration.
+    It reads the whole file, for a file without an index does not name its duration. It reads it once: other
+    attempts at an egress need the duration again.
     """
+    try:
+        status = recording.stat()
+    except FileNotFoundError:
+        return None
+    return _measured(recording, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _measured(recording: Path, _size: int, _modified_at: int) -> float | None:
+    """The duration of a file that has not changed since."""
     first, last = math.inf, -math.inf
     try:
         with av.open(str(recording)) as container:

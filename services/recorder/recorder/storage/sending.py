@@ -69,22 +69,33 @@ def send(  # noqa: PLR0911 - one per action
 
 
 def _check_parts(action: CheckParts, bucket: Bucket, media: Path) -> list[Event]:
-    """Compare the store's parts with the file, which may be shorter now and have another beginning."""
+    """Compare the store's parts with those in the journal, and others with the file.
+
+    The file was on the disk before a part of it was sent, so the parts in the journal are the file's. A part
+    that is not in the journal was sent just before its process died.
+    """
     try:
         found = bucket.parts(action.path, action.upload_id)
     except StoreError as error:
         if error.meaning is not Meaning.REFUSED:
             raise
-        # This key may not list parts. Another upload does not depend on that.
-        bucket.abort(action.path, action.upload_id)
-        return [Ended(action.upload_id)]
-    events: list[Event] = [PartsChecked(action.upload_id)]
+        # This key may not list parts. The store compares the ETags when it puts the parts together.
+        return []
+    confirmed = {number for number, part in action.known.items() if found.get(number) == part}
+    # In the journal, this event says that only the parts after it are there.
+    begins_anew = len(confirmed) < len(action.known)
+    events: list[Event] = [PartsChecked(action.upload_id)] if begins_anew else []
     for part in all_parts(action.size):
-        known = found.get(part.number)
-        if known is not None and known.size == part.size:
+        stored = found.get(part.number)
+        if stored is None or stored.size != part.size:
+            continue
+        if part.number in confirmed:
+            is_ours = begins_anew
+        else:
             with FileSlice(media / action.file, part.offset, part.size) as body:
-                if _may_be_of(known, body):
-                    events.append(PartStored(action.upload_id, part.number, part.size, known.etag))
+                is_ours = _may_be_of(stored, body)
+        if is_ours:
+            events.append(PartStored(action.upload_id, part.number, part.size, stored.etag))
     return events
 
 

@@ -51,8 +51,9 @@ class UploadQueue:
     `asyncio.to_thread`. Paths are those in the bucket, without the target's prefix.
 
     Attributes:
-        patience: seconds for which a store may be unreachable until it counts as failed. May be changed at
-            any time: a recording waits for ever, its end does not. A store that refuses fails at once.
+        patience: seconds for which the primary store may be unreachable until it counts as failed. May be
+            changed at any time: a recording waits for ever, its end does not (`Destination.patience`). A
+            store that refuses fails at once. The backup is waited for without a limit.
     """
 
     def __init__(
@@ -88,6 +89,8 @@ class UploadQueue:
         # Guards the journal. It is notified of all that `drain` and the thread wait for.
         self._changed = threading.Condition()
         self._idle = False
+        # When a request succeeded last, or the thread began. In seconds on CLOCK_MONOTONIC.
+        self._progress_at = time.monotonic()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"uploads {self._name}", daemon=True)
 
@@ -99,6 +102,7 @@ class UploadQueue:
     def start(self) -> None:
         """Begin to upload."""
         self._delete_leftovers()
+        self._progress_at = time.monotonic()
         self._thread.start()
 
     def add_growing(self, path: str, file: str, content_type: ContentType) -> None:
@@ -174,19 +178,27 @@ class UploadQueue:
             newest = None if known is None else known.newest or known.next or known.current
         return None if newest is None else (self._contents / newest.file).read_bytes()
 
-    def drain(self, timeout: float) -> bool:
+    def drain(self, timeout: float, *, without_progress: float = math.inf) -> bool:
         """Wait until everything has reached the bucket; False if it has not within `timeout` seconds.
 
         Recordings must be sealed before.
 
+        Args:
+            without_progress: seconds without a request that succeeds, after which it waits no longer.
+
         Raises:
             EgressError: the queue has failed.
         """
+        end = time.monotonic() + timeout
         with self._changed:
-            self._changed.wait_for(lambda: self._failure is not None or self._is_done(), timeout)
+            while self._failure is None and not self._is_done():
+                left = min(end, self._progress_at + without_progress) - time.monotonic()
+                if left <= 0:
+                    return False
+                self._changed.wait(left)
             if self._failure is not None:
                 raise self._failure
-            return self._is_done()
+            return True
 
     def stop(self) -> None:
         """End the thread after the request that it is sending, and close the journal."""
@@ -296,6 +308,7 @@ class UploadQueue:
             for event in events:
                 self._record(event)
             self._unchecked.discard(getattr(action, "upload_id", ""))
+            self._progress_at = time.monotonic()
         if known.stored is not None and any(isinstance(event, Stored) for event in events):
             self._delete_content(replaced)
             # A recording stays until its egress has been reported: its duration is read from it.
@@ -313,12 +326,21 @@ class UploadQueue:
         if self._retries.since is None:
             _log.warning("%s: %s", self._name, error)
         if error.meaning is Meaning.NO_UPLOAD:
-            with self._changed:
-                self._record(Ended(getattr(action, "upload_id", "")))
+            self._forget(action.path, getattr(action, "upload_id", ""))
         now = time.monotonic()
-        if self._retries.failed(action.path, error.meaning, now=now, patience=self.patience):
+        patience = math.inf if self.state.backup else self.patience
+        if self._retries.failed(action.path, error.meaning, now=now, patience=patience):
             return not self._stopping.wait(self._retries.delay(random.random()))  # noqa: S311
         return self._store_failed(error)
+
+    def _forget(self, path: str, upload_id: str) -> None:
+        """Give up a multipart upload that the store does not have, or not with the parts that were sent."""
+        try:
+            self._destination.bucket(backup=self.state.backup).abort(path, upload_id)
+        except StoreError as error:
+            _log.warning("%s: a multipart upload of %s may be left: %s", self._name, path, error)
+        with self._changed:
+            self._record(Ended(upload_id))
 
     def _store_failed(self, error: StoreError) -> bool:
         """The store that is in use has failed: use the backup, or end. Whether to go on."""
@@ -326,6 +348,7 @@ class UploadQueue:
             _log.warning("%s: the backup is used from now on", self._name)
             with self._changed:
                 self._record(Switched(str(error)))
+                self._progress_at = time.monotonic()
             self._retries = Retries(self._destination.backup.target)
             self._observer.switched(str(error))
             return True

@@ -60,9 +60,10 @@ def _unique_while(name: str, column: str, condition: str) -> Index:
     return Index(name, column, unique=True, sqlite_where=text(condition), postgresql_where=text(condition))
 
 
-def _index_while(name: str, column: str, condition: str) -> Index:
+def _index_while(name: str, columns: str | tuple[str, ...], condition: str) -> Index:
     """Finds the few rows that meet `condition` among the many that do not (anymore)."""
-    return Index(name, column, sqlite_where=text(condition), postgresql_where=text(condition))
+    names = (columns,) if isinstance(columns, str) else columns
+    return Index(name, *names, sqlite_where=text(condition), postgresql_where=text(condition))
 
 
 class Stream(Base):
@@ -72,6 +73,7 @@ class Stream(Base):
     __table_args__ = (
         Index("ix_streams_owner_id_created_at", "owner_id", "created_at", "id"),
         Index("ix_streams_space_id_created_at", "space_id", "created_at", "id"),
+        Index("ix_streams_experience_id_created_at", "experience_id", "created_at", "id"),
         Index("ix_streams_created_at", "created_at", "id"),
         CheckConstraint("capacity IS NULL OR capacity > 0", name="capacity"),
     )
@@ -161,11 +163,15 @@ class TeamMember(Base):
     """Who works for a space: they get into all its streams."""
 
     __tablename__ = "team_members"
+    __table_args__ = (Index("ix_team_members_user_id", "user_id", "space_id"),)
 
     space_id: Mapped[str] = mapped_column(String(128), primary_key=True)
     user_id: Mapped[str] = mapped_column(String(128), primary_key=True)
     role: Mapped[TeamRole] = mapped_column(one_of(TeamRole, "role"))
     created_at: Mapped[Time]
+
+
+_WITHOUT_END = "lifted_at IS NULL AND until IS NULL"
 
 
 class Ban(Base):
@@ -174,8 +180,16 @@ class Ban(Base):
     __tablename__ = "bans"
     __table_args__ = (
         CheckConstraint("(stream_id IS NULL) <> (space_id IS NULL)", name="one_scope"),
-        Index("ix_bans_user_id", "user_id"),
         Index("ix_bans_stream_id", "stream_id"),
+        # Bans of a user. Each ends with `until`, so that it never leads to those that are over.
+        _index_while("ix_bans_user_id_until", ("user_id", "until"), "lifted_at IS NULL"),
+        _index_while("ix_bans_stream_id_user_id", ("stream_id", "user_id", "until"), "lifted_at IS NULL"),
+        _index_while("ix_bans_space_id_user_id", ("space_id", "user_id", "until"), "lifted_at IS NULL"),
+        # Lists of bans: those that end, and those that do not.
+        _index_while("ix_bans_stream_id_until", ("stream_id", "until"), "lifted_at IS NULL"),
+        _index_while("ix_bans_space_id_until", ("space_id", "until"), "lifted_at IS NULL"),
+        _index_while("ix_bans_stream_id_created_at", ("stream_id", "created_at", "id"), _WITHOUT_END),
+        _index_while("ix_bans_space_id_created_at", ("space_id", "created_at", "id"), _WITHOUT_END),
     )
 
     id: Mapped[Id]
@@ -191,11 +205,19 @@ class Ban(Base):
     lifted_at: Mapped[MaybeTime]
 
 
+_IS_IN = "joined_at IS NOT NULL AND left_at IS NULL"
+
+
 class Participant(Base):
     """Who was given a token for a session, and whether they are in it. See `use_cases.seats`."""
 
     __tablename__ = "participants"
-    __table_args__ = (Index("ix_participants_user_id", "user_id"),)
+    __table_args__ = (
+        Index("ix_participants_user_id", "user_id"),
+        # Those who may take a seat.
+        _index_while("ix_participants_present", ("session_id", "joined_at", "identity"), _IS_IN),
+        _index_while("ix_participants_reserved", ("session_id", "reserved_until"), "removed_at IS NULL"),
+    )
 
     session_id: Mapped[str] = mapped_column(
         String(36), ForeignKey("stream_sessions.id", ondelete="CASCADE"), primary_key=True
@@ -280,7 +302,8 @@ class StageRequest(Base):
 
     __tablename__ = "stage_requests"
     __table_args__ = (
-        Index("ix_stage_requests_session_id_created_at", "session_id", "created_at"),
+        Index("ix_stage_requests_session_id_state_created_at", "session_id", "state", "created_at"),
+        Index("ix_stage_requests_session_id_user_id", "session_id", "user_id"),
         Index(
             "uq_stage_requests_one_waiting",
             "session_id",
@@ -448,12 +471,17 @@ class InboxClaim(Base):
 
 
 class CallRoom(Base):
-    """A room of POST /v1/token, which LiveKit must have `wanted_until` then: see `use_cases.call_rooms`."""
+    """A room of POST /v1/token: see `use_cases.call_rooms`.
+
+    LiveKit must have it until `wanted_until`. After the host application removed it, LiveKit must not have it
+    until `removed_until`.
+    """
 
     __tablename__ = "call_rooms"
 
     room_name: Mapped[str] = mapped_column(String(128), primary_key=True)
     wanted_until: Mapped[Time]
+    removed_until: Mapped[MaybeTime]
 
 
 class ChatBanDue(Base):

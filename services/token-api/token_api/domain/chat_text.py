@@ -10,6 +10,8 @@ import re
 import unicodedata
 
 MAX_LENGTH = 500
+# As columns of names.
+MAX_NAME_LENGTH = 128
 # Of UTF-8. Less than four bytes for each of the characters: scripts with three fit, a wall of emoji does not.
 MAX_BYTES = 1500
 
@@ -41,6 +43,15 @@ def clean(text: str, max_length: int = MAX_LENGTH) -> str:
     if len(shown.encode()) > MAX_BYTES:
         raise BadText(f"at most {MAX_BYTES} bytes of UTF-8 are allowed; it has {len(shown.encode())}")
     return shown
+
+
+def shown_name(name: str) -> str:
+    """`shown_text` of a name, with at most MAX_NAME_LENGTH characters. Composing may make a text longer.
+
+    Raises:
+        BadText: it holds half a character.
+    """
+    return shown_text(name)[:MAX_NAME_LENGTH].rstrip()
 
 
 def shown_text(text: str) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 _PREFIX = "recordings/"
 _ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_KEY = re.compile(rf"{_PREFIX}{_ID}/{_ID}/{_ID}\.mp4")
+_KEY = re.compile(rf"{_PREFIX}(?P<stream>{_ID})/{_ID}/(?P<recording>{_ID})\.mp4")
 _NAME_CHARACTERS = 60
 
 
@@ -19,6 +19,14 @@ def recording_key(stream_id: str, session_id: str, recording_id: str) -> str:
 def is_recording_key(key: str) -> bool:
     """Whether `recording_key` makes such keys."""
     return _KEY.fullmatch(key) is not None
+
+
+def ids_of(key: str) -> tuple[str, str]:
+    """The ids of the stream and of the recording of a key. Raises ValueError for another key."""
+    found = _KEY.fullmatch(key)
+    if found is None:
+        raise ValueError(f"{key} is not the key of a recording")
+    return found["stream"], found["recording"]
 
 
 def file_name(title: str, at: datetime) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Header, Query, Request
@@ -45,8 +45,19 @@ Title = Annotated[
 DisplayName = Annotated[str, StringConstraints(max_length=128, pattern=_TEXT), AfterValidator(_is_utf8)]
 
 
+_FIRST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
+_LAST_MOMENT = datetime(9000, 1, 1, tzinfo=UTC)
+
+
+def _in_range(moment: datetime) -> datetime:
+    """Python and PostgreSQL cannot convert times near the years 1 and 9999 to every zone."""
+    if not _FIRST_MOMENT <= moment < _LAST_MOMENT:
+        raise ValueError(f"{moment.isoformat()} is out of range; allowed: the years 2000 to 8999 (UTC)")
+    return moment
+
+
 # RFC 3339 with a zone. Not strict: JSON has no times.
-Moment = AwareDatetime
+Moment = Annotated[AwareDatetime, AfterValidator(_in_range)]
 
 
 class Body(BaseModel):

@@ -214,7 +214,7 @@ async def _read(state: State, caller: CurrentCaller, stream_id: str) -> StreamVi
     "",
     status_code=201,
     response_model=StreamView,
-    responses=problems(Kind.ROLE_FORBIDDEN, Kind.RECORDING_UNAVAILABLE, Kind.MEDIA_TYPE),
+    responses=problems(Kind.ROLE_FORBIDDEN, Kind.BANNED, Kind.RECORDING_UNAVAILABLE, Kind.MEDIA_TYPE),
 )
 async def create_stream(
     wanted: StreamRequest, request: Request, state: CurrentState, caller: CurrentCaller, key: Key = None

@@ -193,17 +193,38 @@ class Gateway:
         return [egress_of(egress) for egress in found.items]
 
     async def _in_room(self, room: str, method: str, call: Callable[[], Awaitable[T]]) -> T:
-        """Ask the node that has the room; where it died, another is given the room first.
+        """Ask the node that has the room. If that node died, the room is given to another node first.
 
-        A node that was killed leaves its rooms behind in Redis, and nobody responds for them, however long
-        one waits. Making a room that there is already changes nothing but where it is (livekit-server 1.13.5,
-        `RoomService.DeleteRoom` and `SelectRoomNode`).
+        Raises:
+            NotInLiveKit: there is no such room. It is not created.
         """
         try:
             return await _ask(method, call())
         except _NobodyResponds:
-            await _ask("CreateRoom", self._api.room.create_room(proto_room.CreateRoomRequest(name=room)))
+            await self._give_to_another_node(room)
             return await _ask(method, call())
+
+    async def _give_to_another_node(self, room: str) -> None:
+        """Have LiveKit choose a node for a room that no node answers for.
+
+        A node that was killed leaves its rooms in Redis, and no node answers for them, however long one
+        waits. CreateRoom for an existing room changes only its node (livekit-server 1.13.5,
+        `RoomService.DeleteRoom` and `SelectRoomNode`). But no node answers for a room that does not exist,
+        either (SendData does not check that), and CreateRoom would create it, without its settings.
+
+        Raises:
+            NotInLiveKit: there is no such room.
+        """
+        found = await self.rooms([room])
+        if not found:
+            raise NotInLiveKit(room)
+        placed = room_of(
+            await _ask("CreateRoom", self._api.room.create_room(proto_room.CreateRoomRequest(name=room)))
+        )
+        if placed.sid != found[0].sid and not placed.metadata:
+            # Somebody deleted the room since it was listed, and CreateRoom created another one.
+            await _ask("DeleteRoom", self._api.room.delete_room(proto_room.DeleteRoomRequest(room=room)))
+            raise NotInLiveKit(room)
 
 
 async def _ask(method: str, call: Awaitable[T], *, seconds: float | None = None) -> T:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import ColumnElement, Select, or_, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from token_api.callers import Caller
 from token_api.database.engine import wake
 from token_api.database.tables import Ban, Participant, Stream, StreamSession, TeamMember
-from token_api.domain.access import BanWindow, in_force_clause, is_in_force
+from token_api.domain.access import BanWindow, is_in_force
 from token_api.domain.paging import Cursor, Page, page_of
 from token_api.domain.room_names import identity_of
 from token_api.problems import Kind, ProblemError
 from token_api.use_cases.events import record
 from token_api.use_cases.standing import (
     Standing,
+    bans_in_force,
     is_id,
     not_found,
     relation_of,
@@ -56,12 +59,9 @@ async def ban(
             "They own the stream or are in its team: only the host application can ban them.",
         )
     scope = Ban.space_id == stream.space_id if new.whole_space else Ban.stream_id == stream.id
-    found = await transaction.scalar(
-        select(Ban)
-        .where(scope, Ban.user_id == new.user_id, Ban.by_host == standing.is_host)
-        .where(in_force_clause(Ban.until, Ban.lifted_at, now))
-        .limit(1)
-    )
+    theirs = select(Ban).where(scope, Ban.user_id == new.user_id, Ban.by_host == standing.is_host)
+    in_force = _any_of(theirs.where(part) for part in bans_in_force(now))
+    found = await transaction.scalar(select(in_force).limit(1))
     made = found is None
     if found is None:
         found = Ban(
@@ -128,27 +128,31 @@ async def page(
     """The bans in force that concern a stream, newest first. Raises ProblemError."""
     standing = await standing_of(transaction, caller, stream_id, now)
     require_steering(standing)
-    wanted = (
-        select(Ban)
-        .where(_concerns(standing), in_force_clause(Ban.until, Ban.lifted_at, now))
-        .order_by(Ban.created_at.desc(), Ban.id.desc())
-        .limit(limit + 1)
-    )
+    newest = select(Ban).order_by(Ban.created_at.desc(), Ban.id.desc()).limit(limit + 1)
     if cursor is not None:
-        wanted = wanted.where(
-            or_(Ban.created_at < cursor.at, and_(Ban.created_at == cursor.at, Ban.id < cursor.id))
+        # The first condition says nothing new. It is the one by which an index finds the place.
+        newest = newest.where(
+            Ban.created_at <= cursor.at, or_(Ban.created_at < cursor.at, Ban.id < cursor.id)
         )
+    item = _any_of(newest.where(scope, part) for scope in _scopes(standing) for part in bans_in_force(now))
+    wanted = select(item).order_by(item.created_at.desc(), item.id.desc()).limit(limit + 1)
     found = (await transaction.scalars(wanted)).all()
     return page_of(found, limit, lambda item: Cursor(item.created_at, item.id))
 
 
-def _concerns(standing: Standing) -> ColumnElement[bool]:
-    return or_(Ban.stream_id == standing.stream.id, Ban.space_id == standing.stream.space_id)
+def _any_of(parts: Iterable[Select[Ban]]) -> type[Ban]:
+    """The bans that the `parts` find. Each part is asked by itself, so that an index answers it."""
+    return aliased(Ban, union_all(*(select(part.subquery()) for part in parts)).subquery())
+
+
+def _scopes(standing: Standing) -> tuple[ColumnElement[bool], ...]:
+    """A ban that concerns a stream meets one of them: it is of the stream, or of its space."""
+    return Ban.stream_id == standing.stream.id, Ban.space_id == standing.stream.space_id
 
 
 async def _find(transaction: AsyncSession, standing: Standing, ban_id: str) -> Ban:
     found = (
-        await transaction.scalar(select(Ban).where(Ban.id == ban_id, _concerns(standing)))
+        await transaction.scalar(select(Ban).where(Ban.id == ban_id, or_(*_scopes(standing))))
         if is_id(ban_id)
         else None
     )

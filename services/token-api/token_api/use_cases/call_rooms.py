@@ -1,9 +1,12 @@
-"""Rooms of POST /v1/token. A join makes no room, so this service makes them, and makes them again.
+"""Rooms of POST /v1/token. No join creates a room, so this service creates them, and recreates them.
 
-LiveKit removes a room that is empty for long, and the rooms of an SFU that stops. Clients may still have
-tokens for them: those that this service issued, and those that LiveKit itself renews for whoever is in the
-room. All of them expire after MAX_TTL_SECONDS, so a room is wanted for that long after the last token, and
-after somebody was last seen in it.
+LiveKit removes rooms that are empty for long, and the rooms of an SFU that stops. Clients may still have
+tokens for them: those that this service issued, and those that LiveKit itself renews for each participant.
+All of them expire after MAX_TTL_SECONDS, so a room is wanted for that long after the last token, and after a
+participant was last seen in it.
+
+A room that the host application removed stays removed for the same time. A join that passed LiveKit's check
+before the removal may create the room after it; then it is deleted again.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import BindParameter, ColumnElement, delete, select
+from sqlalchemy import BindParameter, ColumnElement, null, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.database.engine import insert
@@ -22,91 +25,141 @@ from token_api.tokens import MAX_TTL_SECONDS
 from token_api.use_cases.services import Services
 
 _HELD = timedelta(seconds=MAX_TTL_SECONDS)
-# `wanted_until` is that much later than it must be, so that it is written once in this time and not with
-# each token.
+# Times are written that much later than necessary, so that one token in this time writes and not each.
 _WRITTEN_EVERY = timedelta(minutes=2)
 
 log = structlog.get_logger()
 
 
 async def provide(services: Services, room_name: str) -> None:
-    """See to it that LiveKit has the room as long as a token that is issued now can be used.
+    """Ensure that LiveKit has the room as long as a token that is issued now is valid.
 
     Raises:
         ProblemError: as the gateway. Then the room may not be there.
     """
     if await _wanted_until(services, room_name) >= services.clock.now() + _HELD:
         return
-    async with services.locks.hold(f"call-room {room_name}"):
+    async with services.locks.hold(_lock(room_name)):
         wanted_until, now = await _wanted_until(services, room_name), services.clock.now()
         if wanted_until >= now + _HELD:
             return
         if wanted_until <= now:
-            # Made before it is written down: what is written down is taken to be there.
+            # LiveKit has the room before the table says so.
             await services.livekit.create_room(_new(room_name))
         async with services.database.begin() as transaction:
             await _want(transaction, room_name, now + _HELD + _WRITTEN_EVERY)
 
 
 async def remove(services: Services, room_name: str) -> None:
-    """Remove a room, with all who are in it, and do not make it again for the tokens that there are.
+    """Remove a room and all its participants, and do not recreate it for the tokens that were issued.
 
     Raises:
-        ProblemError: NOT_FOUND, if neither this service nor LiveKit knows the room; as the gateway.
+        ProblemError: NOT_FOUND, if neither this service nor LiveKit has the room; as the gateway.
     """
-    async with services.locks.hold(f"call-room {room_name}"):
+    async with services.locks.hold(_lock(room_name)):
+        now = services.clock.now()
         async with services.database.begin() as transaction:
-            gone = delete(CallRoom).where(CallRoom.room_name == room_name).returning(CallRoom.room_name)
-            was_wanted = await transaction.scalar(gone) is not None
+            found = await transaction.get(CallRoom, room_name, with_for_update=True)
+            was_wanted = found is not None and found.wanted_until > now
+            if found is not None:
+                found.wanted_until, found.removed_until = now, now + _HELD + _WRITTEN_EVERY
         was_there = await services.livekit.delete_room(room_name)
     if not was_wanted and not was_there:
         raise ProblemError(Kind.NOT_FOUND, "There is no such room.")
 
 
-async def is_wanted(services: Services, room_name: str) -> bool:
-    """Whether somebody may have a token for this room of POST /v1/token."""
-    return await _wanted_until(services, room_name) > services.clock.now()
+async def concerns(services: Services, room_name: str, event_type: str) -> bool:
+    """Whether an event of LiveKit's calls for `react`. Other events of these rooms need no reaction."""
+    if event_type not in {"room_started", "room_finished"}:
+        return False
+    async with services.database.read() as transaction:
+        found = await transaction.get(CallRoom, room_name)
+    now = services.clock.now()
+    if found is None:
+        return False
+    return _is_removed(found, now) if event_type == "room_started" else found.wanted_until > now
 
 
-async def restore(services: Services, room_name: str) -> None:
-    """Make a room again that LiveKit removed, if somebody may have a token for it. Raises as the gateway."""
-    if await is_wanted(services, room_name):
-        await services.livekit.create_room(_new(room_name))
-        log.info("call_room_restored", room=room_name)
+async def react(services: Services, room_name: str, event_type: str) -> None:
+    """Recreate a room that LiveKit removed, or delete one that came back. Raises as the gateway."""
+    if event_type == "room_started":
+        await _remove_again(services, room_name)
+    else:
+        await _restore(services, room_name)
+
+
+async def _restore(services: Services, room_name: str) -> None:
+    """Recreate a room if a valid token for it may exist."""
+    async with services.locks.hold(_lock(room_name)):
+        if await _wanted_until(services, room_name) > services.clock.now():
+            await services.livekit.create_room(_new(room_name))
+            log.info("call_room_restored", room=room_name)
+
+
+async def _remove_again(services: Services, room_name: str) -> None:
+    """Delete a room that came back after its removal. Whoever was in it has a token that LiveKit renewed."""
+    async with services.locks.hold(_lock(room_name)):
+        now = services.clock.now()
+        async with services.database.begin() as transaction:
+            found = await transaction.get(CallRoom, room_name, with_for_update=True)
+            if found is None or not _is_removed(found, now):
+                return
+            found.removed_until = now + _HELD + _WRITTEN_EVERY
+        if await services.livekit.delete_room(room_name):
+            log.info("call_room_removed_again", room=room_name)
 
 
 async def reconcile(services: Services) -> None:
-    """Make all rooms that are wanted and that LiveKit does not have; write down which have participants.
+    """Recreate wanted rooms that LiveKit does not have, delete removed ones that it has, and write down which
+    have participants.
 
     Raises:
         ProblemError: LiveKit gives no list of its rooms.
     """
     now = services.clock.now()
     async with services.database.read() as transaction:
-        wanted = {
+        known = {
             room.room_name: room
-            for room in await transaction.scalars(select(CallRoom).where(is_wanted_at(now)))
+            for room in await transaction.scalars(select(CallRoom).where(is_watched_at(now)))
         }
-    if not wanted:
+    if not known:
         return
-    rooms = await services.livekit.rooms(list(wanted))
-    for name in wanted.keys() - {room.name for room in rooms}:
-        try:
-            await restore(services, name)
-        except ProblemError as error:
-            log.warning("call_room_not_restored", room=name, kind=error.kind.name)
-    # Whoever is in a room has a token that LiveKit renewed.
-    occupied = [room.name for room in rooms if room.participants]
-    late = sorted(name for name in occupied if wanted[name].wanted_until < now + _HELD)
+    rooms = await services.livekit.rooms(list(known))
+    there = {room.name for room in rooms}
+    for name, row in known.items():
+        if (name in there) == _is_removed(row, now):
+            await _repair(services, name, is_there=name in there)
+    # Each participant has a token that LiveKit renewed.
+    occupied = {room.name for room in rooms if room.participants}
+    late = [name for name in occupied if now < known[name].wanted_until < now + _HELD]
     if late:
         async with services.database.begin() as transaction:
-            for name in late:
-                await _want(transaction, name, now + _HELD + _WRITTEN_EVERY)
+            await transaction.execute(
+                update(CallRoom)
+                .where(CallRoom.room_name.in_(late), CallRoom.removed_until.is_(None))
+                .values(wanted_until=now + _HELD + _WRITTEN_EVERY)
+            )
 
 
-def is_wanted_at(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
-    """Whether somebody may have a token for a room."""
-    return CallRoom.wanted_until > now
+async def _repair(services: Services, room_name: str, *, is_there: bool) -> None:
+    """A room that LiveKit refuses does not keep the others from being repaired."""
+    try:
+        await (_remove_again if is_there else _restore)(services, room_name)
+    except ProblemError as error:
+        log.warning("call_room_not_repaired", room=room_name, kind=error.kind.name)
+
+
+def is_watched_at(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
+    """Whether a valid token for a room may exist, wanted or removed."""
+    return or_(CallRoom.wanted_until > now, CallRoom.removed_until > now)
+
+
+def _is_removed(room: CallRoom, now: datetime) -> bool:
+    return room.removed_until is not None and room.removed_until > now
+
+
+def _lock(room_name: str) -> str:
+    return f"call-room {room_name}"
 
 
 async def _wanted_until(services: Services, room_name: str) -> datetime:
@@ -120,12 +173,14 @@ async def _want(transaction: AsyncSession, room_name: str, until: datetime) -> N
     await transaction.execute(
         insert(transaction, CallRoom)
         .values(room_name=room_name, wanted_until=until)
-        .on_conflict_do_update(index_elements=["room_name"], set_={"wanted_until": until})
+        .on_conflict_do_update(
+            index_elements=["room_name"], set_={"wanted_until": until, "removed_until": null()}
+        )
     )
 
 
 def _new(room_name: str) -> NewRoom:
-    # An empty room stays for as long as a token can be used: then LiveKit seldom has to make it again.
+    # An empty room stays for as long as a token is valid, so it seldom has to be recreated.
     return NewRoom(
         name=room_name,
         metadata="",

@@ -18,10 +18,11 @@ from token_api.callers import Caller, UserCaller
 from token_api.database.columns import new_id
 from token_api.database.tables import ChatMessage, Stream
 from token_api.domain.access import Admitted
-from token_api.domain.chat_text import BadText, clean, shown_text
+from token_api.domain.chat_text import BadText, clean, shown_name
 from token_api.domain.lifecycle import ON_AIR
 from token_api.domain.paging import Cursor
 from token_api.domain.roles import STEERING
+from token_api.domain.vocabulary import SessionState
 from token_api.problems import Kind, ProblemError
 from token_api.settings import Settings
 from token_api.use_cases import chat_relay
@@ -88,12 +89,14 @@ async def post(
         raise ProblemError(Kind.CHAT_CLOSED, "The chat is switched off.")
     if stream.status not in ON_AIR:
         raise ProblemError(Kind.STREAM_NOT_LIVE, "The chat is open while the stream is on air.")
+    if standing.session is not None and standing.session.state is SessionState.CLOSING:
+        raise ProblemError(Kind.STREAM_NOT_LIVE, "The stream is ending.")
     user_id = standing.user_id or ""
     if admitted.role not in STEERING:
         await _require_slowly(transaction, stream, user_id, now)
     try:
         kept = clean(text, stream.chat_max_length)
-        shown = shown_text(caller.name if isinstance(caller, UserCaller) else name)
+        shown = shown_name(caller.name if isinstance(caller, UserCaller) else name)
     except BadText as error:
         raise ProblemError(Kind.VALIDATION, f"text: {error}.") from error
     stream.chat_revision += 1

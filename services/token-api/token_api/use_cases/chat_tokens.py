@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.callers import Caller, UserCaller
 from token_api.chat import builtin, getstream
-from token_api.domain.chat_text import shown_text
+from token_api.domain.chat_text import shown_name
 from token_api.domain.roles import StreamRole
 from token_api.problems import Kind, ProblemError
 from token_api.settings import Settings
@@ -63,7 +63,7 @@ async def chat_token(
             api_key=settings.getstream_key,
             channel=getstream.channel_of(stream_id),
         )
-    shown = shown_text(caller.name if isinstance(caller, UserCaller) else name)
+    shown = shown_name(caller.name if isinstance(caller, UserCaller) else name)
     token = builtin.user_token(
         builtin.key_from(settings.service_key.get_secret_value()),
         builtin.ChatIdentity(stream_id, user_id, shown, admitted.role),

@@ -19,9 +19,9 @@ from token_api.domain.enforcement import Eject, Ejection, Known, Put, Seen, Stay
 from token_api.domain.roles import StreamRole, permissions_of
 from token_api.domain.room_names import identity_of
 from token_api.domain.vocabulary import SessionState
+from token_api.failures import Failures
 from token_api.livekit_api.gateway import NotInLiveKit
 from token_api.livekit_api.values import RoomParticipant
-from token_api.problems import ProblemError
 from token_api.use_cases import removals, seats
 from token_api.use_cases.events import record
 from token_api.use_cases.removals import ACTOR
@@ -52,7 +52,7 @@ async def on_joined(services: Services, room_name: str, identity: str) -> None:
 async def on_changed(services: Services, user_id: str, stream_id: str | None, space_id: str | None) -> None:
     """A user's right to a stream, or to all of a space, changed: judge it at once where they are in.
 
-    Best effort: where LiveKit does not answer, the next sweep does it.
+    Best effort: what fails is done by the next sweep.
     """
     wanted = (
         select(StreamSession.room_name)
@@ -63,12 +63,12 @@ async def on_changed(services: Services, user_id: str, stream_id: str | None, sp
     )
     async with services.database.read() as transaction:
         rooms = list((await transaction.scalars(wanted)).all())
+    failures = Failures()
     for room in rooms:
-        try:
+        with failures.apart("not_yet_enforced", room=room, identity=identity_of(user_id)):
             await on_joined(services, room, identity_of(user_id))
-        except ProblemError:
-            log.warning("not_yet_enforced", room=room, identity=identity_of(user_id))
-            services.wakeups.reconciler.set()
+    if failures.happened:
+        services.wakeups.reconciler.set()
 
 
 async def on_published(services: Services, room_name: str, identity: str) -> None:
@@ -90,21 +90,32 @@ async def enforce(
     """Judge those `found` in a room, and do what has to be done. `coming`: they came in just now.
 
     `found` was asked of LiveKit before this is called: whoever is in by a token of ours is known by now.
+    If something fails for one participant, the others are judged all the same.
 
     Raises:
-        ProblemError: as the gateway.
+        ProblemError: as the gateway; one, after all of them.
     """
+    failures = Failures()
     for start in range(0, len(found), _AT_ONCE):
         some = found[start : start + _AT_ONCE]
-        for someone, known in await _known(services, room_name, some, coming=coming):
-            verdict = judge(_seen(someone), known, services.clock.now())
-            match verdict:
-                case Eject():
-                    await _eject(services, room_name, someone, verdict.reason)
-                case Put():
-                    await _put(services, room_name, someone, verdict)
-                case Stay():
-                    pass
+        with failures.apart("not_judged", room=room_name, participants=len(some)):
+            for someone, known in await _known(services, room_name, some, coming=coming):
+                with failures.apart("not_enforced", room=room_name, identity=someone.identity):
+                    await _enforce_on(services, room_name, someone, known)
+    failures.raise_one()
+
+
+async def _enforce_on(
+    services: Services, room_name: str, someone: RoomParticipant, known: Known | None
+) -> None:
+    verdict = judge(_seen(someone), known, services.clock.now())
+    match verdict:
+        case Eject():
+            await _eject(services, room_name, someone, verdict.reason)
+        case Put():
+            await _put(services, room_name, someone, verdict)
+        case Stay():
+            pass
 
 
 def _seen(someone: RoomParticipant) -> Seen:

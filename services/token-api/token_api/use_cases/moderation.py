@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.callers import Caller
@@ -26,7 +28,7 @@ from token_api.use_cases.standing import Standing, not_found, require_steering, 
 
 @dataclass(frozen=True)
 class Present:
-    """Somebody who is in. `role` is None for one whom nobody knows, and who is about to be put out."""
+    """A participant. `role` is None for one without a row, who is about to be removed."""
 
     identity: str
     user_id: str | None
@@ -39,7 +41,10 @@ class Present:
 async def present(
     services: Services, caller: Caller, stream_id: str, cursor: Cursor | None, limit: int
 ) -> Page[Present]:
-    """Who is in, from the first who came: as LiveKit says, or where it is away, as far as its events told.
+    """Who is in, from the first who joined: by LiveKit's list, or if LiveKit is away, by its events.
+
+    LiveKit has no pages, so its list is requested at most once a second for all callers. The database reads
+    the rows of one page.
 
     Raises:
         ProblemError: NOT_FOUND, ROLE_FORBIDDEN.
@@ -49,31 +54,56 @@ async def present(
     require_steering(standing)
     if standing.session is None:
         return Page([], None)
-    found: list[RoomParticipant] | None
+    session = standing.session
     try:
-        found = await services.livekit.participants(standing.session.room_name)
+        everyone = await services.participants.get(session.room_name, partial(_everyone, services, session))
     except ProblemError:
-        found = None
-    async with services.database.read() as transaction:
-        rows = select(Participant).where(Participant.session_id == standing.session.id)
-        if found is None:
-            rows = rows.where(seats.is_present())
-        known = {row.identity: row for row in await transaction.scalars(rows)}
-    if found is None:
-        everyone = [_of_row(row) for row in known.values()]
+        found = await _page_of_rows(services, session, cursor, limit + 1)
     else:
-        everyone = [
-            _of_livekit(someone, known.get(someone.identity))
-            for someone in found
-            if someone.kind not in HELPERS
-        ]
-    everyone.sort(key=_place)
+        first = 0 if cursor is None else bisect_right(everyone, (cursor.at, cursor.id), key=_place)
+        found = await _with_rows(services, session, everyone[first : first + limit + 1])
+    return page_of(found, limit, lambda someone: Cursor(*_place(someone)))
+
+
+async def _everyone(services: Services, session: StreamSession) -> list[RoomParticipant]:
+    """All participants but LiveKit's helpers, in the order of their pages."""
+    found = await services.livekit.participants(session.room_name)
+    return sorted((someone for someone in found if someone.kind not in HELPERS), key=_place)
+
+
+async def _with_rows(
+    services: Services, session: StreamSession, found: Sequence[RoomParticipant]
+) -> list[Present]:
+    wanted = select(Participant).where(
+        Participant.session_id == session.id,
+        Participant.identity.in_([someone.identity for someone in found]),
+    )
+    async with services.database.read() as transaction:
+        rows = {row.identity: row for row in await transaction.scalars(wanted)}
+    return [_of_livekit(someone, rows.get(someone.identity)) for someone in found]
+
+
+async def _page_of_rows(
+    services: Services, session: StreamSession, cursor: Cursor | None, limit: int
+) -> list[Present]:
+    wanted = (
+        select(Participant)
+        .where(Participant.session_id == session.id, seats.is_present())
+        .order_by(Participant.joined_at, Participant.identity)
+        .limit(limit)
+    )
     if cursor is not None:
-        everyone = [someone for someone in everyone if _place(someone) > (cursor.at, cursor.id)]
-    return page_of(everyone[: limit + 1], limit, lambda someone: Cursor(*_place(someone)))
+        wanted = wanted.where(
+            or_(
+                Participant.joined_at > cursor.at,
+                and_(Participant.joined_at == cursor.at, Participant.identity > cursor.id),
+            )
+        )
+    async with services.database.read() as transaction:
+        return [_of_row(row) for row in await transaction.scalars(wanted)]
 
 
-def _place(someone: Present) -> tuple[datetime, str]:
+def _place(someone: Present | RoomParticipant) -> tuple[datetime, str]:
     return someone.joined_at, someone.identity
 
 
@@ -115,6 +145,7 @@ async def remove(services: Services, caller: Caller, stream_id: str, identity: s
         claimed = await removals.claim(transaction, session, seen, now) if seen is not None else None
     if claimed is not None and await removals.carry_out(services, claimed):
         services.metrics.ejections.labels("moderator").inc()
+    services.participants.forget(session.room_name)
 
 
 async def mute(
@@ -141,6 +172,7 @@ async def mute(
             await services.livekit.mute_track(session.room_name, identity, sid, muted=True)
     except NotInLiveKit as error:
         raise not_found() from error
+    services.participants.forget(session.room_name)
     async with services.database.begin() as transaction:
         now = services.clock.now()
         standing = await _steered(transaction, caller, stream_id, now)

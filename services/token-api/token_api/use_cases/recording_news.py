@@ -5,18 +5,21 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from token_api.database.tables import Recording
-from token_api.domain.object_keys import is_recording_key
+from token_api.database.tables import AuditEntry, Recording
+from token_api.domain.object_keys import ids_of, is_recording_key
 from token_api.domain.recording_states import FINAL, goes_on, status_of
 from token_api.domain.room_names import is_ours
 from token_api.domain.vocabulary import RecordingStatus
 from token_api.livekit_api.values import EgressState
 from token_api.problems import ProblemError
+from token_api.storage import objects
+from token_api.storage.store import store_of
 from token_api.use_cases import auto_recording_rows
 from token_api.use_cases.events import record
-from token_api.use_cases.recorder import halt, is_going_on
+from token_api.use_cases.recorder import halt, is_going_on, is_over
 from token_api.use_cases.recording_rows import locked, tell
 from token_api.use_cases.services import Services
 
@@ -28,9 +31,12 @@ log = structlog.get_logger()
 
 
 async def on_egress(services: Services, state: EgressState, actor: str = LIVEKIT) -> bool:
-    """Write down what LiveKit says of a recording; whether that was news. May be called any number of times.
+    """Write down what LiveKit reports of a recording; whether that was new. It may be called repeatedly.
 
-    One that goes on although nobody here wants it (anymore) is stopped.
+    An egress whose recording was deleted or withdrawn is stopped, and its file is deleted.
+
+    Raises:
+        ProblemError: the object store does not delete such a file. Call again later.
     """
     if not (is_ours(state.room_name) and is_recording_key(state.object_key)):
         return False
@@ -38,6 +44,8 @@ async def on_egress(services: Services, state: EgressState, actor: str = LIVEKIT
         recording = await locked(transaction, Recording.object_key == state.object_key)
         now = services.clock.now()
         changed = recording is not None and await write(transaction, recording, state, now=now, actor=actor)
+    if recording is None and is_over(state):
+        await _delete_unwanted_file(services, state)
     if changed or not is_stray(recording, state, now):
         return changed
     return await _stop_stray(services, state, actor)
@@ -52,6 +60,29 @@ def is_stray(recording: Recording | None, state: EgressState, now: datetime) -> 
     if recording.status in FINAL:
         return recording.ended_at is None or now - recording.ended_at < _STRAY_FOR
     return recording.egress_id != state.egress_id
+
+
+async def _delete_unwanted_file(services: Services, state: EgressState) -> None:
+    """Delete a file that was stored after its recording had been deleted or withdrawn.
+
+    The audit log must say so. A database that was restored from a backup lacks recent recordings, too, and
+    their files must stay.
+    """
+    store = store_of(services.settings)
+    stream_id, recording_id = ids_of(state.object_key)
+    async with services.database.read() as transaction:
+        is_unwanted = await transaction.scalar(
+            select(
+                exists().where(
+                    AuditEntry.stream_id == stream_id,
+                    AuditEntry.action.in_(("recording.deleted", "recording.withdrawn")),
+                    AuditEntry.details.contains(recording_id, autoescape=True),
+                )
+            )
+        )
+    if is_unwanted and store is not None:
+        await objects.delete(store, state.object_key)
+        log.info("unwanted_file_deleted", egress_id=state.egress_id, recording_id=recording_id)
 
 
 async def _stop_stray(services: Services, state: EgressState, actor: str) -> bool:

@@ -58,8 +58,9 @@ Rule = Pruned | GoesWith | Kept
 
 _ENDED_INBOX = tables.WebhookInbox.state.in_((InboxState.DONE, InboxState.IGNORED))
 
-# LiveKit repeats an event for half a minute, so an event that is processed and a week old has no duplicates.
-_PROCESSED = Pruned(tables.WebhookInbox.received_at, timedelta(days=7), _ENDED_INBOX)
+# LiveKit repeats an event for half a minute, so after an hour no duplicate comes. A participant causes any
+# number of events by publishing and unpublishing a track.
+_PROCESSED = Pruned(tables.WebhookInbox.received_at, timedelta(hours=1), _ENDED_INBOX)
 _PARKED = Pruned(
     tables.WebhookInbox.received_at, timedelta(days=30), tables.WebhookInbox.state == InboxState.FAILED
 )

@@ -8,6 +8,7 @@ from token_api.database.engine import Database
 from token_api.domain.clock import Clock
 from token_api.keyed_locks import KeyedLocks
 from token_api.livekit_api.gateway import Gateway
+from token_api.livekit_api.values import RoomParticipant
 from token_api.metrics import Metrics
 from token_api.recent import Recent
 from token_api.settings import Settings
@@ -27,7 +28,10 @@ class Services:
     wakeups: Wakeups
     # Those who want the same stream opened at once wait for one, rather than all asking LiveKit.
     locks: KeyedLocks = field(default_factory=KeyedLocks)
-    recent: Recent = field(default_factory=Recent)
+    # Figures of streams, as JSON.
+    recent: Recent[bytes] = field(default_factory=Recent)
+    # Participants of rooms, from the first who joined.
+    participants: Recent[list[RoomParticipant]] = field(default_factory=Recent)
 
     @property
     def credentials(self) -> ApiCredentials:

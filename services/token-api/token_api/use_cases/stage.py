@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import math
+from datetime import datetime, timedelta
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.callers import Caller
@@ -28,6 +29,8 @@ from token_api.use_cases.standing import (
     standing_of,
 )
 
+# From withdrawing a request to the next one of the same user.
+_PAUSE = timedelta(seconds=10)
 _EVENTS = {
     StageRequestState.WITHDRAWN: "stage.withdrawn",
     StageRequestState.ACCEPTED: "stage.accepted",
@@ -40,9 +43,11 @@ async def request(
 ) -> tuple[StageRequest, bool]:
     """Raise a hand, and whether it was not raised yet: each has one.
 
+    A request that was withdrawn is raised again after a pause: each leaves audit entries and webhooks.
+
     Raises:
         ProblemError: NOT_FOUND, or why they do not get in; STREAM_NOT_LIVE; CONFLICT for those who may
-            speak already, and for those who were given no token yet.
+            speak already, and for those who were given no token yet; RATE_LIMITED within the pause.
     """
     standing = await standing_of(transaction, caller, stream_id, now)
     admitted = require_admitted(standing)
@@ -54,6 +59,7 @@ async def request(
     row = await transaction.get(Participant, (session.id, identity_of(user_id)))
     if row is None or row.removed_at is not None:
         raise ProblemError(Kind.CONFLICT, "Join the stream first.")
+    await _require_pause(transaction, session.id, user_id, now)
     request_id = new_id()
     # Many at once are one: the partial unique index decides.
     await transaction.execute(
@@ -80,6 +86,21 @@ async def request(
     if made:
         _record(transaction, "stage.requested", caller, standing, found, now=now)
     return found, made
+
+
+async def _require_pause(transaction: AsyncSession, session_id: str, user_id: str, now: datetime) -> None:
+    withdrawn_at = await transaction.scalar(
+        select(func.max(StageRequest.decided_at)).where(
+            StageRequest.session_id == session_id,
+            StageRequest.user_id == user_id,
+            StageRequest.state == StageRequestState.WITHDRAWN,
+        )
+    )
+    if withdrawn_at is not None and now < withdrawn_at + _PAUSE:
+        seconds = math.ceil((withdrawn_at + _PAUSE - now).total_seconds())
+        raise ProblemError(
+            Kind.RATE_LIMITED, "The last request was withdrawn just now.", {"Retry-After": str(seconds)}
+        )
 
 
 async def page(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -13,6 +13,7 @@ from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
     Select,
+    and_,
     bindparam,
     case,
     literal,
@@ -29,6 +30,7 @@ from token_api.callers import Caller, ServiceCaller
 from token_api.database.columns import UtcDateTime
 from token_api.database.tables import AccessGrant, Ban, Participant, Stream, StreamSession, TeamMember
 from token_api.domain.access import Admitted, BanWindow, GrantWindow, Refusal, Refused, Relation, decide
+from token_api.domain.clock import SystemClock
 from token_api.domain.roles import STEERING
 from token_api.domain.room_names import identity_of
 from token_api.domain.vocabulary import GrantScope, StreamKind
@@ -56,12 +58,22 @@ class _Keys:
 
 
 _BAN_KIND = case((Ban.by_host, "host-ban"), else_="ban")
+_NOW = bindparam("now", type_=UtcDateTime)
+
+
+def bans_in_force(now: datetime | ColumnElement[Any]) -> tuple[ColumnElement[bool], ...]:
+    """`in_force_clause` over bans, in parts: a ban in force meets exactly one of them.
+
+    An index answers each part. For an OR of both, the database would read all bans that are over.
+    """
+    not_lifted = Ban.lifted_at.is_(None)
+    return and_(not_lifted, Ban.until.is_(None)), and_(not_lifted, Ban.until > now)
 
 
 def _relation(
     stream: _Keys, *, of_many: bool = False, extra: Sequence[ColumnElement[Any]] = ()
 ) -> CompoundSelect[Any]:
-    """Rows of a kind and up to three times: all that connects a user with a stream.
+    """Rows of a kind and up to three times: all that connects a user with a stream, but bans that are over.
 
     Args:
         of_many: all of `user_ids` at once; the last column of each row says whose it is.
@@ -98,6 +110,11 @@ def _relation(
             (GrantScope.SPACE, stream.space_id),
         )
     ]
+    bans = [
+        rows(_BAN_KIND, Ban.user_id, no_time, Ban.until, Ban.lifted_at).where(scope, in_force)
+        for scope in (Ban.stream_id == stream.stream_id, Ban.space_id == stream.space_id)
+        for in_force in bans_in_force(_NOW)
+    ]
     return union_all(
         rows(literal("team"), TeamMember.user_id).where(TeamMember.space_id == stream.space_id),
         rows(
@@ -107,9 +124,7 @@ def _relation(
             AccessGrant.expires_at,
             AccessGrant.cancelled_at,
         ).where(or_(*opened)),
-        rows(_BAN_KIND, Ban.user_id, no_time, Ban.until, Ban.lifted_at).where(
-            (Ban.stream_id == stream.stream_id) | (Ban.space_id == stream.space_id)
-        ),
+        *bans,
         # By the primary key: this is asked for each token.
         rows(
             literal("promoted"), Participant.user_id, is_theirs=Participant.identity == bindparam("identity")
@@ -214,8 +229,9 @@ async def _ready(transaction: AsyncSession, stream_id: str, *, lock: bool) -> No
 async def relation_of(
     transaction: AsyncSession, stream: Stream, session: StreamSession | None, user_id: str
 ) -> Relation:
-    """All that connects `user_id` with `stream`."""
-    asked = {"user_id": user_id, "identity": identity_of(user_id), **_keys_of(stream, session)}
+    """All that connects `user_id` with `stream`, without bans that ended more than a day ago."""
+    keys = _keys_of(stream, session)
+    asked = {"user_id": user_id, "identity": identity_of(user_id), "now": _a_day_ago(), **keys}
     rows = (await transaction.execute(_RELATION, asked)).all()
     return _relation_from(rows, stream, user_id)
 
@@ -223,8 +239,8 @@ async def relation_of(
 async def relations_of(
     transaction: AsyncSession, stream: Stream, session: StreamSession | None, user_ids: Collection[str]
 ) -> dict[str, Relation]:
-    """All that connects each of `user_ids` with `stream`, by one query. Thousands are too many for it."""
-    asked = {"user_ids": list(user_ids), **_keys_of(stream, session)}
+    """As `relation_of`, for each of `user_ids`, by one query. Thousands are too many for it."""
+    asked = {"user_ids": list(user_ids), "now": _a_day_ago(), **_keys_of(stream, session)}
     rows: dict[str, list[Sequence[Any]]] = {user_id: [] for user_id in user_ids}
     for *row, user_id in (await transaction.execute(_RELATIONS, asked)).all():
         rows[user_id].append(row)
@@ -239,11 +255,17 @@ async def decisions_on(
         "user_id": user_id,
         "identity": identity_of(user_id),
         "stream_ids": [stream.id for stream in streams],
+        "now": now,
     }
     rows: dict[str, list[Sequence[Any]]] = {stream.id: [] for stream in streams}
     for *row, stream_id in (await transaction.execute(_RELATIONS_TO_STREAMS, asked)).all():
         rows[stream_id].append(row)
     return {stream.id: decide(_relation_from(rows[stream.id], stream, user_id), now) for stream in streams}
+
+
+def _a_day_ago() -> datetime:
+    """For callers that judge bans by a moment of their own: any transaction is shorter than a day."""
+    return SystemClock().now() - timedelta(days=1)
 
 
 def _keys_of(stream: Stream, session: StreamSession | None) -> dict[str, str | None]:
@@ -289,7 +311,7 @@ async def standing_of(
         stream, session = await find_stream(transaction, stream_id, lock=lock)
         return Standing(stream, session, None, None)
     await _ready(transaction, stream_id, lock=lock)
-    asked = {"stream_id": stream_id, "user_id": user_id, "identity": identity_of(user_id)}
+    asked = {"stream_id": stream_id, "user_id": user_id, "identity": identity_of(user_id), "now": now}
     rows = (await transaction.execute(_STANDING, asked, execution_options=_ANEW)).all()
     if not rows:
         raise not_found()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import structlog
-from sqlalchemy import and_, exists, or_, select
+from sqlalchemy import ColumnElement, Select, Subquery, exists, or_, select, true, union
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from token_api.callers import Caller
-from token_api.database.tables import AccessGrant, Recording, Stream, StreamSession, TeamMember
-from token_api.domain.access import Admitted, Refused
+from token_api.database.tables import AccessGrant, Ban, Recording, Stream, StreamSession, TeamMember
+from token_api.domain.access import Admitted, Refused, in_force_clause
 from token_api.domain.lifecycle import ON_AIR, Action, InvalidTransition, action_to, after
 from token_api.domain.paging import Cursor, Page, page_of
 from token_api.domain.vocabulary import (
@@ -73,7 +75,7 @@ async def create(
     Experiences open streams to those who bought them, so only the host application says what belongs to one.
 
     Raises:
-        ProblemError: ROLE_FORBIDDEN, RECORDING_UNAVAILABLE.
+        ProblemError: ROLE_FORBIDDEN, BANNED, RECORDING_UNAVAILABLE.
     """
     if caller.user_id is not None:
         member = await transaction.get(TeamMember, (new.space_id, caller.user_id))
@@ -83,6 +85,8 @@ async def create(
             )
         if new.experience_id is not None:
             raise _only_for_host("experience_id")
+        if await _is_banned_by_host(transaction, new.space_id, caller.user_id, now):
+            raise ProblemError(Kind.BANNED, "The user is banned from the space.")
     if new.record:
         require_recorder(settings, None)
     stream = Stream(
@@ -114,6 +118,13 @@ async def create(
     return stream
 
 
+async def _is_banned_by_host(transaction: AsyncSession, space_id: str, user_id: str, now: datetime) -> bool:
+    """Whether the host application bans the user from the whole space. Only such a ban includes the team."""
+    in_force = in_force_clause(Ban.until, Ban.lifted_at, now)
+    wanted = exists().where(Ban.space_id == space_id, Ban.user_id == user_id, Ban.by_host, in_force)
+    return bool(await transaction.scalar(select(wanted)))
+
+
 async def page(
     transaction: AsyncSession,
     caller: Caller,
@@ -124,36 +135,20 @@ async def page(
     now: datetime,
 ) -> Page[Standing]:
     """Streams that the caller may see, newest first."""
+    meets = partial(_meets, filters, cursor)
+    if caller.user_id is None:
+        listed_for = select(Stream.id, Stream.created_at).where(*meets(Stream))
+    else:
+        is_sqlite = transaction.get_bind().dialect.name == "sqlite"
+        listed_for = _visible(caller.user_id, meets, limit + 1, sqlite=is_sqlite)
+    newest = _newest(listed_for, limit + 1)
     wanted = (
         select(Stream, StreamSession)
+        .select_from(newest)
+        .join(Stream, Stream.id == newest.c.id)
         .outerjoin(StreamSession, (StreamSession.stream_id == Stream.id) & StreamSession.closed_at.is_(None))
-        .order_by(Stream.created_at.desc(), Stream.id.desc())
-        .limit(limit + 1)
+        .order_by(newest.c.created_at.desc(), newest.c.id.desc())
     )
-    for name in ("status", "kind", "space_id", "owner_id", "experience_id"):
-        value = getattr(filters, name)
-        if value is not None:
-            wanted = wanted.where(getattr(Stream, name) == value)
-    if cursor is not None:
-        wanted = wanted.where(
-            or_(
-                Stream.created_at < cursor.at,
-                and_(Stream.created_at == cursor.at, Stream.id < cursor.id),
-            )
-        )
-    if caller.user_id is not None:
-        granted = or_(
-            and_(AccessGrant.scope == GrantScope.STREAM, AccessGrant.scope_id == Stream.id),
-            and_(AccessGrant.scope == GrantScope.SPACE, AccessGrant.scope_id == Stream.space_id),
-            and_(AccessGrant.scope == GrantScope.EXPERIENCE, AccessGrant.scope_id == Stream.experience_id),
-        )
-        wanted = wanted.where(
-            or_(
-                Stream.owner_id == caller.user_id,
-                exists().where(TeamMember.space_id == Stream.space_id, TeamMember.user_id == caller.user_id),
-                exists().where(AccessGrant.user_id == caller.user_id, granted),
-            )
-        )
     found = [(row[0], row[1]) for row in (await transaction.execute(wanted)).all()]
     decisions: Mapping[str, Admitted | Refused] = {}
     if caller.user_id is not None:
@@ -162,6 +157,69 @@ async def page(
         Standing(stream, session, caller.user_id, decisions.get(stream.id)) for stream, session in found
     ]
     return page_of(listed, limit, lambda item: Cursor(item.stream.created_at, item.stream.id))
+
+
+# What streams of a list meet, by the table or an alias of it.
+_Meets = Callable[[type[Stream]], list[ColumnElement[bool]]]
+
+
+def _meets(filters: Filters, cursor: Cursor | None, stream: type[Stream]) -> list[ColumnElement[bool]]:
+    meets = [getattr(stream, name) == value for name, value in vars(filters).items() if value is not None]
+    if cursor is not None:
+        # The first condition says nothing new. It is the one by which an index finds the place.
+        meets.append(stream.created_at <= cursor.at)
+        meets.append(or_(stream.created_at < cursor.at, stream.id < cursor.id))
+    return meets
+
+
+def _newest(streams: Select[Any, Any], count: int) -> Subquery:
+    """The newest `count` of `streams`, which are ids and times."""
+    columns = streams.selected_columns
+    return streams.order_by(columns.created_at.desc(), columns.id.desc()).limit(count).subquery()
+
+
+def _visible(user_id: str, meets: _Meets, count: int, *, sqlite: bool) -> Select[Any, Any]:
+    """Ids and times of streams that a user may see: the newest `count` of them, and perhaps more.
+
+    Each part is read by an index. For an OR of all parts, the database would read everybody's streams.
+    """
+    streams = select(Stream.id, Stream.created_at).where(*meets(Stream))
+    own = _newest(streams.where(Stream.owner_id == user_id), count)
+    team = select(TeamMember.space_id.label("key")).where(TeamMember.user_id == user_id)
+    spaces = union(team, _granted(user_id, GrantScope.SPACE)).subquery()
+    experiences = _granted(user_id, GrantScope.EXPERIENCE).distinct().subquery()
+    visible = union(
+        select(own.c.id, own.c.created_at),
+        _newest_of_each(spaces, "space_id", meets, count, sqlite=sqlite),
+        _newest_of_each(experiences, "experience_id", meets, count, sqlite=sqlite),
+        streams.where(Stream.id.in_(_granted(user_id, GrantScope.STREAM))),
+    ).subquery()
+    return select(visible.c.id, visible.c.created_at)
+
+
+def _granted(user_id: str, scope: GrantScope) -> Select[str]:
+    """The ids that a user has passes for; a pass that is over counts, too."""
+    return select(AccessGrant.scope_id.label("key")).where(
+        AccessGrant.user_id == user_id, AccessGrant.scope == scope
+    )
+
+
+def _newest_of_each(
+    keys: Subquery, column: str, meets: _Meets, count: int, *, sqlite: bool
+) -> Select[Any, Any]:
+    """Streams with one of `keys` in `column`: ids and times of the newest `count` of each key, and no others.
+
+    Key by key, because no database reads an index in the order of time for several keys at once.
+    """
+    other = aliased(Stream)
+    of_key = select(other.id, other.created_at).where(getattr(other, column) == keys.c.key, *meets(other))
+    newest = of_key.order_by(other.created_at.desc(), other.id.desc()).limit(count).correlate(keys)
+    if sqlite:
+        # It has no LATERAL.
+        is_new = Stream.id.in_(newest.with_only_columns(other.id))
+        return select(Stream.id, Stream.created_at).select_from(keys).join(Stream, is_new)
+    each = newest.lateral()
+    return select(each.c.id, each.c.created_at).select_from(keys).join(each, true())
 
 
 async def change(

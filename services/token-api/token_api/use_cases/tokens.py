@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -50,18 +51,27 @@ async def video_token(
 
     Raises:
         ProblemError: NOT_FOUND, STREAM_NOT_LIVE, ROOM_FULL, or why the user does not get in.
+        sqlalchemy.exc.TimeoutError: too many others asked for seats of the stream.
     """
+    ask = partial(
+        _video_token, services, caller, stream_id, ttl_seconds=ttl_seconds, name=name, room_name=room_name
+    )
     try:
-        return await _video_token(
-            services, caller, stream_id, ttl_seconds=ttl_seconds, name=name, room_name=room_name
-        )
+        return await seats.in_turn(services, stream_id, lambda is_turn: ask(is_turn=is_turn))
     except ProblemError as error:
         await note_refusal(services, stream_id, error.kind)
         raise
 
 
 async def _video_token(
-    services: Services, caller: Caller, stream_id: str, *, ttl_seconds: int, name: str, room_name: str | None
+    services: Services,
+    caller: Caller,
+    stream_id: str,
+    *,
+    ttl_seconds: int,
+    name: str,
+    room_name: str | None,
+    is_turn: bool,
 ) -> VideoToken:
     async with services.database.begin() as transaction:
         now = services.clock.now()
@@ -86,6 +96,7 @@ async def _video_token(
             role=admitted.role,
             until=until,
             now=now,
+            is_turn=is_turn,
         )
     token = mint(
         services.credentials,

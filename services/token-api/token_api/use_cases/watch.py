@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.database.columns import UtcDateTime
 from token_api.database.tables import AccessGrant, Participant, StreamSession
+from token_api.failures import Failures
 from token_api.use_cases import call_rooms, grant_expiry, healing
 from token_api.use_cases.services import Services
 
@@ -23,30 +24,40 @@ WATCHED = timedelta(minutes=15)
 _NEWS = select(
     exists().where(grant_expiry.is_news(bindparam("now", type_=UtcDateTime))),
     exists().where(StreamSession.closed_at.is_(None)),
-    exists().where(call_rooms.is_wanted_at(bindparam("now", type_=UtcDateTime))),
+    exists().where(call_rooms.is_watched_at(bindparam("now", type_=UtcDateTime))),
 )
 
 
 async def look(services: Services, since: datetime) -> datetime:
-    """Tell of passes that are over, make rooms again that are gone, and judge who is in the watched rooms.
+    """Tell of passes that are over, recreate rooms that are gone, and judge who is in the watched rooms.
+
+    If one of these fails, the others are done all the same.
 
     Args:
         since: until when grants that ended were seen to: what this returned the last time.
 
     Raises:
-        ProblemError: as the gateway. Look again from the same time on.
+        ProblemError: as the gateway; one, after everything else. Look again from the same time on.
     """
     now = services.clock.now()
+    # The reconciler's rounds see to what has failed for longer.
+    since = max(since, now - WATCHED)
     async with services.database.read() as transaction:
         has_expired, has_sessions, has_calls = (await transaction.execute(_NEWS, {"now": now})).one()
         rooms = await _rooms(transaction, since, now) if has_sessions else []
+    failures = Failures()
     if has_expired:
-        await grant_expiry.tell_expired(services)
+        with failures.apart("expiry_not_told"):
+            await grant_expiry.tell_expired(services)
     if has_sessions:
-        await healing.restore_rooms(services)
+        with failures.apart("rooms_not_restored"):
+            await healing.restore_rooms(services)
     if has_calls:
-        await call_rooms.reconcile(services)
-    await healing.sweep(services, rooms)
+        with failures.apart("call_rooms_not_compared"):
+            await call_rooms.reconcile(services)
+    with failures.apart("rooms_not_swept"):
+        await healing.sweep(services, rooms)
+    failures.raise_one()
     return now
 
 

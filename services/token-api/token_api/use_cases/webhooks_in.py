@@ -85,7 +85,7 @@ class Reactions:
 
 async def file(services: Services, event: Event, body: str) -> Filed:
     """Keep an event for the inbox worker, if it is about a room that this service made."""
-    if not is_ours(event.room_name) and not await _is_lost_call_room(services, event):
+    if not await _is_wanted(services, event):
         return Filed.NOT_OURS
     now = services.clock.now()
     async with services.database.begin() as transaction:
@@ -112,8 +112,11 @@ async def file(services: Services, event: Event, body: str) -> Filed:
         return Filed.NEW
 
 
-async def _is_lost_call_room(services: Services, event: Event) -> bool:
-    return event.event == "room_finished" and await call_rooms.is_wanted(services, event.room_name)
+async def _is_wanted(services: Services, event: Event) -> bool:
+    """Whether an event has an effect. A client can cause any number of the others, so they leave no row."""
+    if is_ours(event.room_name):
+        return event.event in _KNOWN
+    return await call_rooms.concerns(services, event.room_name, event.event)
 
 
 async def rooms_with_due(services: Services, limit: int, *, without: Collection[str]) -> Sequence[str]:
@@ -216,6 +219,7 @@ async def take(services: Services, room_name: str) -> WebhookInbox | None:
 async def process(services: Services, reactions: Reactions, taken: WebhookInbox) -> None:
     """Do what an event calls for, and mark it done. Raises what goes wrong: see `put_back`."""
     event = event_of(taken.body)
+    services.participants.forget(event.room_name)
     async with services.database.begin() as transaction:
         session = await _session(transaction, event.room_name)
         reaction = None
@@ -352,7 +356,7 @@ async def _is_beyond_role(transaction: AsyncSession, session: StreamSession, eve
 async def _without_session(services: Services, event: LiveKitEvent) -> None:
     """LiveKit made, or removed, a room that belongs to no session."""
     if not is_ours(event.room_name):
-        await call_rooms.restore(services, event.room_name)
+        await call_rooms.react(services, event.room_name, event.type)
     elif event.type == "room_started":
         await services.livekit.delete_room(event.room_name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,6 +16,8 @@ import structlog
 IDLE_SECONDS = 10.0
 # For whoever was interrupted: then what it closes is interrupted, too.
 _LAST_SECONDS = 2.0
+# Of the task of a worker: set once the process is about to end.
+_STOPPING: ContextVar[asyncio.Event | None] = ContextVar("stopping", default=None)
 
 log = structlog.get_logger()
 
@@ -59,7 +62,14 @@ async def working(workers: Sequence[Worker], *, patience: float) -> AsyncIterato
                 log.error("worker_not_closed", worker=task.get_name(), exc_info=ended)
 
 
+def is_stopping() -> bool:
+    """Whether the process is about to end. A round that would take long begins nothing more then."""
+    stopping = _STOPPING.get()
+    return stopping is not None and stopping.is_set()
+
+
 async def _run(worker: Worker, stopping: asyncio.Event) -> None:
+    _STOPPING.set(stopping)
     try:
         await _rounds(worker, stopping)
     finally:
@@ -72,6 +82,9 @@ async def _rounds(worker: Worker, stopping: asyncio.Event) -> None:
         # Before the work: a bell that rings during it calls for another round.
         worker.bell.clear()
         pause = await do_round(worker)
+        # A round may clear the bell, so it may have rung for the end.
+        if stopping.is_set():
+            return
         try:
             async with asyncio.timeout(pause):
                 await worker.bell.wait()

@@ -9,8 +9,9 @@ from contextlib import suppress
 import structlog
 
 from token_api.database.leadership import Leadership
+from token_api.failures import Failures
 from token_api.problems import ProblemError
-from token_api.use_cases import healing, watch
+from token_api.use_cases import chat_bans, healing, watch
 from token_api.use_cases.services import Services
 from token_api.workers.loop import Worker
 
@@ -34,6 +35,7 @@ class Reconciler:
         self._leadership = Leadership(services.database, LOCK)
         self._due = 0.0
         self._watched_until = services.clock.now()
+        self._on_air: frozenset[str] | None = None
 
     def workers(self) -> list[Worker]:
         """The rounds, and the watch."""
@@ -67,9 +69,18 @@ class Reconciler:
         metrics.reconciler_runs.labels("done").inc()
 
     async def watch(self) -> None:
-        """Look which rooms are gone, where a right has just ended, and where somebody may come back."""
+        """Look which rooms are gone, where a right has just ended, who may come back, and what went live.
+
+        Raises:
+            Exception: something other than LiveKit failed. That LiveKit is away, is logged.
+        """
         if not self._leadership.leads:
+            self._on_air = None
             return
+        failures = Failures()
+        with failures.apart("bans_not_due"):
+            self._on_air = await chat_bans.on_air(self._services, self._on_air)
         # The same again, as long as LiveKit is away.
         with suppress(ProblemError):
             self._watched_until = await watch.look(self._services, self._watched_until)
+        failures.raise_one()

@@ -39,6 +39,23 @@ def test_each_kind_has_its_image_and_resources(workers: ConfigMaker) -> None:
     assert own["resources"]["requests"] == {"cpu": "2", "memory": "512Mi"}
 
 
+@pytest.mark.parametrize(
+    ("own", "cores"),
+    [
+        ({}, "1"),
+        ({"resources": {"cpu_request": "1500m"}}, "1.5"),
+        # It may take more than it asks for.
+        ({"cpu_cost": {"cores": 2}}, "2"),
+    ],
+)
+def test_a_worker_counts_the_cores_that_are_configured(
+    workers: ConfigMaker, own: dict[str, Any], cores: str
+) -> None:
+    config = workers("recorder", **own)
+    assert egress.chart_values(config)["cores"] == cores
+    assert config.egress.cores == float(cores)
+
+
 def test_a_worker_without_room_pushes_nothing_out_that_calls_need(workers: ConfigMaker) -> None:
     values = egress.chart_values(workers("livekit"))
     assert values["priorityClassName"] == "livekit-api"

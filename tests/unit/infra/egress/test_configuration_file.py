@@ -12,15 +12,18 @@ from livekit_platform.config import PlatformConfig
 from livekit_platform.config.section import bytes_of
 from livekit_platform.egress_capacity import (
     LIVEKIT_CPU_COSTS,
-    RECORDER_ROOM_COMPOSITE_CPU,
+    RECORDER_CPU_COSTS,
+    RECORDER_SPOOL_BYTES,
     bytes_per_recording,
     finish_seconds,
     recording_bytes,
     recordings_at_once,
+    spool_for,
     storage_for,
 )
 from livekit_platform.values import egress, livekit
 from recorder import settings as recorder_settings
+from recorder.admission import END_SPOOL_BYTES, LEAST_SPOOL_BYTES
 from tests.unit.infra.conftest import ConfigMaker
 from tests.unit.infra.egress.configs import BACKUP, KINDS, REDIS, STORES, STRONG
 from tests.unit.infra.egress_keys import faults
@@ -191,12 +194,16 @@ def test_the_recorder_counts_by_its_own_costs_unless_others_are_given(workers: C
     measured = recorder_settings.CpuCost()
     assert costs().room_composite_cpu_cost == measured.room_composite_cpu_cost
     assert costs(room_composite=0.5).room_composite_cpu_cost == 0.5
-    # What the rules of the configuration take it for.
-    assert measured.room_composite_cpu_cost == RECORDER_ROOM_COMPOSITE_CPU
+    # What the rules of the configuration take them for.
+    assert {f"{request}_cpu_cost": cost for request, cost in RECORDER_CPU_COSTS.items()} == {
+        key: value
+        for key, value in measured.model_dump().items()
+        if key.endswith("_cpu_cost") and "web" not in key and value is not None
+    }
 
 
 @pytest.mark.parametrize(("limit", "gibibytes"), [("8Gi", 7.2), ("3Gi", 2.7), ("2500M", 2.09)])
-def test_a_worker_stops_a_recording_before_the_kernel_kills_something(
+def test_a_worker_ends_a_recording_before_the_kernel_kills_something(
     workers: ConfigMaker, limit: str, gibibytes: float
 ) -> None:
     resources = {"memory_request": "2Gi", "memory_limit": limit}
@@ -247,6 +254,18 @@ def test_storage_is_enough_for_recordings_that_are_limited_by_it() -> None:
     assert recording == 8_445_600_000
     for at_once in (1, 2, 7):
         assert bytes_per_recording(storage_for(recording, at_once), at_once) >= recording
+
+
+def test_all_recordings_at_once_can_begin_in_the_spool(workers: ConfigMaker) -> None:
+    """By the recorder's own figures: none is refused for its space, and none is ended at once."""
+    assert LEAST_SPOOL_BYTES + END_SPOOL_BYTES == RECORDER_SPOOL_BYTES
+    for at_once in (1, 2, 7):
+        size = f"{-(-spool_for(at_once) // 2**20)}Mi"
+        config = workers("recorder", spool={"size": size}, resources={"cpu_request": str(at_once)})
+        assert config.egress.recordings_at_once == at_once
+        limit = egress.config_file(config)["recorder"]["spool_max_bytes"]
+        assert limit >= LEAST_SPOOL_BYTES + END_SPOOL_BYTES * (at_once - 1)
+        assert limit - LEAST_SPOOL_BYTES * at_once >= END_SPOOL_BYTES * at_once
 
 
 def test_the_recorder_knows_its_volume_and_when_it_must_have_ended(workers: ConfigMaker) -> None:

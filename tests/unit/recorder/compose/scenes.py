@@ -69,6 +69,6 @@ def at(planes: Planes, x: int, y: int) -> tuple[int, int, int]:
     return int(planes.luma[y, x]), int(planes.blue[y // 2, x // 2]), int(planes.red[y // 2, x // 2])
 
 
-def looks(planes: Planes, x: int, y: int, colour: Rgb) -> bool:
-    """Whether a pixel has a colour, but for rounding."""
-    return all(abs(a - b) <= 2 for a, b in zip(at(planes, x, y), yuv(colour), strict=True))
+def looks(planes: Planes, x: int, y: int, colour: Rgb, *, tolerance: int = 2) -> bool:
+    """Whether a pixel has a colour. `tolerance`, for rounding, is in steps of luma and chroma."""
+    return all(abs(a - b) <= tolerance for a, b in zip(at(planes, x, y), yuv(colour), strict=True))

@@ -97,7 +97,8 @@ def test_a_picture_of_any_size_fits(width: int, height: int, rotation: int, box:
     assert inside.right <= box.width
     assert inside.bottom <= box.height
     assert fit is Fit.CONTAIN or inside == box
-    assert looks(fitted.planes, inside.width // 2, inside.height // 2, RED)
+    # swscale rounds at each of its steps: from 2 x 307 to 2 x 4 pixels, the error is 3.
+    assert looks(fitted.planes, inside.width // 2, inside.height // 2, RED, tolerance=6)
 
 
 def test_a_rotation_that_does_not_exist_is_refused() -> None:

@@ -13,8 +13,8 @@ from recorder.media.pictures import VideoTrack, frame_of
 _INTERVAL = 1 / 30
 
 
-def _frame() -> av.VideoFrame:
-    return av.VideoFrame(16, 16, "yuv420p")
+def _frame(width: int = 16, height: int = 16) -> av.VideoFrame:
+    return av.VideoFrame(width, height, "yuv420p")
 
 
 def _shown(arrivals: list[float], ticks: int, interval: float = _INTERVAL) -> list[int]:
@@ -59,6 +59,59 @@ def test_frames_that_waited_for_a_stalled_encoder_are_left_out() -> None:
     picture = track.take(19 * _INTERVAL, _INTERVAL)
     assert picture is not None
     assert picture.serial >= 19
+
+
+def _buffered(frames: int, rate: float, width: int, height: int) -> list[float]:
+    """The times of the frames that a track still has after `frames` came, the oldest first."""
+    track = VideoTrack()
+    # One buffer for all: only the number of frames is of interest here.
+    frame = _frame(width, height)
+    for number in range(frames):
+        track.push(frame, 0, number / rate)
+    seen: list[int] = []
+    for number in range(frames):
+        picture = track.take(number / rate, 1 / rate)
+        if picture is not None and picture.serial not in seen:
+            seen.append(picture.serial)
+    return [(serial - 1) / rate for serial in seen]
+
+
+def test_frames_are_kept_for_as_long_as_the_loop_may_be_late() -> None:
+    """It may be 0.2 s behind the room, and a second late."""
+    times = _buffered(300, 30, 320, 180)
+    assert times == pytest.approx([number / 30 for number in range(300 - len(times), 300)])
+    assert 1.3 <= times[-1] - times[0] <= 1.5
+
+
+def test_large_frames_are_thinned_out_where_they_are_older() -> None:
+    """For 1.3 s of 1080p there would have to be 120 MB."""
+    times = _buffered(300, 30, 1920, 1080)
+    assert 1.3 <= times[-1] - times[0] <= 1.5
+    assert 16 <= len(times) <= 17
+    recent = [time for time in times if time >= times[-1] - 0.4]
+    assert np.diff(recent) == pytest.approx(1 / 30)
+    # The others are spread over the rest of the time.
+    assert max(np.diff(times)) <= 0.6
+
+
+def test_a_frame_is_kept_while_it_is_the_one_to_be_shown() -> None:
+    """A screen that is still may give a frame every three seconds."""
+    track = VideoTrack()
+    for at in (0.0, 3.0):
+        track.push(_frame(), 0, at)
+    picture = track.take(1.8, _INTERVAL)
+    assert picture is not None
+    assert picture.serial == 1
+
+
+def test_its_size_is_that_of_the_upright_picture() -> None:
+    sizes = []
+    track = VideoTrack()
+    sizes.append(track.size)
+    for rotation in (0, 90, 180, 270):
+        track.push(_frame(64, 32), rotation, rotation / 1000)
+        sizes.append(track.size)
+    assert sizes == [None, (64, 32), (32, 64), (64, 32), (32, 64)]
 
 
 def test_the_last_picture_stays_until_the_track_is_cleared() -> None:

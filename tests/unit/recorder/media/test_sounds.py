@@ -36,6 +36,48 @@ def test_jitter_of_arrivals_does_not_change_the_sound() -> None:
     assert first <= 0.016 * SAMPLE_RATE
 
 
+@pytest.mark.parametrize("stall", [0.3, 1.0])
+@pytest.mark.parametrize("busy", [0.0, 0.1])
+def test_sound_that_a_busy_program_reads_late_is_whole_and_in_its_place(stall: float, busy: float) -> None:
+    """The frames of the stall are read one after another, within `busy` seconds."""
+    track = AudioTrack()
+    began, waiting = 100, round(stall * 100)
+    for number in range(500):
+        at = 10 + (number + 1) * 0.01
+        if began <= number < began + waiting:
+            end = 10 + (began + waiting) * 0.01
+            at = end + busy * (number - began) / waiting
+        track.push(_tone(1 + number * _CHUNK), max(at, 10 + (number + 1) * 0.01))
+    heard = track.read(10 * SAMPLE_RATE, 5 * SAMPLE_RATE)
+    assert heard is not None
+    expected = _tone(1, 500 * _CHUNK)
+    assert np.array_equal(heard[:, 0], expected[:, 0])
+
+
+def test_sound_that_was_lost_before_a_burst_is_silent() -> None:
+    """Of a stall of half a second, the last 0.2 s are read at once. What was before is lost."""
+    track = AudioTrack()
+    for number in range(200):
+        if not 100 <= number < 130:
+            track.push(_loud(), 2.5 if 130 <= number < 150 else 1 + (number + 1) / 100)
+    heard = track.read(SAMPLE_RATE, 2 * SAMPLE_RATE)
+    assert heard is not None
+    silent = np.flatnonzero(heard[:, 0] == 0)
+    assert len(silent) == pytest.approx(0.3 * SAMPLE_RATE, abs=0.001 * SAMPLE_RATE)
+    assert silent[0] == pytest.approx(SAMPLE_RATE, abs=2)
+
+
+def test_the_last_sound_after_a_gap_is_heard_in_time() -> None:
+    """The mix is 0.2 s behind the room: by then it is known that nothing follows."""
+    track = AudioTrack()
+    track.push(_loud(), 1.01)
+    track.push(_loud(), 2.01)
+    assert track.read(round(1.7 * SAMPLE_RATE), _CHUNK) is None
+    heard = track.read(2 * SAMPLE_RATE, _CHUNK)
+    assert heard is not None
+    assert set(heard[:, 0]) == {1000}
+
+
 def test_an_interruption_is_silent_and_what_follows_is_in_its_place() -> None:
     track = AudioTrack()
     track.push(_loud(), 1.01)

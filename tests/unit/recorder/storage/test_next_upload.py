@@ -28,7 +28,7 @@ from recorder.storage.upload_events import (
     Stored,
     Switched,
 )
-from recorder.storage.upload_state import UploadState
+from recorder.storage.upload_state import StoredPart, UploadState
 
 RECORDING = Added("call.mp4", "local.mp4", ContentType.MP4, None)
 BEGUN = Begun("call.mp4", "upload-1", backup=False)
@@ -117,7 +117,8 @@ def test_parts_that_were_cut_off_are_not_in_the_object_and_a_shorter_one_is_uplo
 
 def test_an_upload_of_another_process_is_checked_before_it_is_continued() -> None:
     events: list[Event] = [RECORDING, BEGUN, stored_part(2), Sealed("call.mp4", 3 * SMALLEST)]
-    checked = CheckParts("call.mp4", "upload-1", "local.mp4", 3 * SMALLEST)
+    known = {2: StoredPart(SMALLEST, "etag-2")}
+    checked = CheckParts("call.mp4", "upload-1", "local.mp4", 3 * SMALLEST, known)
     assert after(*events, unchecked={"upload-1"}) == checked
 
 

@@ -120,8 +120,8 @@ class Spool:
     def abandoned(self) -> Iterator[EgressDirectory]:
         """Own the directories whose owners died, one after another.
 
-        The caller closes or removes each directory. Two processes may do this at the same time: each directory
-        goes to one of them.
+        The caller closes or removes each directory. Two processes may do this at the same time: each
+        directory goes to one of them.
         """
         self._remove_unfinished()
         for path in sorted(self._root.iterdir()):

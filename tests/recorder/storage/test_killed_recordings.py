@@ -22,11 +22,14 @@ LOST_SECONDS = 2.0
 def test_an_mp4_that_is_cut_after_its_last_fragment_plays_to_its_end(tmp_path: Path) -> None:
     directory, recorded = killed_recording(tmp_path, "mp4", None, lambda seconds: seconds > SECONDS)
     recording = directory.media / "call"
-    # A fragment is written at once, so the process is rarely killed in the middle of one. Here it always is.
+    # A fragment is written at once, so a process is rarely killed within one. This test cuts one.
     with recording.open("rb") as file:
         boxes = list(top_level_boxes(file))
         complete = usable_length(file)
     assert [box.kind for box in boxes[:6]] == [b"ftyp", b"free", b"free", b"moov", b"moof", b"mdat"]
+    if boxes[-1].kind == b"moof":
+        # The process was killed between the two boxes of a fragment.
+        del boxes[-1]
     assert boxes[-1].kind == b"mdat"
     os.truncate(recording, boxes[-1].offset + 1000)
     with recording.open("rb") as file:

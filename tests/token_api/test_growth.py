@@ -163,11 +163,11 @@ def _past(made: Bans, user_id: Callable[[int], str]) -> Rows:
 def _asks_about_viewer(data: Data) -> list[Ask]:
     async def one(transaction: AsyncSession) -> None:
         found, session = await find_stream(transaction, data.stream_id)
-        await relation_of(transaction, found, session, "viewer")
+        await relation_of(transaction, found, session, "viewer", NOW)
 
     async def many(transaction: AsyncSession) -> None:
         found, session = await find_stream(transaction, data.stream_id)
-        await relations_of(transaction, found, session, ["viewer", "another"])
+        await relations_of(transaction, found, session, ["viewer", "another"], NOW)
 
     return [
         one,

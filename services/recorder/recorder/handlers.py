@@ -37,9 +37,9 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a handler is told: whose directory it owns, by the descriptor of its lock.
+    """The egress of a handler, and its directory by the descriptor of the directory's lock.
 
-    `channel` leads to the service, which may end the egress (`next_error`).
+    The service may end the egress through `channel` (`next_error`).
     """
 
     egress_id: str
@@ -219,8 +219,8 @@ async def next_error(channel: socket.socket) -> EgressError | None:
         return None
     if not message:
         return None
-    told = json.loads(message)
-    return EgressError(Code(told["code"]), told["error"])
+    received = json.loads(message)
+    return EgressError(Code(received["code"]), received["error"])
 
 
 def _assign(channel: socket.socket, directory: EgressDirectory) -> None:

@@ -340,7 +340,7 @@ class Recording:
                     break
                 await asyncio.sleep(limits.interval)
         except Exception as error:
-            # Nobody waits for this task, and without it nothing would limit the recording.
+            # No code awaits this task, and without it nothing would limit the recording.
             log.exception("limit_failed")
             text = f"recording ended early: {type(error).__name__}: {error}"
             self._error = EgressError(Code.INTERNAL, text)

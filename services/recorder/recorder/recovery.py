@@ -139,7 +139,7 @@ class Recovery:
         return True
 
     def _save(self, directory: EgressDirectory, request: Any, info: proto.EgressInfo) -> None:
-        """Upload what is in `directory`, and change `info` to what that leads to. Blocks."""
+        """Upload what is in `directory`, and update `info` with the result. Blocks."""
         encoded = directory.beginning()
         known = decode(encoded) if encoded is not None else None
         requested_at = known.requested_at if known is not None else datetime.now(UTC)

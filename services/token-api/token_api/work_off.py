@@ -21,8 +21,8 @@ async def work_off(take: Take, bell: asyncio.Event, *, at_once: int) -> None:
     long delays no other.
 
     Args:
-        take: is told how many more jobs may run, and returns as many or fewer. It returns no job that is
-            running. A job may raise nothing.
+        take: gets the number of jobs that may be added, and returns as many or fewer. It returns no job that
+            is running. A job may raise nothing.
 
     Raises:
         What `take` raises, after the running jobs have ended.

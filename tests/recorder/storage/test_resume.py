@@ -39,6 +39,15 @@ def resumed(store: Store, directory: EgressDirectory, timeout: float | None = No
     return output
 
 
+def two_outputs(store: Store, directory: EgressDirectory) -> None:
+    """Outputs `a` and `b`, each with a file that is not uploaded yet."""
+    for name in ("a", "b"):
+        (directory.media / name).write_bytes(name.encode())
+        queue = UploadQueue(directory, name, Destination(Bucket(store.target())))
+        queue.add_file(name, name, ContentType.JSON)
+        queue.stop()
+
+
 def recorded_parts(directory: EgressDirectory) -> list[int]:
     """The parts in the journal, in its order: those that were sent, and those that a check added."""
     lines = directory.journal(OUTPUT).read_text().splitlines()
@@ -276,11 +285,7 @@ def test_files_that_a_killed_process_had_uploaded_but_not_deleted_are_deleted(
 def test_one_output_that_fails_does_not_keep_another_one_back(
     store: Store, directory: EgressDirectory
 ) -> None:
-    for name in ("a", "b"):
-        (directory.media / name).write_bytes(name.encode())
-        queue = UploadQueue(directory, name, Destination(Bucket(store.target())))
-        queue.add_file(name, name, ContentType.JSON)
-        queue.stop()
+    two_outputs(store, directory)
     destinations = {
         "a": Destination(Bucket(store.target(secret="wrong"))),
         "b": Destination(Bucket(store.target())),
@@ -297,11 +302,7 @@ def test_one_output_that_fails_does_not_keep_another_one_back(
 def test_an_output_whose_store_is_away_does_not_use_up_the_time_of_another_one(
     store: Store, directory: EgressDirectory
 ) -> None:
-    for name in ("a", "b"):
-        (directory.media / name).write_bytes(name.encode())
-        queue = UploadQueue(directory, name, Destination(Bucket(store.target())))
-        queue.add_file(name, name, ContentType.JSON)
-        queue.stop()
+    two_outputs(store, directory)
     destinations = {
         "a": Destination(Bucket(store.target_of_nobody(free_port()))),
         "b": Destination(Bucket(store.target())),

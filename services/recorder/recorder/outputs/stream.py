@@ -159,7 +159,7 @@ class _Connection:
         with contextlib.suppress(queue.Empty):
             while True:
                 self._packets.get_nowait()
-        # Nobody puts anything into the queue any more, so there is room for it.
+        # The producer has stopped, so the queue has room for it.
         self._packets.put_nowait(None)
 
     def _run(self) -> None:

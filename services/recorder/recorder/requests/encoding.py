@@ -170,7 +170,7 @@ def of_advanced(options: proto.EncodingOptions) -> Encoding:
 def of_track(width: int, height: int) -> Encoding:
     """The encoding of one track of this size in pixels; the default one if the size is not known.
 
-    A larger track than 1080p is made smaller: nobody chose its size, and encoding it may cost several cores.
+    A track larger than 1080p is scaled down: no request chose its size, and encoding it costs much CPU.
     """
     default = Encoding()
     if not width or not height:

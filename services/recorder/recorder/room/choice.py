@@ -17,7 +17,7 @@ _NOT_RECORDED = frozenset({rtc.ParticipantKind.PARTICIPANT_KIND_EGRESS})
 
 @dataclass(frozen=True)
 class Published:
-    """A track that somebody publishes. `source` and `kind` are LiveKit's numbers.
+    """A published track. `source` and `kind` are LiveKit's numbers.
 
     `width` and `height` are those of a video's largest layer in pixels; 0 if its publisher does not say them.
     """

@@ -128,7 +128,7 @@ class People:
         return any(each.track.has_picture for each in showing)
 
     def picture_size(self) -> tuple[int, int] | None:
-        """Width and height of the newest picture of anybody, upright; None before there is one."""
+        """Width and height of a participant's newest frame, upright; None before there is one."""
         with self._lock:
             showing = [each for person in self._people.values() for each in person.showing.values()]
         return next((size for each in showing if (size := each.track.size) is not None), None)

@@ -181,7 +181,7 @@ class Ban(Base):
     __table_args__ = (
         CheckConstraint("(stream_id IS NULL) <> (space_id IS NULL)", name="one_scope"),
         Index("ix_bans_stream_id", "stream_id"),
-        # Bans of a user. Each ends with `until`, so that it never leads to those that are over.
+        # Bans of a user. Each ends with `until`, so that reading it skips bans that are over.
         _index_while("ix_bans_user_id_until", ("user_id", "until"), "lifted_at IS NULL"),
         _index_while("ix_bans_stream_id_user_id", ("stream_id", "user_id", "until"), "lifted_at IS NULL"),
         _index_while("ix_bans_space_id_user_id", ("space_id", "user_id", "until"), "lifted_at IS NULL"),

@@ -124,9 +124,19 @@ def is_in_force(ban: BanWindow, now: datetime) -> bool:
     return ban.lifted_at is None and (ban.until is None or ban.until > now)
 
 
+def in_force_parts(
+    until: TimeColumn, lifted_at: TimeColumn, now: datetime | ColumnElement[Any]
+) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """`is_in_force` over columns, in parts: a ban in force meets exactly one of them.
+
+    An index answers each part. For an OR of both, the database would read all bans that are over.
+    """
+    return and_(lifted_at.is_(None), until.is_(None)), and_(lifted_at.is_(None), until > now)
+
+
 def in_force_clause(until: TimeColumn, lifted_at: TimeColumn, now: datetime) -> ColumnElement[bool]:
     """`is_in_force` over columns."""
-    return and_(lifted_at.is_(None), or_(until.is_(None), until > now))
+    return or_(*in_force_parts(until, lifted_at, now))
 
 
 def bans_that_hold(relation: Relation, now: datetime) -> list[BanWindow]:

@@ -8,7 +8,10 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from sqlalchemy import ColumnElement, and_, or_
+from sqlalchemy.orm import InstrumentedAttribute
 
 T = TypeVar("T")
 
@@ -36,6 +39,22 @@ class Cursor:
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+
+
+Column: TypeAlias = ColumnElement[Any] | InstrumentedAttribute[Any]
+
+
+def before(cursor: Cursor, at: Column, item_id: Column) -> ColumnElement[bool]:
+    """Whether an item comes after `cursor` in a list from the newest to the oldest item.
+
+    The first condition follows from the second one. With it, the database finds the place by an index.
+    """
+    return and_(at <= cursor.at, or_(at < cursor.at, item_id < cursor.id))
+
+
+def after(cursor: Cursor, at: Column, item_id: Column) -> ColumnElement[bool]:
+    """As `before`, in a list from the oldest to the newest item."""
+    return and_(at >= cursor.at, or_(at > cursor.at, item_id > cursor.id))
 
 
 def read_cursor(text: str) -> Cursor:

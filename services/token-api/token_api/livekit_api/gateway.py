@@ -222,7 +222,7 @@ class Gateway:
             await _ask("CreateRoom", self._api.room.create_room(proto_room.CreateRoomRequest(name=room)))
         )
         if placed.sid != found[0].sid and not placed.metadata:
-            # Somebody deleted the room since it was listed, and CreateRoom created another one.
+            # The room was deleted after it was listed, and CreateRoom created another one.
             await _ask("DeleteRoom", self._api.room.delete_room(proto_room.DeleteRoomRequest(room=room)))
             raise NotInLiveKit(room)
 

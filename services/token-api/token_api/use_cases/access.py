@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, delete, or_, select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.callers import ServiceCaller
 from token_api.database.engine import wake
 from token_api.database.tables import AccessGrant, TeamMember
 from token_api.domain.access import GrantWindow
-from token_api.domain.paging import Cursor, Page, page_of
+from token_api.domain.paging import Cursor, Page, before, page_of
 from token_api.domain.vocabulary import GrantScope, TeamRole
 from token_api.use_cases.events import record
 from token_api.use_cases.standing import is_id, not_found
@@ -98,12 +98,7 @@ async def page(
         if value is not None:
             wanted = wanted.where(column == value)
     if cursor is not None:
-        wanted = wanted.where(
-            or_(
-                AccessGrant.created_at < cursor.at,
-                and_(AccessGrant.created_at == cursor.at, AccessGrant.id < cursor.id),
-            )
-        )
+        wanted = wanted.where(before(cursor, AccessGrant.created_at, AccessGrant.id))
     found = (await transaction.scalars(wanted)).all()
     return page_of(found, limit, lambda grant: Cursor(grant.created_at, grant.id))
 

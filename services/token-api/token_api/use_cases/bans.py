@@ -14,7 +14,7 @@ from token_api.callers import Caller
 from token_api.database.engine import wake
 from token_api.database.tables import Ban, Participant, Stream, StreamSession, TeamMember
 from token_api.domain.access import BanWindow, is_in_force
-from token_api.domain.paging import Cursor, Page, page_of
+from token_api.domain.paging import Cursor, Page, before, page_of
 from token_api.domain.room_names import identity_of
 from token_api.problems import Kind, ProblemError
 from token_api.use_cases.events import record
@@ -52,7 +52,7 @@ async def ban(
     """
     standing = await _steered(transaction, caller, stream_id, now, whole_space=new.whole_space)
     stream = standing.stream
-    relation = await relation_of(transaction, stream, standing.session, new.user_id)
+    relation = await relation_of(transaction, stream, standing.session, new.user_id, now)
     if (relation.is_owner or relation.is_team) and not standing.is_host:
         raise ProblemError(
             Kind.CONFLICT,
@@ -130,10 +130,7 @@ async def page(
     require_steering(standing)
     newest = select(Ban).order_by(Ban.created_at.desc(), Ban.id.desc()).limit(limit + 1)
     if cursor is not None:
-        # The first condition says nothing new. It is the one by which an index finds the place.
-        newest = newest.where(
-            Ban.created_at <= cursor.at, or_(Ban.created_at < cursor.at, Ban.id < cursor.id)
-        )
+        newest = newest.where(before(cursor, Ban.created_at, Ban.id))
     item = _any_of(newest.where(scope, part) for scope in _scopes(standing) for part in bans_in_force(now))
     wanted = select(item).order_by(item.created_at.desc(), item.id.desc()).limit(limit + 1)
     found = (await transaction.scalars(wanted)).all()

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.database.engine import insert
 from token_api.database.tables import CallRoom
+from token_api.failures import Failures
 from token_api.livekit_api.values import NewRoom
 from token_api.problems import Kind, ProblemError
 from token_api.tokens import MAX_TTL_SECONDS
@@ -97,7 +98,7 @@ async def _restore(services: Services, room_name: str) -> None:
 
 
 async def _remove_again(services: Services, room_name: str) -> None:
-    """Delete a room that came back after its removal. Whoever was in it has a token that LiveKit renewed."""
+    """Delete a room that came back after its removal. Its participants have tokens that LiveKit renewed."""
     async with services.locks.hold(_lock(room_name)):
         now = services.clock.now()
         async with services.database.begin() as transaction:
@@ -126,9 +127,12 @@ async def reconcile(services: Services) -> None:
         return
     rooms = await services.livekit.rooms(list(known))
     there = {room.name for room in rooms}
+    # A room that LiveKit refuses does not keep the others from being repaired. The next round tries it again.
+    failures = Failures()
     for name, row in known.items():
         if (name in there) == _is_removed(row, now):
-            await _repair(services, name, is_there=name in there)
+            with failures.apart("call_room_not_repaired", room=name):
+                await (_remove_again if name in there else _restore)(services, name)
     # Each participant has a token that LiveKit renewed.
     occupied = {room.name for room in rooms if room.participants}
     late = [name for name in occupied if now < known[name].wanted_until < now + _HELD]
@@ -139,14 +143,6 @@ async def reconcile(services: Services) -> None:
                 .where(CallRoom.room_name.in_(late), CallRoom.removed_until.is_(None))
                 .values(wanted_until=now + _HELD + _WRITTEN_EVERY)
             )
-
-
-async def _repair(services: Services, room_name: str, *, is_there: bool) -> None:
-    """A room that LiveKit refuses does not keep the others from being repaired."""
-    try:
-        await (_remove_again if is_there else _restore)(services, room_name)
-    except ProblemError as error:
-        log.warning("call_room_not_repaired", room=room_name, kind=error.kind.name)
 
 
 def is_watched_at(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:

@@ -4,8 +4,8 @@ A token of GetStream's is good for all of its channels, so who is banned from on
 What is to be told is written down with the change (`ChatBanDue`), and told at once, again and again until
 GetStream has taken it. One process at a time tells of one user in one stream, and it tells what holds then.
 
-A ban of a space concerns many streams. Drafts are not told of it before they go live. Streams on air are told
-first, and spaces take turns: many bans in one space do not delay a ban in another.
+A ban of a space concerns many streams. GetStream gets it for a draft when the draft goes live. Streams on air
+come first, and spaces take turns: many bans in one space do not delay a ban in another.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from token_api.work_off import Job, work_off
 
 # Requests to GetStream at the same time, of one replica.
 AT_ONCE = 4
-# Version of rows that no change wrote. They are told last.
+# Version of rows that no change wrote. They are sent last.
 _BACKLOG = 0
 # For so long one process has the only right to tell: more than GetStream's longest answers take.
 _CLAIM = timedelta(seconds=90)
 _AGAIN = timedelta(seconds=1)
 # What it refuses it will refuse again, unless somebody changes the app's settings.
 _REFUSED_AGAIN = timedelta(minutes=10)
-# Sessions of before are known to whoever looked last: longer than nobody leads after a leader died.
+# A new leader looks at sessions that opened in this time. No replica leads for less time after a leader died.
 _RECENT = timedelta(minutes=5)
 # Rows of one INSERT: a statement takes some thousand values at most.
 _INSERTED_AT_ONCE = 500
@@ -57,14 +57,14 @@ log = structlog.get_logger()
 
 @dataclass
 class Turns:
-    """The space whose ban was told last. Another has its turn next."""
+    """The space whose ban was sent last. The next turn is another space's."""
 
     last: str = ""
 
 
 @dataclass(frozen=True)
 class _Due:
-    """What is to be told. `version`: as it was claimed."""
+    """A ban that is to be sent. `version`: as it was claimed."""
 
     stream_id: str
     user_id: str
@@ -77,9 +77,9 @@ class _Due:
 
 
 async def begin(services: Services) -> None:
-    """All bans in force are to be told, also those of a time when GetStream was not used.
+    """Schedule all bans in force, including those of a time when GetStream was not used.
 
-    Whatever changes is told before these.
+    Later changes are sent before these.
     """
     now = services.clock.now()
     concerned = or_(Ban.stream_id == Stream.id, and_(Ban.space_id == Stream.space_id, _was_on_air()))
@@ -119,10 +119,10 @@ async def on_ban(transaction: AsyncSession, settings: Settings, ban: Ban, now: d
 
 
 async def on_stream(transaction: AsyncSession, settings: Settings, stream: Stream, now: datetime) -> None:
-    """A stream was made, or went live. Unless it is a draft, the bans of its space are to be told for it."""
+    """A stream was created, or went live. Unless it is a draft, schedule the bans of its space for it."""
     if settings.chat_provider != "getstream" or stream.status is StreamStatus.DRAFT:
         return
-    # Earlier releases told of bans for drafts, too: those that were lifted since are to be lifted there.
+    # Earlier releases sent bans for drafts, too. GetStream must learn which of them were lifted since.
     concern = or_(in_force_clause(Ban.until, Ban.lifted_at, now), Ban.lifted_at >= stream.created_at)
     users = await transaction.scalars(
         select(Ban.user_id).where(Ban.space_id == stream.space_id, concern).distinct()
@@ -131,14 +131,14 @@ async def on_stream(transaction: AsyncSession, settings: Settings, stream: Strea
 
 
 async def on_air(services: Services, known: frozenset[str] | None) -> frozenset[str]:
-    """Have the bans of spaces told for streams that went live. One replica looks, again and again.
+    """Schedule the bans of spaces for streams that went live. The leading replica calls this repeatedly.
 
     Args:
-        known: the sessions of which it was seen to: what this returned the last time. None: this replica has
-            not looked, so that another one may have seen to all that did not open lately.
+        known: the sessions that were handled: the result of the last call. None: this replica has not called
+            it yet, so another one may have handled all sessions that did not open recently.
 
     Returns:
-        The sessions that are open and of which it was seen to. What failed is logged, and is tried again.
+        The open sessions that were handled. Failures are logged, and are retried by the next call.
     """
     settings, now = services.settings, services.clock.now()
     if settings.chat_provider != "getstream":
@@ -202,14 +202,14 @@ async def tell_due(
     turns: Turns | None = None,
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Tell GetStream all that is due, also what is written down meanwhile. Any replica may do so.
+    """Send GetStream all bans that are due, also those that are written meanwhile. Any replica may do so.
 
     Args:
         turns: of the spaces, kept from call to call.
-        is_stopping: once it is true, GetStream is told nothing more.
+        is_stopping: once it is true, nothing more is sent.
 
     Returns:
-        Whether GetStream took all, or refused it. False: it is away, and the rest is to be told later.
+        Whether GetStream took or refused all of them. False: it is away, and the rest is sent later.
     """
     teller = _Teller(services, api, turns or Turns(), is_stopping)
     await work_off(teller.take, services.wakeups.chat_bans, at_once=AT_ONCE)
@@ -217,7 +217,7 @@ async def tell_due(
 
 
 class _Teller:
-    """Tells what is due until nothing is, or GetStream is away."""
+    """Sends what is due until nothing is left, or GetStream is away."""
 
     def __init__(
         self, services: Services, api: GetStreamApi, turns: Turns, is_stopping: Callable[[], bool]
@@ -231,7 +231,7 @@ class _Teller:
         self.is_away = False
 
     async def take(self, places: int) -> list[Job]:
-        """Claim what is to be told next."""
+        """Claim the bans that are sent next."""
         jobs: list[Job] = []
         while len(jobs) < places and not self.is_away and not self._is_stopping():
             due = await self._first()
@@ -257,7 +257,7 @@ class _Teller:
             log.exception("ban_not_told", stream_id=due.stream_id, user_id=due.user_id)
 
     async def _try(self, due: _Due) -> timedelta | None:
-        """Tell GetStream. Returns after what time it is to be told again; None if it took it."""
+        """Send a ban. Returns the time until the next attempt; None if GetStream took it."""
         try:
             await _tell(self._services, self._api, due.stream_id, due.user_id)
         except GetStreamAway as error:
@@ -276,7 +276,7 @@ def _is_free(now: datetime) -> ColumnElement[bool]:
 
 
 async def _in_order(services: Services, last: str) -> list[_Due]:
-    """What is due, in the order in which it is to be told; not all, if it is much.
+    """The bans that are due, in the order in which they are sent; not all, if there are many.
 
     Changes come before the backlog, and streams on air before others. Among these each space has one turn
     after another, beginning after the space `last`.
@@ -304,7 +304,7 @@ async def _in_order(services: Services, last: str) -> list[_Due]:
 
 
 async def _claim(services: Services, due: _Due) -> _Due | None:
-    """Claim the right to tell; None if another process has it, or told it already."""
+    """Claim a ban; None if another process has claimed it, or sent it already."""
     now = services.clock.now()
     async with services.database.begin() as transaction:
         version = await transaction.scalar(
@@ -323,7 +323,7 @@ async def _tell(services: Services, api: GetStreamApi, stream_id: str, user_id: 
     now = services.clock.now()
     async with services.database.read() as transaction:
         stream, session = await find_stream(transaction, stream_id)
-        relation = await relation_of(transaction, stream, session, user_id)
+        relation = await relation_of(transaction, stream, session, user_id, now)
     bans = bans_that_hold(relation, now)
     if bans:
         await api.ban(user_id, stream_id, _minutes(bans, now))

@@ -173,7 +173,7 @@ async def _claim(services: Services, session_id: str) -> _Turn | None:
 
 
 def _lock_first(session_id: str, now: datetime) -> Select[int]:
-    """The room's first packet, unless it is claimed: whoever locks it is alone with all of the room's."""
+    """The room's first packet, unless it is claimed: the process that locks it has all of them."""
     first = select(func.min(ChatRelay.position)).where(ChatRelay.session_id == session_id).scalar_subquery()
     is_free = or_(ChatRelay.claimed_until.is_(None), ChatRelay.claimed_until <= now)
     wanted = select(ChatRelay.position).where(ChatRelay.position == first, is_free)
@@ -187,7 +187,7 @@ def _of(session_id: str) -> Select[ChatRelay]:
 async def _drop_undeliverable(
     services: Services, transaction: AsyncSession, session: StreamSession, now: datetime
 ) -> None:
-    """Drop packets that are too old, and all of a session that is not open: nobody can be in its room.
+    """Drop packets that are too old, and all of a session that is not open: its room has no participants.
 
     A packet to a room that LiveKit has deleted costs seconds, and must never bring the room back.
     """
@@ -216,7 +216,7 @@ async def _send(services: Services, turn: _Turn) -> _Outcome:
         try:
             await services.livekit.send_data(turn.room, packet.payload.encode(), topic=TOPIC)
         except NotInLiveKit:
-            # Nobody was there to be told of these. LiveKit needs seconds for each answer of this kind.
+            # No participant was there to receive these. LiveKit takes seconds for each answer of this kind.
             counted.labels("no_room").inc(len(turn.packets) - done)
             break
         except ProblemError:

@@ -33,7 +33,7 @@ from token_api.database.engine import insert, wake
 from token_api.database.tables import Outbox, WebhookDelivery, WebhookEndpoint
 from token_api.delivery.client import Outcome
 from token_api.delivery.retry_after import pause_wanted
-from token_api.domain.paging import Cursor, Page, page_of
+from token_api.domain.paging import Cursor, Page, before, page_of
 from token_api.domain.vocabulary import DeliveryState
 from token_api.use_cases.events import record
 from token_api.use_cases.services import Services
@@ -277,12 +277,7 @@ async def page(
     if state is not None:
         wanted = wanted.where(WebhookDelivery.state == state)
     if cursor is not None:
-        wanted = wanted.where(
-            or_(
-                WebhookDelivery.created_at < cursor.at,
-                and_(WebhookDelivery.created_at == cursor.at, WebhookDelivery.id < cursor.id),
-            )
-        )
+        wanted = wanted.where(before(cursor, WebhookDelivery.created_at, WebhookDelivery.id))
     found = [(row[0], row[1]) for row in (await transaction.execute(wanted)).all()]
     return page_of(found, limit, lambda item: Cursor(item[0].created_at, item[0].id))
 

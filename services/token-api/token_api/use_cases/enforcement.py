@@ -90,7 +90,7 @@ async def enforce(
     """Judge those `found` in a room, and do what has to be done. `coming`: they came in just now.
 
     `found` was asked of LiveKit before this is called: whoever is in by a token of ours is known by now.
-    If something fails for one participant, the others are judged all the same.
+    A failure for one participant does not keep the others from being judged.
 
     Raises:
         ProblemError: as the gateway; one, after all of them.
@@ -143,7 +143,7 @@ async def _known(
             )
         }
         users = {row.user_id for row in rows.values() if row.user_id is not None}
-        relations = await relations_of(transaction, stream, session, users)
+        relations = await relations_of(transaction, stream, session, users, now)
         judged: list[tuple[RoomParticipant, Known | None]] = []
         for someone in found:
             row = rows.get(someone.identity)
@@ -230,7 +230,7 @@ async def _still_holds(
         return row.removed_at is not None
     if reason in set(Refusal) and row.user_id is not None:
         stream, _ = await find_stream(transaction, session.stream_id)
-        relation = await relation_of(transaction, stream, session, row.user_id)
+        relation = await relation_of(transaction, stream, session, row.user_id, now)
         return isinstance(decide(relation, now), Refused)
     return True
 

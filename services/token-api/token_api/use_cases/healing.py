@@ -21,11 +21,11 @@ from token_api.failures import Failures
 from token_api.livekit_api.gateway import NotInLiveKit
 from token_api.livekit_api.values import Room, RoomParticipant
 from token_api.problems import Kind, ProblemError
-from token_api.use_cases import enforcement, sessions, untold_visits
+from token_api.use_cases import enforcement, missed_visits, sessions
 from token_api.use_cases.events import record
+from token_api.use_cases.missed_visits import ACTOR
 from token_api.use_cases.services import Services
 from token_api.use_cases.standing import find_stream
-from token_api.use_cases.untold_visits import ACTOR
 
 _ENDING = frozenset({Healing.CREATOR_GONE, Healing.NOBODY_CAME})
 # What says that a stream was ended or deleted.
@@ -48,8 +48,8 @@ class Case:
 async def heal(services: Services) -> None:
     """Compare everything with LiveKit once, and put right what is not.
 
-    Rooms whose names are not ours are not touched. If something fails for one session, the others are healed
-    all the same.
+    Rooms whose names are not ours are not touched. A failure for one session does not keep the others from
+    being healed.
 
     Raises:
         ProblemError: LIVEKIT_UNAVAILABLE or LIVEKIT_ERROR. If LiveKit gives no list, nothing is changed.
@@ -63,7 +63,7 @@ async def heal(services: Services) -> None:
         with failures.apart("not_healed", stream_id=case.stream.id):
             await _heal_alone(services, case)
     await _end_orphans(services, failures)
-    await untold_visits.end(services, failures)
+    await missed_visits.end(services, failures)
     failures.raise_one()
 
 
@@ -101,11 +101,11 @@ async def restore_rooms(services: Services) -> None:
 async def sweep(services: Services, rooms: Sequence[str] | None = None) -> None:
     """Judge again who is in `rooms` (None: in every open session's).
 
-    If something fails for one room, the others are swept all the same.
+    A failure in one room does not keep the others from being swept.
 
     Raises:
-        ProblemError: as the gateway. If LiveKit gives no list of its rooms, nobody is judged. Otherwise one
-            failure is raised after all rooms.
+        ProblemError: as the gateway. If LiveKit gives no list of its rooms, no participant is judged.
+            Otherwise one failure is raised after all rooms.
     """
     if rooms is None:
         async with services.database.read() as transaction:
@@ -187,7 +187,7 @@ async def _compare(
     stream, session = case.stream, case.session
     if session.state is SessionState.OPEN:
         # If this fails, nothing is concluded from who is in.
-        await untold_visits.see(services, session, found)
+        await missed_visits.see(services, session, found)
     async with services.database.read() as transaction:
         stream, current = await find_stream(transaction, stream.id)
         if current is None or current.id != session.id:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.callers import Caller
 from token_api.database.tables import Participant, Stream, StreamSession
 from token_api.domain.enforcement import HELPERS
-from token_api.domain.paging import Cursor, Page, page_of
+from token_api.domain.paging import Cursor, Page, after, page_of
 from token_api.domain.roles import STEERING, StreamRole
 from token_api.domain.vocabulary import StreamKind
 from token_api.livekit_api.gateway import NotInLiveKit
@@ -93,12 +93,7 @@ async def _page_of_rows(
         .limit(limit)
     )
     if cursor is not None:
-        wanted = wanted.where(
-            or_(
-                Participant.joined_at > cursor.at,
-                and_(Participant.joined_at == cursor.at, Participant.identity > cursor.id),
-            )
-        )
+        wanted = wanted.where(after(cursor, Participant.joined_at, Participant.identity))
     async with services.database.read() as transaction:
         return [_of_row(row) for row in await transaction.scalars(wanted)]
 

@@ -6,14 +6,14 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.callers import Caller
 from token_api.database.columns import new_id
 from token_api.database.tables import Recording, Stream, StreamSession
 from token_api.domain.object_keys import file_name
-from token_api.domain.paging import Cursor, Page, page_of
+from token_api.domain.paging import Cursor, Page, before, page_of
 from token_api.domain.recording_states import FINAL
 from token_api.domain.vocabulary import RecordingLayout, RecordingStatus, SessionState
 from token_api.livekit_api.gateway import NotInLiveKit
@@ -158,12 +158,7 @@ async def page(
             .limit(limit + 1)
         )
         if cursor is not None:
-            wanted = wanted.where(
-                or_(
-                    Recording.created_at < cursor.at,
-                    and_(Recording.created_at == cursor.at, Recording.id < cursor.id),
-                )
-            )
+            wanted = wanted.where(before(cursor, Recording.created_at, Recording.id))
         found = (await transaction.scalars(wanted)).all()
     return page_of(found, limit, lambda item: Cursor(item.created_at, item.id))
 

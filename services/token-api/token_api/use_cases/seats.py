@@ -1,8 +1,8 @@
 """Seats: who may be in a session at once. A token takes one, also before its holder has come in.
 
-Where a stream has a capacity, one transaction at a time counts the seats and takes one: each locks the
-session's row. Whoever waits for that row holds a connection to the database. `in_turn` lets one request of
-each process do so, and the others wait without a connection.
+If a stream has a capacity, one transaction at a time counts the seats and takes one: each locks the session's
+row. A request that waits for that row holds a connection to the database. `in_turn` lets one request of each
+process do so, and the others wait without a connection.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def is_present() -> ColumnElement[bool]:
 
 
 def _holding(now: datetime) -> tuple[tuple[ColumnElement[bool], InstrumentedAttribute[Any]], ...]:
-    """A participant who meets any of these takes a seat: they are in, or have a token to come in with.
+    """A participant who meets any of these takes a seat: they are in the room, or have a token for it.
 
-    An index answers each. For an OR of both, the database would read all who ever were in the session. It may
-    do so for one of them, too, unless it has to find them in the order of the second column of the index.
+    An index answers each. For an OR of both, the database would read all participants of the session, past
+    ones too. It may do so for one condition as well, unless the result is in the order of its index.
     """
     has_token = and_(Participant.reserved_until > now, Participant.removed_at.is_(None))
     return (is_present(), Participant.joined_at), (has_token, Participant.reserved_until)
@@ -61,9 +61,9 @@ class NotTheirTurn(Exception):
 
 
 async def in_turn(services: Services, stream_id: str, ask: Callable[[bool], Awaitable[T]]) -> T:
-    """What `ask` gives. It takes a seat of the stream, and is told whether it is its turn (`take`).
+    """The result of `ask`, which takes a seat of the stream. Its argument is `is_turn` of `take`.
 
-    First it is asked at once. That is all where the seats are not limited.
+    It is called at once. If the seats are limited, it is called again in its turn.
 
     Raises:
         sqlalchemy.exc.TimeoutError: its turn did not come in time.

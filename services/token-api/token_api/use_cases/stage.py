@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.callers import Caller
 from token_api.database.columns import new_id
 from token_api.database.engine import insert
 from token_api.database.tables import Participant, StageRequest
-from token_api.domain.paging import Cursor, Page, page_of
+from token_api.domain.paging import Cursor, Page, after, page_of
 from token_api.domain.roles import StreamRole
 from token_api.domain.room_names import identity_of
 from token_api.domain.vocabulary import SessionState, StageRequestState
@@ -125,12 +125,7 @@ async def page(
         .limit(limit + 1)
     )
     if cursor is not None:
-        wanted = wanted.where(
-            or_(
-                StageRequest.created_at > cursor.at,
-                and_(StageRequest.created_at == cursor.at, StageRequest.id > cursor.id),
-            )
-        )
+        wanted = wanted.where(after(cursor, StageRequest.created_at, StageRequest.id))
     found = (await transaction.scalars(wanted)).all()
     return page_of(found, limit, lambda item: Cursor(item.created_at, item.id))
 

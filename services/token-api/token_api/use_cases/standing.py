@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -13,7 +13,6 @@ from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
     Select,
-    and_,
     bindparam,
     case,
     literal,
@@ -29,8 +28,16 @@ from sqlalchemy.orm import InstrumentedAttribute
 from token_api.callers import Caller, ServiceCaller
 from token_api.database.columns import UtcDateTime
 from token_api.database.tables import AccessGrant, Ban, Participant, Stream, StreamSession, TeamMember
-from token_api.domain.access import Admitted, BanWindow, GrantWindow, Refusal, Refused, Relation, decide
-from token_api.domain.clock import SystemClock
+from token_api.domain.access import (
+    Admitted,
+    BanWindow,
+    GrantWindow,
+    Refusal,
+    Refused,
+    Relation,
+    decide,
+    in_force_parts,
+)
 from token_api.domain.roles import STEERING
 from token_api.domain.room_names import identity_of
 from token_api.domain.vocabulary import GrantScope, StreamKind
@@ -62,12 +69,8 @@ _NOW = bindparam("now", type_=UtcDateTime)
 
 
 def bans_in_force(now: datetime | ColumnElement[Any]) -> tuple[ColumnElement[bool], ...]:
-    """`in_force_clause` over bans, in parts: a ban in force meets exactly one of them.
-
-    An index answers each part. For an OR of both, the database would read all bans that are over.
-    """
-    not_lifted = Ban.lifted_at.is_(None)
-    return and_(not_lifted, Ban.until.is_(None)), and_(not_lifted, Ban.until > now)
+    """The parts of the condition that a ban is in force at `now`."""
+    return in_force_parts(Ban.until, Ban.lifted_at, now)
 
 
 def _relation(
@@ -227,20 +230,24 @@ async def _ready(transaction: AsyncSession, stream_id: str, *, lock: bool) -> No
 
 
 async def relation_of(
-    transaction: AsyncSession, stream: Stream, session: StreamSession | None, user_id: str
+    transaction: AsyncSession, stream: Stream, session: StreamSession | None, user_id: str, now: datetime
 ) -> Relation:
-    """All that connects `user_id` with `stream`, without bans that ended more than a day ago."""
+    """All that connects `user_id` with `stream`, without bans that are over at `now`."""
     keys = _keys_of(stream, session)
-    asked = {"user_id": user_id, "identity": identity_of(user_id), "now": _a_day_ago(), **keys}
+    asked = {"user_id": user_id, "identity": identity_of(user_id), "now": now, **keys}
     rows = (await transaction.execute(_RELATION, asked)).all()
     return _relation_from(rows, stream, user_id)
 
 
 async def relations_of(
-    transaction: AsyncSession, stream: Stream, session: StreamSession | None, user_ids: Collection[str]
+    transaction: AsyncSession,
+    stream: Stream,
+    session: StreamSession | None,
+    user_ids: Collection[str],
+    now: datetime,
 ) -> dict[str, Relation]:
     """As `relation_of`, for each of `user_ids`, by one query. Thousands are too many for it."""
-    asked = {"user_ids": list(user_ids), "now": _a_day_ago(), **_keys_of(stream, session)}
+    asked = {"user_ids": list(user_ids), "now": now, **_keys_of(stream, session)}
     rows: dict[str, list[Sequence[Any]]] = {user_id: [] for user_id in user_ids}
     for *row, user_id in (await transaction.execute(_RELATIONS, asked)).all():
         rows[user_id].append(row)
@@ -261,11 +268,6 @@ async def decisions_on(
     for *row, stream_id in (await transaction.execute(_RELATIONS_TO_STREAMS, asked)).all():
         rows[stream_id].append(row)
     return {stream.id: decide(_relation_from(rows[stream.id], stream, user_id), now) for stream in streams}
-
-
-def _a_day_ago() -> datetime:
-    """For callers that judge bans by a moment of their own: any transaction is shorter than a day."""
-    return SystemClock().now() - timedelta(days=1)
 
 
 def _keys_of(stream: Stream, session: StreamSession | None) -> dict[str, str | None]:

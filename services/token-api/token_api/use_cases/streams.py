@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Select, Subquery, exists, or_, select, true, union
+from sqlalchemy import ColumnElement, Select, Subquery, exists, select, true, union
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -17,7 +17,7 @@ from token_api.callers import Caller
 from token_api.database.tables import AccessGrant, Ban, Recording, Stream, StreamSession, TeamMember
 from token_api.domain.access import Admitted, Refused, in_force_clause
 from token_api.domain.lifecycle import ON_AIR, Action, InvalidTransition, action_to, after
-from token_api.domain.paging import Cursor, Page, page_of
+from token_api.domain.paging import Cursor, Page, before, page_of
 from token_api.domain.vocabulary import (
     GrantScope,
     RecordingLayout,
@@ -166,9 +166,7 @@ _Meets = Callable[[type[Stream]], list[ColumnElement[bool]]]
 def _meets(filters: Filters, cursor: Cursor | None, stream: type[Stream]) -> list[ColumnElement[bool]]:
     meets = [getattr(stream, name) == value for name, value in vars(filters).items() if value is not None]
     if cursor is not None:
-        # The first condition says nothing new. It is the one by which an index finds the place.
-        meets.append(stream.created_at <= cursor.at)
-        meets.append(or_(stream.created_at < cursor.at, stream.id < cursor.id))
+        meets.append(before(cursor, stream.created_at, stream.id))
     return meets
 
 

@@ -29,9 +29,9 @@ _NEWS = select(
 
 
 async def look(services: Services, since: datetime) -> datetime:
-    """Tell of passes that are over, recreate rooms that are gone, and judge who is in the watched rooms.
+    """Report passes that are over, recreate rooms that are gone, and judge who is in the watched rooms.
 
-    If one of these fails, the others are done all the same.
+    A failure of one of these does not stop the others.
 
     Args:
         since: until when grants that ended were seen to: what this returned the last time.

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.callers import ServiceCaller
 from token_api.database.engine import wake
 from token_api.database.tables import WebhookEndpoint
 from token_api.delivery.signing import new_secret
-from token_api.domain.paging import Cursor, Page, page_of
+from token_api.domain.paging import Cursor, Page, before, page_of
 from token_api.problems import Kind, ProblemError
 from token_api.use_cases.events import record
 from token_api.use_cases.standing import is_id, not_found
@@ -83,12 +83,7 @@ async def page(transaction: AsyncSession, cursor: Cursor | None, limit: int) -> 
         .limit(limit + 1)
     )
     if cursor is not None:
-        wanted = wanted.where(
-            or_(
-                WebhookEndpoint.created_at < cursor.at,
-                and_(WebhookEndpoint.created_at == cursor.at, WebhookEndpoint.id < cursor.id),
-            )
-        )
+        wanted = wanted.where(before(cursor, WebhookEndpoint.created_at, WebhookEndpoint.id))
     found = (await transaction.scalars(wanted)).all()
     return page_of(found, limit, lambda endpoint: Cursor(endpoint.created_at, endpoint.id))
 

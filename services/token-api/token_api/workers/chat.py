@@ -32,8 +32,8 @@ class BanTeller:
     async def work(self) -> float:
         """Tell what is due; the seconds until the next try.
 
-        When GetStream is away, or has had too many requests, it is left alone for EVERY_SECONDS, whoever is
-        banned meanwhile.
+        When GetStream is away, or got too many requests, it gets none for EVERY_SECONDS. Bans that are made
+        meanwhile wait, too.
         """
         if not self._begun:
             await chat_bans.begin(self._services)

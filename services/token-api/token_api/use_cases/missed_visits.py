@@ -1,4 +1,4 @@
-"""Visits that LiveKit's events did not tell of: written down from the list of who is in a room."""
+"""Visits whose events were lost: written down from LiveKit's list of participants."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from token_api.use_cases import visits
 from token_api.use_cases.services import Services
 
 ACTOR = "reconciler"
-# Somebody who came in just now may not be in LiveKit's list yet.
+# A participant who joined just now may not be in LiveKit's list yet.
 _JUST_NOW = timedelta(seconds=5)
 # Of a round: a full house that ends is ten thousands, and the other streams wait meanwhile.
 _VISITS_AT_ONCE = 500
 # In one query.
 _KEYS_AT_ONCE = 500
-# LiveKit may still tell of a leaving for half a minute, and by then exactly when it was.
+# LiveKit may still report a leave for half a minute, with its exact time.
 _LATE = timedelta(minutes=1)
 
 
 async def see(services: Services, session: StreamSession, found: Sequence[RoomParticipant]) -> None:
-    """Write down who came and who left without an event that told.
+    """Write down who joined and who left without an event.
 
-    If something fails for one of them, the others are written down all the same.
+    A failure for one of them does not keep the others from being written down.
 
     Raises:
         Exception: one failure, after all of them.
@@ -41,14 +41,14 @@ async def see(services: Services, session: StreamSession, found: Sequence[RoomPa
         present = {
             visit.livekit_sid: visit for visit in await transaction.scalars(select(Visit).where(not_over))
         }
-        untold = {someone.sid: someone for someone in found if someone.sid not in present}
-        identities = [someone.identity for someone in untold.values()]
+        unseen = {someone.sid: someone for someone in found if someone.sid not in present}
+        identities = [someone.identity for someone in unseen.values()]
         ours = await _known_by(transaction, session.id, Participant.identity, identities)
-        known = await _known_by(transaction, session.id, Visit.livekit_sid, list(untold))
+        known = await _known_by(transaction, session.id, Visit.livekit_sid, list(unseen))
     there = {someone.sid for someone in found}
     missed = [
         visits.Sighting(someone.identity, someone.sid, someone.joined_at)
-        for sid, someone in untold.items()
+        for sid, someone in unseen.items()
         if sid not in known and someone.identity in ours
     ] + [
         visits.Sighting(visit.identity, visit.livekit_sid, visit.joined_at, now)
@@ -86,7 +86,7 @@ async def _see_one(services: Services, session_id: str, sighting: visits.Sightin
 
 
 async def end(services: Services, failures: Failures) -> None:
-    """Visits of closed sessions: nobody told that they are over, and LiveKit has no room to be asked of."""
+    """End the visits of closed sessions. No event ended them, and LiveKit no longer has their room."""
     now = services.clock.now()
     async with services.database.read() as transaction:
         forgotten = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+from collections.abc import Sequence
 
 import pytest
 from livekit.protocol import models as proto
@@ -14,6 +14,7 @@ from tests.unit.token_api.api import START, Api, problem
 from tests.unit.token_api.livekit_double import TwirpError
 from tests.unit.token_api.test_inbox import event, send, worked_off
 from token_api.database.tables import CallRoom
+from token_api.livekit_api.values import Room
 from token_api.use_cases import call_rooms
 
 ROOM = "call-1"
@@ -139,27 +140,25 @@ async def test_a_removed_room_that_a_late_join_creates_is_removed_again(api: Api
     assert ROOM in api.livekit.rooms
 
 
-async def test_a_round_does_not_recreate_what_the_host_removes_meanwhile(api: Api) -> None:
+async def test_a_round_does_not_recreate_what_the_host_removes_meanwhile(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await token(api)
     api.livekit.participants[ROOM]["a"] = proto.ParticipantInfo(identity="a", sid="PA_a")
     api.clock.advance(minutes=5)
-    listed, removed = threading.Event(), threading.Event()
+    rooms = api.services.livekit.rooms
 
-    def before(method: str) -> None:
-        if method == "ListRooms" and not listed.is_set():
-            listed.set()
-            removed.wait(30)
-
-    api.livekit.before = before
-    round_ = asyncio.create_task(call_rooms.reconcile(api.services))
-    try:
-        assert await asyncio.to_thread(listed.wait, 30)
+    async def listed_and_removed(names: Sequence[str] = ()) -> list[Room]:
+        found = await rooms(names)
+        monkeypatch.setattr(api.services.livekit, "rooms", rooms)
         await api.call("DELETE", f"/rooms/{ROOM}", status=204)
-    finally:
-        removed.set()
-        await round_
+        return found
+
+    monkeypatch.setattr(api.services.livekit, "rooms", listed_and_removed)
     await call_rooms.reconcile(api.services)
-    assert ROOM not in api.livekit.rooms
+    for by in ("round", "event"):
+        await gone(api, by)
+        assert ROOM not in api.livekit.rooms
 
 
 async def test_a_room_of_others_may_come_back_after_it_was_deleted_here(api: Api) -> None:

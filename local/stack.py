@@ -222,6 +222,13 @@ class Stack:
             command = [*_PULUMI, "stack", "import", "--stack", NAME, "--cwd", str(CHECKOUT)]
             run(command, env=self.environment(), timeout=60, input=json.dumps(deployment))
 
+    def _reject_old_state(self) -> None:
+        if self._may_be_old:
+            raise RuntimeError(
+                "this stack was made with the Kubernetes provider of an earlier version of this project: "
+                "run `make up` once, which converts its state; nothing was changed"
+            )
+
     def _create(self) -> str:
         """`pulumi stack init`; gives the configuration file that it wrote, with the encryption salt.
 
@@ -251,11 +258,7 @@ class Stack:
             ValueError: as `overlay_file`.
             RuntimeError: the state must be converted first.
         """
-        if self._may_be_old:
-            raise RuntimeError(
-                "this stack was made with the Kubernetes provider of an earlier version of this project: "
-                "run `make up` once, which converts its state; nothing was changed"
-            )
+        self._reject_old_state()
         before = self._instance.stack_config.read_text()
         merged = merge_config(_CHECKED_IN.read_text(), before, facts, overlay_file())
         flags = ["--expect-no-changes"] if expect_no_changes else []
@@ -265,7 +268,12 @@ class Stack:
             return self._shown("preview", "--refresh", "--diff", *flags, config=config)
 
     def destroy(self) -> int:
-        """`pulumi destroy`: for a cluster that stays when the platform goes."""
+        """`pulumi destroy`: for a cluster that stays when the platform goes.
+
+        Raises:
+            RuntimeError: the state must be converted first.
+        """
+        self._reject_old_state()
         self._release_stale_lock()
         # Secrets that an earlier version left in the state can be deleted only by that version's program. So
         # take them out of the state first.

@@ -28,10 +28,16 @@ _KUBEADM_CONFIG = "/etc/kubernetes/kubeadm.yaml"
 KUBEADM_DONE = "/etc/kubernetes/joined"
 _KUBEADM_SECONDS = 600.0
 _READY_SECONDS = 300.0
+# A kubelet registers its node, then the controller manager gives it a network.
+_CIDR_SECONDS = 120.0
 # The namespaces of the objects that `initialise` and `install_addons` create.
 SYSTEM_NAMESPACES = ("kube-system", "local-path-storage")
 # Stands for one that is lost; no address is reached by it.
 _UNKNOWN_SUBNET = "192.0.2.0/24"
+
+
+class _WithoutCidr(Exception):
+    """Nodes have no pod CIDR yet, or are not registered."""
 
 
 @dataclass(frozen=True)
@@ -139,10 +145,16 @@ class Cluster:
             given = {
                 n["metadata"]["name"]: n["spec"].get("podCIDR", "") for n in yaml.safe_load(listed)["items"]
             }
-            return given if all(given.get(name) for name in names) else {}
+            missing = [name for name in names if not given.get(name)]
+            if missing:
+                raise _WithoutCidr(f"{', '.join(missing)} without; the cluster has {given}")
+            return given
 
         cidrs = wait_until(
-            pod_cidrs, timeout=60, describe="every node to get a pod CIDR", tolerate=(CommandFailed,)
+            pod_cidrs,
+            timeout=_CIDR_SECONDS,
+            describe="every node to get a pod CIDR",
+            tolerate=(CommandFailed, _WithoutCidr),
         )
         for node in self.nodes:
             node.run(["mkdir", "-p", "/etc/cni/net.d"], timeout=10)

@@ -268,6 +268,15 @@ def _up_meanwhile(second: SecondStack, log: Path) -> Iterator[None]:
     assert up.returncode == 0, log.read_text()[-3000:]
 
 
+def test_up_returns_after_the_rolling_updates_of_edge_and_coturn(
+    second: SecondStack, its: StackOutputs, kubectl: Kubectl
+) -> None:
+    turn = {**second.base["turn"], "allocations_per_address": 200}
+    edge = {"resources": {"memory_limit": "500Mi"}}
+    with _all_replaced(kubectl, "deployment/edge", "deployment/coturn"):
+        second.up(turn=turn, edge=edge)
+
+
 def test_three_redis_elect_one_master_and_livekit_finds_it(
     other_kinds: StackOutputs, kubectl: Kubectl, network: ClientNetwork, tmp_path: Path
 ) -> None:
@@ -320,6 +329,41 @@ def test_a_call_outlives_the_redis_master_and_another_follows(
     next_call = call_after_an_outage(other_kinds, network, tmp_path, within_seconds=_RECOVERY_SECONDS)
     assert_media_arrived(next_call)
     assert redis.settled() != master
+
+
+def test_up_returns_after_the_rolling_update_of_redis_with_sentinels(
+    second: SecondStack, other_kinds: StackOutputs, kubectl: Kubectl
+) -> None:
+    redis = deployed(kubectl, NAMESPACE)
+    assert redis is not None
+    changed = {**_OTHER_KINDS, "redis": {"kind": "sentinel", "failover_ms": redis.failover_ms + 1000}}
+    with _all_replaced(kubectl, "statefulset/redis"):
+        second.up(**changed)
+    assert redis.settled() in redis.roles()
+
+
+@contextmanager
+def _all_replaced(kubectl: Kubectl, *workloads: str) -> Iterator[None]:
+    """Check that the block replaces all pods of the workloads, and ends when the new ones are ready."""
+    before = {name: _pods(kubectl, name) for name in workloads}
+    yield
+    for name, old in before.items():
+        kind, _, title = name.partition("/")
+        [workload] = kubectl.get(kind, "-n", NAMESPACE, f"--field-selector=metadata.name={title}")
+        found = workload["status"]
+        assert found["observedGeneration"] == workload["metadata"]["generation"], name
+        replicas = workload["spec"]["replicas"]
+        assert [found.get(key, 0) for key in ("updatedReplicas", "readyReplicas")] == [replicas] * 2, name
+        new = _pods(kubectl, name)
+        assert len(new) == replicas, name
+        assert not old & new, name
+
+
+def _pods(kubectl: Kubectl, workload: str) -> set[str]:
+    """The uids of a workload's pods, without those that are ending."""
+    selector = f"app.kubernetes.io/name={workload.partition('/')[2]}"
+    pods = kubectl.get("pods", "-n", NAMESPACE, "-l", selector)
+    return {pod["metadata"]["uid"] for pod in pods if "deletionTimestamp" not in pod["metadata"]}
 
 
 def test_the_stack_goes_back_to_its_first_kinds(

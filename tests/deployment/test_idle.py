@@ -13,13 +13,14 @@ from local.cluster import cgroups
 from local.cluster.cluster import Cluster
 from local.paths import Instance
 from tests.deployment.kubectl import Kubectl
+from tests.support.speed import scaled
 
-pytestmark = [pytest.mark.long, pytest.mark.usefixtures("disruptive")]
+pytestmark = [pytest.mark.long, pytest.mark.alone, pytest.mark.usefixtures("disruptive")]
 
 _SECONDS = 60.0
-# The target is 0.20 core on the reference machine. A slow machine alone does not double it: if the stack
-# takes twice as much, some part polls.
-_MOST_CORES = 0.40
+# Cores on the reference machine: 0.20, and 0.02 for the recorder. Runs differ by a tenth.
+_MOST_CORES = 0.22 * 1.1
+_MOST_CORES_OF_TOKEN_API = 0.01 * 1.1
 
 
 def _shares(before: Mapping[str, float], after: Mapping[str, float], seconds: float) -> dict[str, float]:
@@ -66,4 +67,6 @@ def test_an_unused_stack_takes_little_processor_time(
             print(f"  {cores:6.3f}  {name}")
     # The parts must add up to the whole. Otherwise a pod's cgroup was not recognized.
     assert sum(parts.values()) == pytest.approx(total, abs=0.02)
-    assert total <= _MOST_CORES
+    assert total <= scaled(_MOST_CORES)
+    of_token_api = sum(cores for name, cores in parts.items() if "/token-api-" in name)
+    assert 0 < of_token_api <= scaled(_MOST_CORES_OF_TOKEN_API)

@@ -102,6 +102,16 @@ async def _begin(host: HostApplication, stream: str, creator: str) -> str:
     return str(made["id"])
 
 
+async def _active(host: HostApplication, stream: str, creator: str) -> str:
+    """Wait for the automatic recording of a stream; its id."""
+
+    def active() -> Any:
+        recording = host.as_user(creator, "GET", f"/streams/{stream}")["recording"]
+        return recording["recording_id"] if recording["state"] == "active" else None
+
+    return str(await _until(active, "the stream's recording to be active"))
+
+
 def _watched(
     host: HostApplication, client: httpx.Client, creator: str, recording: str, path: Path
 ) -> Watched:
@@ -132,19 +142,14 @@ async def test_a_stream_that_records_itself(
     stack: RunningStack, host: HostApplication, client: httpx.Client, tmp_path: Path
 ) -> None:
     async with _on_air(host, stack, record=True) as (stream, creator):
-
-        def active() -> Any:
-            recording = host.as_user(creator, "GET", f"/streams/{stream}")["recording"]
-            return recording["recording_id"] if recording["state"] == "active" else None
-
-        recording = await _until(active, "the stream's recording to be active")
+        recording = await _active(host, stream, creator)
         await asyncio.sleep(2)
     await _becomes(host, creator, recording, "complete")
     assert _watched(host, client, creator, recording, tmp_path / "recording.mp4").stamps
 
 
 @pytest.mark.long
-async def test_a_deleted_pod_leaves_a_recording_that_plays(
+async def test_a_deleted_pod_leaves_a_recording_that_plays_and_the_rest_is_recorded(
     *,
     stack: RunningStack,
     host: HostApplication,
@@ -155,11 +160,15 @@ async def test_a_deleted_pod_leaves_a_recording_that_plays(
     disruptive: None,
 ) -> None:
     """The pod gets no time to end it: the next one finds it in the spool and saves it."""
-    async with _on_air(host, stack) as (stream, creator):
-        recording = await _begin(host, stream, creator)
+    async with _on_air(host, stack, record=True) as (stream, creator):
+        recording = await _active(host, stream, creator)
         await asyncio.sleep(_SECONDS)
         kubectl("-n", platform, "delete", "pod", _POD, "--grace-period=0", "--force", "--wait=false")
         await _becomes(host, creator, recording, "failed")
         seen = _watched(host, client, creator, recording, tmp_path / "recording.mp4")
+        rest = await _active(host, stream, creator)
+        await asyncio.sleep(2)
     assert seen.duration >= _SECONDS - 2
+    await _becomes(host, creator, rest, "complete")
+    assert _watched(host, client, creator, rest, tmp_path / "rest.mp4").stamps
     kubectl("-n", platform, "wait", "--for=condition=Ready", f"pod/{_POD}", "--timeout=90s", timeout=100)

@@ -96,6 +96,11 @@ class Marked:
         self._feeds.append(asyncio.create_task(_feed_audio(audio, self._sound)))
         return publication
 
+    def track_id(self, kind: rtc.TrackKind.ValueType) -> str:
+        """The id of the first published track of a kind."""
+        publications = self.room.local_participant.track_publications.values()
+        return next(publication.sid for publication in publications if publication.kind == kind)
+
     async def leave(self) -> None:
         """Stop the tracks and leave."""
         for feed in self._feeds:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict
+from livekit import rtc
 from livekit.protocol import egress as proto
 
 from tests.recorder.conftest import Egresses, Studio
@@ -114,3 +115,69 @@ async def test_a_rooms_info_from_start_to_end(studio: Studio, egresses: Egresses
         "manifestLocation": f"{where}/{egress_id}.json",
     }
     assert _fields(ended, since) == expected
+
+
+@pytest.mark.usefixtures("worker")
+async def test_the_infos_of_a_participant_and_of_tracks(studio: Studio, egresses: Egresses) -> None:
+    """Each kind's request, its source and its file, also as the deprecated single result."""
+    since = time.time_ns()
+    room = studio.new_room()
+    await egresses.create_room(room)
+    async with marked(studio.livekit.url, "alice", room) as alice:
+        video, audio = alice.track_id(rtc.TrackKind.KIND_VIDEO), alice.track_id(rtc.TrackKind.KIND_AUDIO)
+        participant: dict[str, Any] = {
+            "advanced": _SMALL,
+            "screen_share": False,
+            "file_outputs": [proto.EncodedFileOutput(filepath=f"{room}/participant.mp4")],
+        }
+        tracks: dict[str, Any] = {
+            "advanced": _SMALL,
+            "audio_track_id": audio,
+            "video_track_id": video,
+            "file_outputs": [proto.EncodedFileOutput(filepath=f"{room}/tracks.mp4")],
+        }
+        track = proto.TrackEgressRequest(
+            room_name=room, track_id=audio, file=proto.DirectFileOutput(filepath=f"{room}/track.ogg")
+        )
+        requests = {
+            "participant": proto.ParticipantEgressRequest(room_name=room, identity="alice", **participant),
+            "trackComposite": proto.TrackCompositeEgressRequest(room_name=room, **tracks),
+            "track": track,
+        }
+        started = await asyncio.gather(
+            egresses.record_participant(room, "alice", **participant),
+            egresses.record_tracks(room, **tracks),
+            egresses.record_track(room, audio, track.file.filepath),
+        )
+        for info in started:
+            await egresses.becomes(info.egress_id, proto.EGRESS_ACTIVE)
+        await asyncio.sleep(_SECONDS)
+        await asyncio.gather(*(egresses.stop(info.egress_id) for info in started))
+        ended = [await egresses.ends(info.egress_id) for info in started]
+        room_id = await alice.room.sid
+    names = ["participant.mp4", "tracks.mp4", "track.ogg"]
+    where = f"https://{studio.store.endpoint.removeprefix('http://')}/{BUCKET}/{room}"
+    for (kind, request), name, info in zip(requests.items(), names, ended, strict=True):
+        file = {
+            "filename": f"{room}/{name}",
+            "startedAt": "a time",
+            "endedAt": "a time",
+            "duration": "a number",
+            "size": "a number",
+            "location": f"{where}/{name}",
+        }
+        assert _fields(info, since) == {
+            "egressId": info.egress_id,
+            "roomId": room_id,
+            "roomName": room,
+            "sourceType": "EGRESS_SOURCE_TYPE_SDK",
+            "status": "EGRESS_COMPLETE",
+            kind: MessageToDict(request),
+            "startedAt": "a time",
+            "updatedAt": "a time",
+            "endedAt": "a time",
+            "details": "End reason: StopEgress API",
+            "file": file,
+            "fileResults": [file],
+            "manifestLocation": f"{where}/{info.egress_id}.json",
+        }

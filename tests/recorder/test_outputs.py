@@ -16,7 +16,7 @@ from livekit.protocol import models
 
 from common.waiting import wait_until
 from tests.recorder.conftest import Egresses, Studio
-from tests.recorder.marked import MOST_MISSING, Marked, marked, watch
+from tests.recorder.marked import MOST_MISSING, marked, watch
 from tests.recorder.worker import Worker
 from tests.support.speed import scaled
 
@@ -34,11 +34,6 @@ async def _recorded(
     ended = await egresses.ends(info.egress_id)
     assert ended.status == proto.EGRESS_COMPLETE, ended
     return ended
-
-
-def _track(person: Marked, kind: int) -> str:
-    publications = person.room.local_participant.track_publications.values()
-    return next(publication.sid for publication in publications if publication.kind == kind)
 
 
 @pytest.mark.usefixtures("worker")
@@ -61,13 +56,40 @@ async def test_one_participant_among_others(studio: Studio, egresses: Egresses, 
 
 
 @pytest.mark.usefixtures("worker")
+async def test_a_participants_screen_without_camera_and_microphone(
+    studio: Studio, egresses: Egresses, tmp_path: Path
+) -> None:
+    room = studio.new_room()
+    await egresses.create_room(room)
+    async with marked(studio.livekit.url, "alice", room, camera=False) as alice:
+        camera = await alice.publish_camera(640, 360)
+        await alice.publish_camera(360, 360, source=rtc.TrackSource.SOURCE_SCREENSHARE)
+        outputs = [proto.EncodedFileOutput(filepath=f"{room}.mp4")]
+        info = await egresses.record_participant(
+            room, "alice", screen_share=True, file_outputs=outputs, advanced=_SMALL
+        )
+        await egresses.becomes(info.egress_id, proto.EGRESS_ACTIVE)
+        # The screen goes on without the camera.
+        await alice.room.local_participant.unpublish_track(camera.sid)
+        await _recorded(egresses, info)
+    path = studio.fetch(f"{room}.mp4", tmp_path)
+    seen = watch(path)
+    assert seen.beeps == ()
+    with av.open(str(path)) as container:
+        last = list(container.decode(video=0))[-1].to_ndarray(format="gray")
+    # The screen is square: it fills the middle, and nothing is beside it, not even a name.
+    left, middle = last[:, :60], last[:, 80:240]
+    assert (left.std() < 5, middle.std() > 10) == (True, True), f"{left.std():.1f}, {middle.std():.1f}"
+
+
+@pytest.mark.usefixtures("worker")
 async def test_two_tracks_in_one_file_and_one_track_in_another(
     studio: Studio, egresses: Egresses, tmp_path: Path
 ) -> None:
     room = studio.new_room()
     await egresses.create_room(room)
     async with marked(studio.livekit.url, "alice", room) as alice:
-        video, audio = _track(alice, rtc.TrackKind.KIND_VIDEO), _track(alice, rtc.TrackKind.KIND_AUDIO)
+        video, audio = alice.track_id(rtc.TrackKind.KIND_VIDEO), alice.track_id(rtc.TrackKind.KIND_AUDIO)
         both, sound = await asyncio.gather(
             egresses.record_tracks(
                 room,

@@ -27,17 +27,20 @@ _SECONDS = 20.0
 _REFERENCE_SECONDS = 4
 # In kbit/s, as `Marked` publishes.
 _CAMERA_BITRATE = 2000
-# Decoding the tracks and encoding the picture cannot be avoided; everything else may cost as much again.
-_MOST_RATIO = 2.0
 
 
 @dataclass(frozen=True)
 class _Size:
-    """Of both cameras and of the recording, in pixels. `bitrate` in kbit/s is the recording's."""
+    """Of both cameras and of the recording, in pixels. `bitrate` in kbit/s is the recording's.
+
+    `most_ratio` limits the cost, in relation to that of decoding the tracks and encoding the picture, which
+    cannot be avoided. The rest is receiving, sound and Python, and depends little on the size.
+    """
 
     width: int
     height: int
     bitrate: int
+    most_ratio: float
 
     def __str__(self) -> str:
         return f"{self.height}p"
@@ -49,8 +52,8 @@ class _Size:
         )
 
 
-@pytest.mark.parametrize("size", [_Size(1280, 720, 3000), _Size(640, 360, 800)], ids=str)
-async def test_a_room_of_two_costs_at_most_twice_what_decoding_and_encoding_cost(
+@pytest.mark.parametrize("size", [_Size(1280, 720, 3000, 2.0), _Size(640, 360, 800, 4.0)], ids=str)
+async def test_the_cost_of_a_room_of_two(
     size: _Size,
     *,
     studio: Studio,
@@ -98,7 +101,7 @@ async def test_a_room_of_two_costs_at_most_twice_what_decoding_and_encoding_cost
         record_property(name, round(value, 3))
         print(f"{size} {name}: {value:.3f}")
     assert seen.duration >= _SECONDS
-    assert cores <= _MOST_RATIO * least
+    assert cores <= size.most_ratio * least
 
 
 def _least_cores(size: _Size) -> float:

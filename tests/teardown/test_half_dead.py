@@ -56,7 +56,7 @@ class _Second:
         assert {node.spec.netns for node in self.cluster.nodes} <= network.network_namespaces()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def second() -> Iterator[_Second]:
     # The name is always the same, so this session repairs and removes what a killed session left behind.
     name = f"h{instance_id()[:5]}"

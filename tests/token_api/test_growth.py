@@ -1,4 +1,4 @@
-"""What is over, and what belongs to others, is not read: 20,000 such rows cost a request as much as none."""
+"""What is over, and what belongs to others, is not read: thousands of such rows cost a request as much as none."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ from token_api.use_cases.streams import Filters
 NOW = datetime.now(UTC).replace(microsecond=0)
 HOST = ServiceCaller()
 VIEWER = UserCaller("viewer")
-_MANY = 20_000
+_MANY = 5_000
+# With fewer, PostgreSQL reads all streams, because that is faster.
+_MANY_STREAMS = 20_000
 _CAPACITY = 50
 _MOST_TIMES = 3
 # Fewer rows, or steps, say nothing: an index that grows has another level.
@@ -244,14 +246,14 @@ def _streams_of_viewer() -> Rows:
 
 
 def _newer(**values: str) -> Rows:
-    return [(Stream, stream(created_at=NOW + timedelta(seconds=number), **values)) for number in range(_MANY)]
+    return [(Stream, stream(created_at=NOW + timedelta(seconds=number), **values)) for number in range(_MANY_STREAMS)]
 
 
 async def test_a_list_of_streams_reads_no_streams_and_grants_of_others(data: Data) -> None:
     data.add(_streams_of_viewer())
     others = [
         *_newer(owner_id="another", space_id="elsewhere", experience_id="not-bought"),
-        *(_grant(GrantScope.SPACE, "elsewhere", f"user-{number}") for number in range(_MANY)),
+        *(_grant(GrantScope.SPACE, "elsewhere", f"user-{number}") for number in range(_MANY_STREAMS)),
         *(
             row(
                 TeamMember,
@@ -260,7 +262,7 @@ async def test_a_list_of_streams_reads_no_streams_and_grants_of_others(data: Dat
                 role=TeamRole.MODERATOR,
                 created_at=NOW,
             )
-            for number in range(_MANY)
+            for number in range(_MANY_STREAMS)
         ),
     ]
     asks = _lists(data, Filters(), Filters(kind=StreamKind.STREAM), Filters(space_id="of-team"))

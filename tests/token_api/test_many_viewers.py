@@ -41,6 +41,8 @@ _TURNS = 3
 _VIEWERS_AT_ONCE = 50
 _MOST_TIMES_AN_EMPTY_STREAM = 3.0
 _MOST_TIMES_WITHOUT_READERS = 1.5
+# Ratios of times: other tests beside these would change them.
+pytestmark = [pytest.mark.long, pytest.mark.alone]
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,6 @@ def _sample(random_of: random.Random) -> Sample:
     )
 
 
-@pytest.mark.long
 def test_figures_of_many_viewers_are_read_as_fast_as_of_none(
     streams: Streams, record_property: Callable[[str, object], None]
 ) -> None:
@@ -149,7 +150,6 @@ def test_figures_of_many_viewers_are_read_as_fast_as_of_none(
     assert full <= _MOST_TIMES_AN_EMPTY_STREAM * empty, f"{full} ms of many viewers, {empty} ms of none"
 
 
-@pytest.mark.long
 def test_readers_delay_no_token(streams: Streams, record_property: Callable[[str, object], None]) -> None:
     without: list[float] = []
     beside: list[float] = []
@@ -162,7 +162,6 @@ def test_readers_delay_no_token(streams: Streams, record_property: Callable[[str
     assert after <= _MOST_TIMES_WITHOUT_READERS * before, f"99 of 100: {before} ms, beside readers {after} ms"
 
 
-@pytest.mark.long
 def test_readers_that_ask_as_fast_as_they_can_keep_no_token_from_being_issued(streams: Streams) -> None:
     # Each answer that is no success raises.
     assert len(uvloop.run(_tokens(streams, readers_per_second=None))) > _SECONDS

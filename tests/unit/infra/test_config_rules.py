@@ -223,6 +223,26 @@ def test_relays_that_no_policy_holds_are_for_the_local_stack_only(kubeconfig: Pa
     assert f"coturn in environment {environment}" in mistake.allowed
 
 
+def test_the_embedded_servers_relays_are_ports_that_nodes_reserve(kubeconfig: Path) -> None:
+    def given(first: int, last: int) -> dict[str, Any]:
+        ports = {"turn_relay": {"first": first, "last": last}}
+        return {**minimal_config(kubeconfig), "turn": {"kind": "embedded"}, "ports": ports}
+
+    config, mistakes = parse_completed(given(43000, 49999))
+    assert config is not None, mistakes
+    _, mistakes = parse_completed(given(43000, 50000))
+    [mistake] = mistakes
+    assert (mistake.key, mistake.given) == ("ports.turn_relay", "43000-50000/UDP")
+    assert "ports within 40000-49999" in mistake.allowed
+
+
+def test_as_many_relays_as_the_expected_participants_hold_are_enough(kubeconfig: Path) -> None:
+    ports = {"turn_relay": {"first": 40000, "last": 45999}}
+    turn = {"expected_participants": 1000, "allocations_per_address": 250}
+    config, mistakes = parse_completed({**minimal_config(kubeconfig), "turn": turn, "ports": ports})
+    assert config is not None, mistakes
+
+
 @pytest.mark.parametrize(("secret", "refused"), [({"secret_name": "store"}, False), ({}, True)])
 def test_recordings_are_deleted_by_a_key_only(
     kubeconfig: Path, secret: dict[str, str], refused: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from local import stack
 from local.cluster.topology import Topology
 from local.given import NotReady
 from local.paths import CHECKOUT, Instance
+from local.stack import Stack
 from local.toolchain import tools
 from local.up import preview
 
@@ -127,14 +129,17 @@ def test_without_either_it_is_said_which_variable_is_missing(instance: Instance,
         preview(instance, expect_no_changes=False)
 
 
-def test_a_stack_of_the_old_provider_is_not_previewed(instance: Instance, seen: Path, checkout: Path) -> None:
+def test_a_stack_of_the_old_provider_is_not_previewed_and_not_destroyed(
+    instance: Instance, seen: Path, checkout: Path
+) -> None:
     state = instance.pulumi_backend / ".pulumi" / "stacks" / "livekit-platform" / "local.json"
     state.parent.mkdir(parents=True)
     state.write_text('{"__provider": "livekit-platform/local"}')
-    with pytest.raises(
-        RuntimeError, match="run `make up` once, which converts its state; nothing was changed"
-    ):
-        preview(instance, expect_no_changes=False)
+    for command in (partial(preview, instance, expect_no_changes=False), Stack(instance).destroy):
+        with pytest.raises(
+            RuntimeError, match="run `make up` once, which converts its state; nothing was changed"
+        ):
+            command()
     assert not (seen / "words").exists()
     state.write_text('{"__fieldManager": "livekit-platform"}')
     assert preview(instance, expect_no_changes=False) == 7

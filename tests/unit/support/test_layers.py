@@ -8,6 +8,7 @@ import pytest
 from tests.support import json_lines
 from tests.support.layers import (
     LAYERS,
+    WHOLE_BUDGET,
     Ledger,
     Part,
     Spent,
@@ -17,8 +18,9 @@ from tests.support.layers import (
     part_of,
     read,
     table,
+    whole_over_budget,
 )
-from tests.support.suite import merged_junit
+from tests.support.suite import Suite, merged_junit, report
 
 TESTS = Path(__file__).parents[2]
 
@@ -94,6 +96,29 @@ def test_a_slow_machine_has_a_larger_budget_and_a_fast_one_none_smaller() -> Non
     budget = layer_of("tests/e2e/test_it.py::t").budget
     assert over_budget([Spent("e2e", 2.5 * budget, 9)], 2.0) == []
     assert over_budget([Spent("e2e", budget, 9)], 0.5) == []
+
+
+def test_the_whole_run_may_exceed_its_budget_by_thirty_percent() -> None:
+    assert whole_over_budget(1.29 * WHOLE_BUDGET, 1.0) == []
+    assert whole_over_budget(2.5 * WHOLE_BUDGET, 2.0) == []
+    [sentence] = whole_over_budget(1.31 * WHOLE_BUDGET, 1.0)
+    assert sentence.startswith(f"`make test` took {1.31 * WHOLE_BUDGET:.0f} s")
+
+
+@pytest.mark.parametrize("in_ci", [False, True])
+def test_a_layer_over_its_budget_fails_the_run_in_ci(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], in_ci: bool
+) -> None:
+    monkeypatch.setenv("CI", "1" if in_ci else "")
+    run = Suite(tmp_path)
+    json_lines.append(run.layer_times, [Spent("teardown", 9999.0, 1)])
+    # With empty caches, the stack was up after half an hour.
+    run.seconds["until the stack was up"] = 1800.0
+    report(run, 1800.0 + WHOLE_BUDGET)
+    assert [failure.split(" took ")[0] for failure in run.failures] == ["layer teardown"] * in_ci
+    assert "`make test` took" not in capsys.readouterr().out
+    report(run, 3600.0 + WHOLE_BUDGET)
+    assert f"`make test` took {1950 + WHOLE_BUDGET:.0f} s without a cold start" in capsys.readouterr().out
 
 
 def test_the_table_marks_a_layer_over_its_budget() -> None:

@@ -67,11 +67,12 @@ class Others:
 
 @dataclass(frozen=True)
 class Placed:
-    """A tile: what it shows, and where."""
+    """A tile: what it shows, and where. `labelled` is whether a name may be drawn over a picture."""
 
     content: Seat | Others
     box: Box
     fit: Fit = Fit.COVER
+    labelled: bool = True
 
 
 def parse_style(name: str) -> Style:

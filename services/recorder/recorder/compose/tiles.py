@@ -42,6 +42,7 @@ class Appearance:
     speaking: bool = False
     shows_picture: bool = False
     count: int = 0
+    labelled: bool = True
 
     @classmethod
     def of(cls, placed: Placed, canvas: Size, *, shows_picture: bool) -> Appearance:
@@ -57,6 +58,7 @@ class Appearance:
             is_screen=seat.source is Source.SCREEN_SHARE,
             speaking=seat.speaking and seat.source is Source.CAMERA,
             shows_picture=shows_picture,
+            labelled=placed.labelled,
         )
 
     @property
@@ -124,8 +126,8 @@ def _frame(tile: Appearance, theme: Theme) -> list[Overlay]:
 
 
 def _label(tile: Appearance, theme: Theme) -> Overlay | None:
-    """The name at the bottom left. None if the tile is too small, or a camera has the canvas to itself."""
-    if not tile.name or (not tile.framed and not tile.is_screen):
+    """The name at the bottom left. None if the tile is unlabelled or too small, or is a whole camera."""
+    if not tile.name or not tile.labelled or (not tile.framed and not tile.is_screen):
         return None
     size = tile.text_size
     margin = even(tile.border + 0.4 * size)

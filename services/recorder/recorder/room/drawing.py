@@ -53,8 +53,8 @@ class Drawing:
 
 
 def _one(seats: Sequence[Seat], size: Size) -> tuple[Placed, ...]:
-    """The only picture, whole: a screen if there is one, else a camera."""
+    """The only picture, whole and without a name: a screen if there is one, else a camera."""
     if not seats:
         return ()
     best = max(seats, key=lambda seat: (seat.has_picture, seat.source.value))
-    return (Placed(best, Box.whole(size), Fit.CONTAIN),)
+    return (Placed(best, Box.whole(size), Fit.CONTAIN, labelled=False),)

@@ -367,9 +367,10 @@ class Recording(Base):
 
 
 class AutoRecording(Base):
-    """That a session is to be recorded once, from the creator's first track on.
+    """That a session is to be recorded, from the creator's first track on.
 
-    Made when the stream goes live, in the transaction that opens the session.
+    Made when the stream goes live, in the transaction that opens the session. Armed again when a recording
+    ends that nobody stopped.
     """
 
     __tablename__ = "auto_recordings"

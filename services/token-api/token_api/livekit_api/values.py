@@ -11,6 +11,8 @@ from livekit.protocol import models as proto
 from token_api.domain.roles import Permissions
 
 _NANOSECONDS = 1_000_000_000
+# `details` of an egress that somebody stopped (livekit/egress, `EndReasonAPI`).
+_STOPPED = "End reason: StopEgress API"
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class EgressState:
         reported_at: when the recorder last reported, by its own clock.
         size_bytes: of the file that was uploaded; None if none was. `duration_seconds` alike.
         in_backup: whether the file was uploaded to the recorder's backup storage, and not to the bucket.
+        ended_on_purpose: whether it was stopped through LiveKit's API, or reached a limit.
         object_key: the key that was asked for; empty where it is no recording of a whole room into one file.
     """
 
@@ -83,6 +86,7 @@ class EgressState:
     size_bytes: int | None
     duration_seconds: int | None
     in_backup: bool
+    ended_on_purpose: bool
     object_key: str
 
 
@@ -148,6 +152,8 @@ def egress_of(message: proto_egress.EgressInfo) -> EgressState:
         size_bytes=sum(file.size for file in files) if files else None,
         duration_seconds=sum(file.duration for file in files) // _NANOSECONDS if files else None,
         in_backup=message.backup_storage_used,
+        ended_on_purpose=message.details == _STOPPED
+        or message.status == proto_egress.EgressStatus.EGRESS_LIMIT_REACHED,
         object_key=outputs[0].filepath if len(outputs := message.room_composite.file_outputs) == 1 else "",
     )
 

@@ -2,8 +2,9 @@
 
 A session is armed in the transaction that opens it (`auto_recording_rows`), so a restart loses nothing. The
 webhook of the creator's first track makes it due at once. Until then LiveKit is asked at intervals, because
-the webhook may be lost. There is one recording: whoever requests it holds the lock of the stream, and the
-database allows one that is not over for each session.
+the webhook may be lost. There is one recording at a time: whoever requests it holds the lock of the stream,
+and the database allows one that is not over for each session. If one ends and nobody stopped it, the session
+is armed again.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ async def _give_up(services: Services, session_id: str) -> None:
     async with services.database.begin() as transaction:
         row = await auto_recording_rows.locked(transaction, session_id)
         if row is not None and row.next_at is not None:
-            auto_recording_rows.unavailable(transaction, row, services.clock.now())
+            await auto_recording_rows.unavailable(transaction, row, services.clock.now())
 
 
 async def _publishes(services: Services, stream: Stream, session: StreamSession) -> bool:
@@ -140,7 +141,7 @@ async def _wait(services: Services, session_id: str) -> None:
             return
         row.next_at = now + pause
         if is_overdue(row.state, row.armed_at, now):
-            auto_recording_rows.overdue(transaction, row, now)
+            await auto_recording_rows.overdue(transaction, row, now)
 
 
 async def _request(services: Services, session: StreamSession) -> Recording | None:

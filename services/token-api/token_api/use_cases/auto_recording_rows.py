@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from token_api.database.engine import wake
 from token_api.database.tables import AutoRecording, Recording, Stream, StreamSession
+from token_api.domain.auto_recording import pause_before_next
+from token_api.domain.recording_states import FINAL
 from token_api.domain.vocabulary import AutoRecordingState, RecordingStatus, SessionState
 from token_api.settings import Settings
 from token_api.use_cases.events import record
@@ -48,7 +50,7 @@ async def arm(
         wake(transaction, WORKER)
     else:
         # `record` was set while there was one.
-        unavailable(transaction, row, now)
+        await unavailable(transaction, row, now)
 
 
 async def follow(
@@ -84,18 +86,37 @@ async def follow(
 
 async def published(transaction: AsyncSession, session_id: str, now: datetime) -> None:
     """The creator published a track: the recording is due, if it is armed and not over."""
-    changed = await transaction.scalar(
-        update(AutoRecording)
-        .where(
-            AutoRecording.session_id == session_id,
-            AutoRecording.state.in_([AutoRecordingState.ARMED, AutoRecordingState.NEVER_STARTED]),
-            AutoRecording.next_at.is_not(None),
-        )
-        .values(state=AutoRecordingState.WAITING, next_at=now)
-        .returning(AutoRecording.session_id)
+    row = await locked(transaction, session_id)
+    if row is None or row.next_at is None:
+        return
+    if row.state not in {AutoRecordingState.ARMED, AutoRecordingState.NEVER_STARTED}:
+        return
+    row.state, row.next_at = AutoRecordingState.WAITING, now
+    if before := await _ended_recordings(transaction, row):
+        row.next_at = max(now, row.armed_at + pause_before_next(before))
+    wake(transaction, WORKER)
+
+
+async def resume(transaction: AsyncSession, session_id: str, now: datetime) -> None:
+    """A recording ended, and nobody stopped it: arm the session again, if it is to be recorded and goes on.
+
+    Its recorder may have been killed, or the room may have been closed with its SFU.
+    """
+    # Locked before the session is read: so the end of a session is seen here, or `close` finds it armed.
+    row = await locked(transaction, session_id)
+    if row is None or row.state is not AutoRecordingState.STARTED:
+        return
+    wanted = (
+        select(StreamSession.id)
+        .join(Stream, Stream.id == StreamSession.stream_id)
+        .where(StreamSession.id == session_id, StreamSession.state == SessionState.OPEN, Stream.record)
     )
-    if changed is not None:
-        wake(transaction, WORKER)
+    if await transaction.scalar(wanted) is None:
+        return
+    before = await _ended_recordings(transaction, row)
+    row.state, row.armed_at = AutoRecordingState.ARMED, now
+    row.next_at = now + pause_before_next(before)
+    wake(transaction, WORKER)
 
 
 async def settle(transaction: AsyncSession, session_id: str) -> None:
@@ -107,16 +128,16 @@ async def settle(transaction: AsyncSession, session_id: str) -> None:
     )
 
 
-def unavailable(transaction: AsyncSession, row: AutoRecording, now: datetime) -> None:
+async def unavailable(transaction: AsyncSession, row: AutoRecording, now: datetime) -> None:
     """The platform does not record (anymore). `row` is locked, or new."""
     row.next_at = None
     if row.state is not AutoRecordingState.NEVER_STARTED:
-        _never_started(transaction, row, "streams cannot be recorded here", now)
+        await _never_started(transaction, row, "streams cannot be recorded here", now)
 
 
-def overdue(transaction: AsyncSession, row: AutoRecording, now: datetime) -> None:
+async def overdue(transaction: AsyncSession, row: AutoRecording, now: datetime) -> None:
     """Nothing was published in time. The recording still begins when something is. `row` is locked."""
-    _never_started(transaction, row, _NO_TRACK, now)
+    await _never_started(transaction, row, _NO_TRACK, now)
 
 
 async def close(transaction: AsyncSession, session_id: str, now: datetime) -> None:
@@ -132,18 +153,25 @@ async def close(transaction: AsyncSession, session_id: str, now: datetime) -> No
     if row.state is AutoRecordingState.NEVER_STARTED or await transaction.scalar(select(is_requested)):
         return
     why = _NO_TRACK if row.state is AutoRecordingState.ARMED else _NO_RECORDER
-    _never_started(transaction, row, why, now)
+    await _never_started(transaction, row, why, now)
 
 
 async def withdrawn(transaction: AsyncSession, session_id: str, now: datetime) -> None:
     """LiveKit did not take a recording of the session. If the session is over, none began."""
     row = await locked(transaction, session_id)
     if row is not None and row.state is AutoRecordingState.WAITING and row.next_at is None:
-        _never_started(transaction, row, _NO_RECORDER, now)
+        await _never_started(transaction, row, _NO_RECORDER, now)
 
 
-def _never_started(transaction: AsyncSession, row: AutoRecording, why: str, now: datetime) -> None:
-    """Tell the host that no recording began. If `next_at` is set, one may still begin."""
+async def _never_started(transaction: AsyncSession, row: AutoRecording, why: str, now: datetime) -> None:
+    """Tell the host that no recording began. If `next_at` is set, one may still begin.
+
+    Not if a part of the session was recorded, and the rest is not.
+    """
+    if await _ended_recordings(transaction, row):
+        if row.next_at is None:
+            row.state = AutoRecordingState.STARTED
+        return
     row.state = AutoRecordingState.NEVER_STARTED
     details = {
         "recording_id": None,
@@ -163,6 +191,17 @@ def _never_started(transaction: AsyncSession, row: AutoRecording, why: str, now:
         details=details,
         event_type="recording.never-started",
     )
+
+
+async def _ended_recordings(transaction: AsyncSession, row: AutoRecording) -> int:
+    """How many recordings of a session are over."""
+    ended = select(func.count()).where(
+        # The index begins with the stream.
+        Recording.stream_id == row.stream_id,
+        Recording.session_id == row.session_id,
+        Recording.status.in_(FINAL),
+    )
+    return await transaction.scalar(ended) or 0
 
 
 async def locked(transaction: AsyncSession, session_id: str) -> AutoRecording | None:

@@ -118,7 +118,7 @@ async def write(
         return False
     if not goes_on(recording.status, status, given_up=recording.given_up):
         return False
-    begun = recording.started_at is not None
+    begun, was_given_up = recording.started_at is not None, recording.given_up
     recording.status, recording.updated_at = status, now
     recording.given_up, recording.recorder_absent_since = False, None
     if status is not RecordingStatus.STARTING and not begun:
@@ -134,6 +134,8 @@ async def write(
     if status in FINAL:
         ended = "recording.ended" if status is RecordingStatus.COMPLETE else "recording.failed"
         tell(transaction, recording, ended, now, actor, event=True)
+        if not (was_given_up or state.ended_on_purpose or recording.stop_requested_at):
+            await auto_recording_rows.resume(transaction, recording.session_id, now)
     return True
 
 

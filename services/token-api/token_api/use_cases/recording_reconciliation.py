@@ -16,7 +16,7 @@ from token_api.domain.vocabulary import RecordingStatus, SessionState
 from token_api.livekit_api.gateway import NotInLiveKit
 from token_api.livekit_api.values import EgressState
 from token_api.problems import Kind, ProblemError
-from token_api.use_cases import recorder, recording_rows
+from token_api.use_cases import auto_recording_rows, recorder, recording_rows
 from token_api.use_cases.recording_news import on_egress
 from token_api.use_cases.services import Services
 
@@ -205,6 +205,8 @@ async def _give_up_if_silent(services: Services, case: _Case, state: EgressState
         found.error = FORGOTTEN if state is None else NO_REPORT
         found.ended_at = found.updated_at = now
         recording_rows.tell(transaction, found, "recording.failed", now, ACTOR, event=True)
+        if not found.stop_requested_at:
+            await auto_recording_rows.resume(transaction, found.session_id, now)
         return True
 
 

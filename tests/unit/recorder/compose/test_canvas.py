@@ -173,6 +173,14 @@ def test_a_screen_says_that_it_is_one() -> None:
     assert is_within(label, Box(stage.box.x, stage.box.bottom - 60, stage.box.width // 2, 60))
 
 
+def test_a_picture_without_a_label_is_not_drawn_over() -> None:
+    whole = Placed(screen("p0"), Box(0, 0, 1280, 720))
+    pictures = {"p0/screen": noise(1280, 720, 1)}
+    label = changed(shown((whole,), pictures), shown((replace(whole, labelled=False),), pictures))
+    assert is_within(label, Box(0, 660, 640, 60))
+    assert is_within(changed(shown((replace(whole, labelled=False),), pictures), shown((), {})), whole.box)
+
+
 def test_a_crowd_s_last_tile_counts_the_hidden_ones() -> None:
     more, less = place(cameras(30)), place(cameras(31))
     assert is_within(changed(shown(more, {}), shown(less, {})), more[-1].box)

@@ -10,7 +10,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import av
 import httpx
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from common.commands import run
@@ -45,8 +48,8 @@ def _user(name: str) -> str:
 @asynccontextmanager
 async def _on_air(
     host: HostApplication, stack: RunningStack, **fields: Any
-) -> AsyncIterator[tuple[str, str]]:
-    """A stream whose creator publishes marked pictures and beeps; its id and the creator."""
+) -> AsyncIterator[tuple[str, str, Marked]]:
+    """A stream whose creator publishes marked frames and beeps: its id, the creator's, and their client."""
     creator = _user("creator")
     wanted = {"title": "Recorded", "space_id": _user("space"), "owner_id": creator, **fields}
     stream = str(host.as_service("POST", "/streams", wanted)["id"])
@@ -57,7 +60,7 @@ async def _on_air(
         await person.join(admission["participant_token"])
         await person.publish_camera()
         await person.publish_microphone()
-        yield stream, creator
+        yield stream, creator, person
     finally:
         await person.leave()
         host.as_user(creator, "POST", f"/streams/{stream}/end")
@@ -126,9 +129,11 @@ def _watched(
 async def test_a_recording_is_started_stopped_and_played(
     stack: RunningStack, host: HostApplication, client: httpx.Client, tmp_path: Path
 ) -> None:
-    async with _on_air(host, stack) as (stream, creator):
+    async with _on_air(host, stack) as (stream, creator, person):
         recording = await _begin(host, stream, creator)
         await asyncio.sleep(_SECONDS)
+        person.mute_camera()
+        await asyncio.sleep(scaled(2))
         host.as_user(creator, "POST", f"/recordings/{recording}/stop")
         ended = await _becomes(host, creator, recording, "complete")
         seen = _watched(host, client, creator, recording, tmp_path / "recording.mp4")
@@ -136,12 +141,21 @@ async def test_a_recording_is_started_stopped_and_played(
     assert len(seen.stamps) > 10
     assert len(seen.beeps) >= _SECONDS - 2
     assert ended["size_bytes"] == (tmp_path / "recording.mp4").stat().st_size
+    # The camera is off: initials and a name are drawn with the fonts of the image.
+    assert seen.pictures[-1].stamp is None
+    assert _last_frame(tmp_path / "recording.mp4").std() > 5
+
+
+def _last_frame(path: Path) -> npt.NDArray[np.uint8]:
+    with av.open(str(path)) as container:
+        *_, last = container.decode(video=0)
+    return last.to_ndarray(format="gray").astype(np.uint8, copy=False)
 
 
 async def test_a_stream_that_records_itself(
     stack: RunningStack, host: HostApplication, client: httpx.Client, tmp_path: Path
 ) -> None:
-    async with _on_air(host, stack, record=True) as (stream, creator):
+    async with _on_air(host, stack, record=True) as (stream, creator, _):
         recording = await _active(host, stream, creator)
         await asyncio.sleep(2)
     await _becomes(host, creator, recording, "complete")
@@ -160,7 +174,7 @@ async def test_a_deleted_pod_leaves_a_recording_that_plays_and_the_rest_is_recor
     disruptive: None,
 ) -> None:
     """The pod gets no time to end it: the next one finds it in the spool and saves it."""
-    async with _on_air(host, stack, record=True) as (stream, creator):
+    async with _on_air(host, stack, record=True) as (stream, creator, _):
         recording = await _active(host, stream, creator)
         await asyncio.sleep(_SECONDS)
         kubectl("-n", platform, "delete", "pod", _POD, "--grace-period=0", "--force", "--wait=false")

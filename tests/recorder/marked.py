@@ -96,6 +96,12 @@ class Marked:
         self._feeds.append(asyncio.create_task(_feed_audio(audio, self._sound)))
         return publication
 
+    def mute_camera(self, *, muted: bool = True) -> None:
+        """Turn the camera off, or on again, and leave it published."""
+        for publication in self.room.local_participant.track_publications.values():
+            if publication.kind == rtc.TrackKind.KIND_VIDEO and publication.track is not None:
+                (publication.track.mute if muted else publication.track.unmute)()
+
     def track_id(self, kind: rtc.TrackKind.ValueType) -> str:
         """The id of the first published track of a kind."""
         publications = self.room.local_participant.track_publications.values()

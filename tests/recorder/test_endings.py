@@ -26,7 +26,8 @@ async def test_the_room_ends(studio: Studio, egresses: Egresses, tmp_path: Path)
         await asyncio.sleep(_SECONDS)
         await egresses.delete_room(room)
         ended = await egresses.ends(info.egress_id)
-    assert (ended.status, ended.details) == (proto.EGRESS_COMPLETE, "End reason: Source closed")
+    assert (ended.status, ended.error_code) == (proto.EGRESS_COMPLETE, 0)
+    assert ended.details == "End reason: Source closed"
     assert watch(studio.fetch(f"{room}.mp4", tmp_path)).duration >= _SECONDS - 0.5
 
 
@@ -47,7 +48,7 @@ async def test_two_at_once(studio: Studio, egresses: Egresses, tmp_path: Path) -
         for info in started:
             await egresses.stop(info.egress_id)
         ended = [await egresses.ends(info.egress_id) for info in started]
-    assert [info.status for info in ended] == [proto.EGRESS_COMPLETE] * 2
+    assert [(info.status, info.error_code) for info in ended] == [(proto.EGRESS_COMPLETE, 0)] * 2
     for room in rooms:
         seen = watch(studio.fetch(f"{room}.mp4", tmp_path))
         assert seen.duration >= _SECONDS - 0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -231,7 +232,7 @@ async def test_a_request_that_cannot_be_met_is_refused(studio: Studio, egresses:
         assert (refused.value.code, text in refused.value.message) == (code, True), refused.value.message
 
 
-async def test_metrics_and_status(studio: Studio, worker: Worker, egresses: Egresses) -> None:
+async def test_metrics_status_and_log(studio: Studio, worker: Worker, egresses: Egresses) -> None:
     room = studio.new_room()
     await egresses.create_room(room)
     results = {"type": "room_composite", "result": "completed"}
@@ -253,3 +254,7 @@ async def test_metrics_and_status(studio: Studio, worker: Worker, egresses: Egre
         interval=0.1,
     )
     assert worker.metric("livekit_egress_pipeline_uploads", type="video/mp4", status="success") >= 1
+    lines = [json.loads(line) for line in worker.log.read_text().splitlines() if line.startswith("{")]
+    of_egress = {line["event"] for line in lines if line.get("egress_id") == info.egress_id}
+    # The first one is the recording's process, the second one the worker.
+    assert {"recorded", "handler_ended"} <= of_egress

@@ -64,15 +64,9 @@ async def test_people_come_and_go_and_turn_their_cameras_off(
         await bob.join()
         await bob.publish_camera()
         await settled("both")
-        camera = next(
-            publication
-            for publication in alice.room.local_participant.track_publications.values()
-            if publication.kind == rtc.TrackKind.KIND_VIDEO
-        )
-        assert camera.track is not None
-        camera.track.mute()
+        alice.mute_camera()
         await settled("alice off")
-        camera.track.unmute()
+        alice.mute_camera(muted=False)
         await settled("both again")
         await bob.leave()
         await settled("alone again")

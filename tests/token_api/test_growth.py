@@ -1,4 +1,4 @@
-"""What is over, and what belongs to others, is not read: thousands of such rows cost a request as much as none."""
+"""A request reads no rows that are over or belong to others: thousands of them cost as much as none."""
 
 from __future__ import annotations
 
@@ -246,7 +246,10 @@ def _streams_of_viewer() -> Rows:
 
 
 def _newer(**values: str) -> Rows:
-    return [(Stream, stream(created_at=NOW + timedelta(seconds=number), **values)) for number in range(_MANY_STREAMS)]
+    return [
+        (Stream, stream(created_at=NOW + timedelta(seconds=number), **values))
+        for number in range(_MANY_STREAMS)
+    ]
 
 
 async def test_a_list_of_streams_reads_no_streams_and_grants_of_others(data: Data) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
+import signal
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -108,7 +110,9 @@ async def fetch(url: str) -> httpx.Response:
         return await store.get(url)
 
 
-async def test_from_start_to_file(recording_platform: Platform, store: ObjectStore, tmp_path: Path) -> None:
+async def test_from_start_to_file(
+    recording_platform: Platform, store: ObjectStore, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     platform = recording_platform
     with working(platform, store, tmp_path):
         async with on_stage(platform) as stream_id:
@@ -116,9 +120,14 @@ async def test_from_start_to_file(recording_platform: Platform, store: ObjectSto
             again = platform.service.ask("POST", f"/streams/{stream_id}/recordings", json={})
             assert again.json()["type"].endswith(":recording-active")
             await becomes(platform, recording_id, "active")
+            changed = {"layout": "grid-light"}
+            platform.service.call("PATCH", f"/recordings/{recording_id}", json=changed)
             platform.service.call("POST", f"/recordings/{recording_id}/stop")
             found = await becomes(platform, recording_id, "complete")
             assert found["started_at"] <= found["ended_at"]
+            assert found["layout"] == "grid-light"
+            listed = platform.service.call("GET", f"/streams/{stream_id}/recordings")["items"]
+            assert listed == [found]
             given = platform.service.call("GET", f"/recordings/{recording_id}/url")
             fetched = await fetch(given["url"])
             assert (fetched.status_code, len(fetched.content)) == (200, found["size_bytes"])
@@ -134,6 +143,67 @@ async def test_from_start_to_file(recording_platform: Platform, store: ObjectSto
             ):
                 assert part in given["url"]
                 assert (await fetch(given["url"].replace(part, other))).status_code == 403
+    if request.node.callspec.params["recording_platform"] == "told":
+        types = {"egress_started", "egress_updated", "egress_ended"}
+        await eventually(lambda: _told(platform) == types, "all webhooks of the recording", within=10)
+    else:
+        assert _told(platform) == set()
+
+
+def _told(platform: Platform) -> set[str]:
+    """The types of LiveKit's webhooks about recordings that the service got."""
+    lines = [json.loads(line) for line in platform.service.log.read_text().splitlines()]
+    types = {str(line["event_type"]) for line in lines if line.get("event") == "webhook_received"}
+    return {each for each in types if each.startswith("egress_")}
+
+
+@pytest.mark.parametrize("killed_at", ["armed", "active"])
+async def test_a_restart_of_the_service_loses_no_recording(
+    store: ObjectStore, tmp_path: Path, killed_at: str
+) -> None:
+    port = free_port()
+    with (
+        redis_server(tmp_path) as redis_port,
+        livekit_server(
+            tmp_path, redis_port=redis_port, webhook_url=f"http://127.0.0.1:{port}{WEBHOOK_PATH}"
+        ) as livekit,
+        ExitStack() as stack,
+    ):
+
+        def started() -> Platform:
+            settings = {"TOKEN_API_RECONCILE_SECONDS": "1", **store.settings}
+            service = stack.enter_context(token_api(tmp_path, livekit.url, port=port, **settings))
+            return Platform(service, livekit, redis_port)
+
+        platform = started()
+        stack.enter_context(working(platform, store, tmp_path))
+        stream_id = platform.service.live_stream(record=True)["id"]
+        token = platform.service.token("creator", stream_id)
+        if killed_at == "armed":
+            platform.service.stop(signal.SIGKILL)
+        async with client(livekit.url, token) as creator:
+            await creator.publish_microphone()
+            if killed_at == "armed":
+                platform = started()
+            await _recorded_by_itself(platform, stream_id)
+            if killed_at == "active":
+                platform.service.stop(signal.SIGKILL)
+                platform = started()
+            recording_id = await _recorded_by_itself(platform, stream_id)
+            platform.service.call("POST", f"/streams/{stream_id}/end")
+        found = await becomes(platform, recording_id, "complete")
+        assert found["has_file"]
+        assert len(platform.service.call("GET", f"/streams/{stream_id}/recordings")["items"]) == 1
+
+
+async def _recorded_by_itself(platform: Platform, stream_id: str) -> str:
+    """Wait until the stream's automatic recording is active; its id."""
+
+    def shown() -> Any:
+        return platform.service.call("GET", f"/streams/{stream_id}")["recording"]
+
+    await eventually(lambda: shown()["state"] == "active", "the recording to be active", within=30)
+    return str(shown()["recording_id"])
 
 
 async def test_a_deleted_recording_is_gone_from_the_store_and_a_key_without_the_right_deletes_nothing(

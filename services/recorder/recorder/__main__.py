@@ -28,9 +28,16 @@ def main(arguments: list[str]) -> int:
         from recorder.handler import run_handler  # noqa: PLC0415
 
         return run_handler(settings)
+    from recorder.compose.fonts import FontsMissing, check_installed  # noqa: PLC0415
     from recorder.logs import configure  # noqa: PLC0415
     from recorder.service import Service  # noqa: PLC0415
 
+    try:
+        # Otherwise the first recording that shows a name would fail.
+        check_installed()
+    except FontsMissing as error:
+        print(error, file=sys.stderr)
+        return EX_CONFIG
     configure(settings.logging.level, service="recorder")
     asyncio.run(_serve(Service, settings))
     return 0

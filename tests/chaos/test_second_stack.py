@@ -271,7 +271,7 @@ def _up_meanwhile(second: SecondStack, log: Path) -> Iterator[None]:
 def test_up_returns_after_the_rolling_updates_of_edge_and_coturn(
     second: SecondStack, its: StackOutputs, kubectl: Kubectl
 ) -> None:
-    turn = {**second.base["turn"], "allocations_per_address": 200}
+    turn = {**second.base["turn"], "allocations_per_address": 250}
     edge = {"resources": {"memory_limit": "500Mi"}}
     with _all_replaced(kubectl, "deployment/edge", "deployment/coturn"):
         second.up(turn=turn, edge=edge)

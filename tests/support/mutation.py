@@ -4,6 +4,9 @@ Each mutant is one small change of one module, in a copy of a revision. The modu
 then the rest of its unit directory. A mutant that no test notices has survived. Results are appended to a
 file of JSON lines, so a run can be interrupted and continued.
 
+mutmut and cosmic-ray change the files of one checkout. This program works on copies, so it can compare two
+revisions, and it runs a module's own tests first, which saves most of the time.
+
     python3 -m local run -- python -m tests.support.mutation --log mutants.jsonl --rev HEAD
     python3 -m local run -- python -m tests.support.mutation --log mutants.jsonl --compare main HEAD
 """

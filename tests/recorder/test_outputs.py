@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
 from pathlib import Path
@@ -54,6 +55,47 @@ async def test_one_participant_among_others(studio: Studio, egresses: Egresses, 
     assert (seen.width, seen.height) == (320, 180)
     assert seen.missing < MOST_MISSING
     assert len(seen.beeps) >= _SECONDS - 2
+
+
+@pytest.mark.usefixtures("worker")
+async def test_the_file_is_encoded_as_the_options_say(
+    studio: Studio, egresses: Egresses, tmp_path: Path
+) -> None:
+    room = studio.new_room()
+    await egresses.create_room(room)
+    options = proto.EncodingOptions(
+        width=322,
+        height=182,
+        framerate=10,
+        video_codec=models.VideoCodec.H264_BASELINE,
+        video_bitrate=200,
+        key_frame_interval=1,
+        audio_codec=models.AudioCodec.AAC,
+        audio_bitrate=48,
+        audio_frequency=44100,
+    )
+    async with marked(studio.livekit.url, "alice", room):
+        await _recorded(egresses, await egresses.record_room(room, advanced=options), seconds=5)
+    with av.open(str(studio.fetch(f"{room}.mp4", tmp_path))) as container:
+        video, audio = container.streams.video[0], container.streams.audio[0]
+        packets = [packet for packet in container.demux(video) if packet.pts is not None]
+        keys = [_seconds(packet) for packet in packets if packet.is_keyframe]
+        seconds = _seconds(packets[-1]) - _seconds(packets[0])
+        assert (video.width, video.height) == (322, 182)
+        assert video.codec_context.profile == "Constrained Baseline"
+        assert (len(packets) - 1) / seconds == pytest.approx(10, rel=0.05)
+        assert max(after - before for before, after in itertools.pairwise(keys)) <= 1.1
+        assert sum(packet.size for packet in packets) * 8 / seconds <= 1.5 * 200_000
+        assert (audio.codec_context.name, audio.rate) == ("aac", 44100)
+        # Silence between the beeps needs less.
+        assert audio.bit_rate
+        assert audio.bit_rate <= 1.2 * 48_000
+
+
+def _seconds(packet: av.Packet[Any]) -> float:
+    assert packet.pts is not None
+    assert packet.time_base is not None
+    return float(packet.pts * packet.time_base)
 
 
 @pytest.mark.usefixtures("worker")

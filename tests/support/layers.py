@@ -49,18 +49,18 @@ class Layer:
 
 # From fast and narrow to slow and wide: a reader fixes the narrowest failure first.
 LAYERS = (
-    Layer("unit", 560, (Part.ISOLATED,)),
+    Layer("unit", 600, (Part.ISOLATED,)),
     # These tests compile. Before the stack is up they would wait for it: only one compilation runs at a time.
     Layer("images", 60, (Part.OWN_NAMESPACE,)),
     Layer("manifests", 135, (Part.ISOLATED, Part.OWN_NAMESPACE)),
     Layer("services", 75, (Part.ISOLATED,)),
     Layer("stack_secrets", 140, (Part.ISOLATED,)),
     # Mostly waits, which do not take longer on a slow machine.
-    Layer("token_api", 480, (Part.ISOLATED, Part.ALONE)),
-    Layer("recorder", 460, (Part.ISOLATED, Part.ALONE)),
+    Layer("token_api", 560, (Part.ISOLATED, Part.ALONE)),
+    Layer("recorder", 560, (Part.ISOLATED, Part.ALONE)),
     Layer("network", 90, (Part.ALONE,)),
     Layer("plugins", 130, (Part.OWN_NAMESPACE,)),
-    Layer("deployment", 560, (Part.PLATFORM, Part.OWN_NAMESPACE, Part.ALONE)),
+    Layer("deployment", 620, (Part.PLATFORM, Part.OWN_NAMESPACE, Part.ALONE)),
     Layer("e2e", 190, (Part.ISOLATED, Part.PLATFORM, Part.ALONE)),
     Layer("load", 250, (Part.ALONE,)),
     Layer("chaos", 95, (Part.ALONE,)),

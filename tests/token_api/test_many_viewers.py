@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import statistics
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -151,15 +152,19 @@ def test_figures_of_many_viewers_are_read_as_fast_as_of_none(
 
 
 def test_readers_delay_no_token(streams: Streams, record_property: Callable[[str, object], None]) -> None:
-    without: list[float] = []
-    beside: list[float] = []
+    without, beside = [], []
     for _ in range(_TURNS):
-        without += uvloop.run(_tokens(streams, readers_per_second=0))
-        beside += uvloop.run(_tokens(streams, readers_per_second=_READERS))
-    before, after = (milliseconds(sorted(times), 0.99) for times in (without, beside))
+        without.append(_p99(uvloop.run(_tokens(streams, readers_per_second=0))))
+        beside.append(_p99(uvloop.run(_tokens(streams, readers_per_second=_READERS))))
+    # The median of the turns: a stall of the machine in one of them does not count.
+    before, after = statistics.median(without), statistics.median(beside)
     record_property("p99_ms_without_readers", before)
     record_property("p99_ms_beside_readers", after)
     assert after <= _MOST_TIMES_WITHOUT_READERS * before, f"99 of 100: {before} ms, beside readers {after} ms"
+
+
+def _p99(times: Sequence[float]) -> float:
+    return milliseconds(sorted(times), 0.99)
 
 
 def test_readers_that_ask_as_fast_as_they_can_keep_no_token_from_being_issued(streams: Streams) -> None:

@@ -120,6 +120,11 @@ async def test_from_start_to_file(
             again = platform.service.ask("POST", f"/streams/{stream_id}/recordings", json={})
             assert again.json()["type"].endswith(":recording-active")
             await becomes(platform, recording_id, "active")
+            # The recorder is in the room, and is no participant for users.
+            people = platform.service.call("GET", f"/streams/{stream_id}/participants")["items"]
+            assert [person["identity"] for person in people] == ["u:creator"]
+            [session] = platform.service.call("GET", f"/streams/{stream_id}/analytics")["sessions"]
+            assert session["viewers_now"] == 0
             changed = {"layout": "grid-light"}
             platform.service.call("PATCH", f"/recordings/{recording_id}", json=changed)
             platform.service.call("POST", f"/recordings/{recording_id}/stop")

@@ -20,6 +20,8 @@ pytestmark = [pytest.mark.long, pytest.mark.alone, pytest.mark.usefixtures("disr
 _SECONDS = 60.0
 # Cores on the reference machine: 0.20, and 0.02 for the recorder. Runs differ by a tenth.
 _MOST_CORES = 0.22 * 1.1
+# On a machine of any speed: if the stack takes more, some part polls.
+_MOST_CORES_ANYWHERE = 0.40
 _MOST_CORES_OF_TOKEN_API = 0.01 * 1.1
 
 
@@ -67,6 +69,6 @@ def test_an_unused_stack_takes_little_processor_time(
             print(f"  {cores:6.3f}  {name}")
     # The parts must add up to the whole. Otherwise a pod's cgroup was not recognized.
     assert sum(parts.values()) == pytest.approx(total, abs=0.02)
-    assert total <= scaled(_MOST_CORES)
+    assert total <= min(scaled(_MOST_CORES), _MOST_CORES_ANYWHERE)
     of_token_api = sum(cores for name, cores in parts.items() if "/token-api-" in name)
     assert 0 < of_token_api <= scaled(_MOST_CORES_OF_TOKEN_API)

@@ -10,10 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import av
 import httpx
-import numpy as np
-import numpy.typing as npt
 import pytest
 
 from common.commands import run
@@ -21,7 +18,7 @@ from common.waiting import wait_until
 from loadtest.targets.resolving import edge_client
 from tests.deployment.host_application import HostApplication, host_application
 from tests.deployment.kubectl import Kubectl
-from tests.recorder.marked import Marked, Watched, watch
+from tests.recorder.marked import Marked, Watched, last_frame, watch
 from tests.running import CHECKOUT, RunningStack
 from tests.support.speed import scaled
 
@@ -143,13 +140,7 @@ async def test_a_recording_is_started_stopped_and_played(
     assert ended["size_bytes"] == (tmp_path / "recording.mp4").stat().st_size
     # The camera is off: initials and a name are drawn with the fonts of the image.
     assert seen.pictures[-1].stamp is None
-    assert _last_frame(tmp_path / "recording.mp4").std() > 5
-
-
-def _last_frame(path: Path) -> npt.NDArray[np.uint8]:
-    with av.open(str(path)) as container:
-        *_, last = container.decode(video=0)
-    return last.to_ndarray(format="gray").astype(np.uint8, copy=False)
+    assert last_frame(tmp_path / "recording.mp4").std() > 5
 
 
 async def test_a_stream_that_records_itself(

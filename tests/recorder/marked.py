@@ -171,6 +171,13 @@ async def _feed_audio(source: rtc.AudioSource, lateness: _Lateness) -> None:
         await source.capture_frame(rtc.AudioFrame(samples.tobytes(), RATE, 1, count))
 
 
+def last_frame(path: Path) -> npt.NDArray[np.uint8]:
+    """The luma of the last frame of a file, of shape (height, width)."""
+    with av.open(str(path)) as container:
+        *_, last = container.decode(video=0)
+    return last.to_ndarray(format="gray").astype(np.uint8, copy=False)
+
+
 @dataclass(frozen=True)
 class Seen:
     """A picture of a recording: its time in seconds and its marker, if it can be read."""

@@ -33,8 +33,8 @@ _CAMERA_BITRATE = 2000
 class _Size:
     """Of both cameras and of the recording, in pixels. `bitrate` in kbit/s is the recording's.
 
-    `most_ratio` limits the cost, in relation to that of decoding the tracks and encoding the picture, which
-    cannot be avoided. The rest is receiving, sound and Python, and depends little on the size.
+    `most_ratio`: the highest allowed ratio of the CPU time to that of decoding the tracks and encoding the
+    output alone. Receiving, mixing sound and Python cost nearly the same at each size.
     """
 
     width: int

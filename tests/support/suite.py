@@ -263,11 +263,14 @@ def run(suite: Suite, junit: Path | None) -> int:
 def report(suite: Suite, total: float) -> None:
     """Print the times and all failures; in CI, a layer over its budget is one. `total`: seconds."""
     spent = layers.read(suite.layer_times)
-    over = [] if suite.with_long else layers.over_budget(spent, suite.slowness)
+    over: list[str] = []
+    whole: list[str] = []
+    if not suite.with_long:
+        over = layers.over_budget(spent, suite.slowness)
+        cold_start = max(0.0, suite.seconds.get(_UP, 0.0) - _WARM_UP_SECONDS * suite.slowness)
+        whole = layers.whole_over_budget(total - cold_start, suite.slowness)
     others = {**suite.seconds, "total": total}
     print("\n" + layers.table(spent, suite.slowness, others, with_budgets=not suite.with_long))
-    cold_start = max(0.0, suite.seconds.get(_UP, 0.0) - _WARM_UP_SECONDS * suite.slowness)
-    whole = [] if suite.with_long else layers.whole_over_budget(total - cold_start, suite.slowness)
     print("\n".join([*over, *whole]))
     if os.environ.get("CI"):
         suite.failures.extend(over)

@@ -67,7 +67,7 @@ class Others:
 
 @dataclass(frozen=True)
 class Placed:
-    """A tile: what it shows, and where. `labelled` is whether a name may be drawn over a picture."""
+    """A tile: its content and its position. `labelled`: whether a name may be drawn over the picture."""
 
     content: Seat | Others
     box: Box

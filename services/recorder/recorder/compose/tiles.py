@@ -126,7 +126,7 @@ def _frame(tile: Appearance, theme: Theme) -> list[Overlay]:
 
 
 def _label(tile: Appearance, theme: Theme) -> Overlay | None:
-    """The name at the bottom left. None if the tile is unlabelled or too small, or is a whole camera."""
+    """The name at the bottom left. None without a label, in a small tile, or if a camera fills the canvas."""
     if not tile.name or not tile.labelled or (not tile.framed and not tile.is_screen):
         return None
     size = tile.text_size

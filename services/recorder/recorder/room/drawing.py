@@ -53,7 +53,7 @@ class Drawing:
 
 
 def _one(seats: Sequence[Seat], size: Size) -> tuple[Placed, ...]:
-    """The only picture, whole and without a name: a screen if there is one, else a camera."""
+    """One tile that fills the canvas, without a name: the screen if there is one, otherwise the camera."""
     if not seats:
         return ()
     best = max(seats, key=lambda seat: (seat.has_picture, seat.source.value))

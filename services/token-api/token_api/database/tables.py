@@ -369,8 +369,8 @@ class Recording(Base):
 class AutoRecording(Base):
     """That a session is to be recorded, from the creator's first track on.
 
-    Made when the stream goes live, in the transaction that opens the session. Armed again when a recording
-    ends that nobody stopped.
+    Made when the stream goes live, in the transaction that opens the session. It is armed again if a
+    recording ends early.
     """
 
     __tablename__ = "auto_recordings"

@@ -11,7 +11,7 @@ from livekit.protocol import models as proto
 from token_api.domain.roles import Permissions
 
 _NANOSECONDS = 1_000_000_000
-# `details` of an egress that somebody stopped (livekit/egress, `EndReasonAPI`).
+# `details` of an egress that was stopped through the API (livekit/egress, `EndReasonAPI`).
 _STOPPED = "End reason: StopEgress API"
 
 

@@ -2,9 +2,8 @@
 
 A session is armed in the transaction that opens it (`auto_recording_rows`), so a restart loses nothing. The
 webhook of the creator's first track makes it due at once. Until then LiveKit is asked at intervals, because
-the webhook may be lost. There is one recording at a time: whoever requests it holds the lock of the stream,
-and the database allows one that is not over for each session. If one ends and nobody stopped it, the session
-is armed again.
+the webhook may be lost. A session has one recording at a time: the request locks the stream, and a unique
+index allows one unfinished recording for each session. If a recording ends early, the session is armed again.
 """
 
 from __future__ import annotations

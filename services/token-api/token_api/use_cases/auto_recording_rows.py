@@ -91,18 +91,18 @@ async def published(transaction: AsyncSession, session_id: str, now: datetime) -
         return
     if row.state not in {AutoRecordingState.ARMED, AutoRecordingState.NEVER_STARTED}:
         return
-    row.state, row.next_at = AutoRecordingState.WAITING, now
-    if before := await _ended_recordings(transaction, row):
-        row.next_at = max(now, row.armed_at + pause_before_next(before))
+    before = await _ended_recordings(transaction, row)
+    row.state = AutoRecordingState.WAITING
+    row.next_at = max(now, row.armed_at + pause_before_next(before)) if before else now
     wake(transaction, WORKER)
 
 
 async def resume(transaction: AsyncSession, session_id: str, now: datetime) -> None:
-    """A recording ended, and nobody stopped it: arm the session again, if it is to be recorded and goes on.
+    """Arm a session again after its recording ended early, if the session is still on air and to be recorded.
 
-    Its recorder may have been killed, or the room may have been closed with its SFU.
+    The recorder may have been killed, or the SFU may have closed the room.
     """
-    # Locked before the session is read: so the end of a session is seen here, or `close` finds it armed.
+    # The row is locked first. So either this query sees that the session ended, or `close` sees an armed row.
     row = await locked(transaction, session_id)
     if row is None or row.state is not AutoRecordingState.STARTED:
         return
@@ -166,7 +166,7 @@ async def withdrawn(transaction: AsyncSession, session_id: str, now: datetime) -
 async def _never_started(transaction: AsyncSession, row: AutoRecording, why: str, now: datetime) -> None:
     """Tell the host that no recording began. If `next_at` is set, one may still begin.
 
-    Not if a part of the session was recorded, and the rest is not.
+    If a part of the session was recorded, there is nothing to report.
     """
     if await _ended_recordings(transaction, row):
         if row.next_at is None:

@@ -1,4 +1,4 @@
-"""Writes a picture of each layout, to be looked at: names in five scripts, a screen, cameras that are off.
+"""Renders each layout as a PNG, for a visual check: names in five scripts, a screen, cameras that are off.
 
 PYTHONPATH=services/recorder python3 -m local run -- python -m tests.unit.recorder.compose.screenshots DIR
 """

@@ -117,6 +117,8 @@ async def test_no_recording_follows_if_none_is_wanted_any_more(api: Api, change:
     await _end(api, _EARLY_ENDS["killed"])
     await pass_time(api, hours=1)
     assert (await state(api, stream_id), len(api.livekit.egresses)) == ("aborted", 1)
+    # Nothing is left to do.
+    assert await api.rows(select(AutoRecording.next_at)) == [None]
 
 
 async def test_a_failed_recording_by_hand_is_followed_only_if_the_stream_records(api: Api) -> None:
@@ -160,13 +162,17 @@ async def test_a_recorder_that_was_given_up_is_replaced_once(api: Api) -> None:
     assert await state(api, stream_id) == "armed"
     await pass_time(api, seconds=5)
     assert (await state(api, stream_id), len(api.livekit.egresses)) == ("starting", 2)
-    # It reports after all.
+    second = await shown(api, stream_id)
+    assert second is not None
+    await api.call("POST", f"/recordings/{second[1]}/stop")
+    await _end(api, _WANTED_ENDS["by-livekits-api"])
+    # The lost one reports after all.
     lost.status, lost.details = STATUS.EGRESS_COMPLETE, "End reason: Process killed"
     await on_egress(api.services, egress_of(lost))
     await pass_time(api, hours=1)
     assert len(api.livekit.egresses) == 2
     statuses = await api.rows(select(Recording.status).order_by(Recording.created_at))
-    assert [status.value for status in statuses] == ["complete", "starting"]
+    assert [status.value for status in statuses] == ["complete", "complete"]
 
 
 async def test_a_track_that_is_published_again_and_again_does_not_shorten_the_pause(api: Api) -> None:
